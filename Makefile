@@ -1,0 +1,47 @@
+# Every target sets up .venv by itself if it is missing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# one thread per process and a process per core beats many threads in one process for small models
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test slow lint types check boards wheel clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(READY) ## create .venv with the tested versions
+
+demo: $(READY) ## synthetic data to leaderboard, end to end, into demo-out/
+	$(BIN)/fedmeki-bench demo --out demo-out
+
+test: $(READY) ## the tests, in two processes
+	$(BIN)/python -m pytest -n 2
+
+slow: $(READY) ## the slow tests too
+	$(BIN)/python -m pytest -n 2 -m slow
+
+lint: $(READY) ## ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## mypy
+	$(BIN)/mypy
+
+check: lint types test ## everything a change must pass
+
+boards: $(READY) ## rebuild the committed demo leaderboard
+	$(BIN)/fedmeki-bench demo --out demo-out
+	$(BIN)/fedmeki-bench leaderboard demo --results demo-out/results
+
+wheel: $(READY) ## build the wheel and try it in a clean environment outside the checkout
+	PYTHON=$(PYTHON) sh tests/wheel.sh
+
+clean: ## remove .venv and what the demo wrote
+	rm -rf $(VENV) demo-out dist build

@@ -1,0 +1,56 @@
+"""Rules that are not competitors but reference rows: what a constant knows, what each client knows alone."""
+
+from __future__ import annotations
+
+from fedmeki_bench.api import Payload, Rule, Update
+
+
+class Local(Rule):
+    """Each client trains alone and is scored alone; nothing is combined."""
+
+    title = "Local"
+    views = ("personal",)
+
+    def client_update(self, ctx, received):
+        ctx.load(Payload(ctx.memory["model"]) if "model" in ctx.memory else received)
+        ctx.train(self, received)
+        update = ctx.update()
+        ctx.memory["model"] = update.model
+        return Update(update.client, loss=update.loss, steps=update.steps)
+
+    def broadcast(self, server, client, units):
+        return super().broadcast(server, client, units) if server.round == 0 else Payload()
+
+    def aggregate(self, server, updates):
+        for _ in updates:
+            pass
+
+    def personal(self, ctx, received):
+        return ctx.memory.get("model")
+
+
+class Majority(Rule):
+    """Constant predictor: the share of positives among the clients' samples, whatever the input."""
+
+    title = "Majority"
+    views = ("constant",)
+    trains = False
+
+    def broadcast(self, server, client, units):
+        return Payload()
+
+    def client_update(self, ctx, received):
+        positives = {f"positives.{task}": float(part.targets.sum()) for task, part in ctx.data.items()}
+        samples = {f"samples.{task}": float(len(part)) for task, part in ctx.data.items()}
+        return Update(ctx.client, numbers=positives | samples)
+
+    def aggregate(self, server, updates):
+        totals = {}
+        for update in updates:
+            for name, number in update.numbers.items():
+                totals[name] = totals.get(name, 0.0) + number
+        server.memory["prevalence"] = {
+            name.removeprefix("samples."): totals[name.replace("samples.", "positives.", 1)] / number
+            for name, number in totals.items()
+            if name.startswith("samples.")
+        }

@@ -1,0 +1,279 @@
+"""RSNA Pneumonia Detection (stage 2): frontal chest X-rays in DICOM, with one of three classes each."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import struct
+import warnings
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from fedmeki_bench.cohort.dataset import (
+    ArraySpec,
+    DatasetMeta,
+    DatasetPreparer,
+    Decoded,
+    Dropped,
+    Drops,
+    PreparerOptions,
+    confined,
+    require_folder,
+)
+from fedmeki_bench.cohort.reading import read_table
+from fedmeki_bench.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from pydicom import Dataset
+
+CLASSES, IMAGES, BOXES = (
+    "stage_2_detailed_class_info.csv", "stage_2_train_images", "stage_2_train_labels.csv",
+)  # fmt: skip
+NAMES = ("Lung Opacity", "Normal", "No Lung Opacity / Not Normal")
+# what pydicom and Pillow raise on damaged files, found by cutting and mutating them
+_DAMAGED = (OSError, EOFError, ValueError, LookupError, AttributeError, TypeError, OverflowError, SyntaxError)
+_JPEG = "1.2.840.10008.1.2.4.50"
+
+
+class RsnaOptions(PreparerOptions):
+    """Options of the RSNA preparer."""
+
+    image_size: int = Field(224, ge=16, le=1024, description="side of the stored square image, in pixels")
+    patient_map: Path | None = Field(
+        None, description="CSV with the columns image,patient; images of one patient then stay together"
+    )
+
+
+class Rsna(DatasetPreparer):
+    """One sample per image; with ``split=published`` one per row of the class file, as the papers counted.
+
+    Tasks get the columns ``image`` and ``class``. Site is the view position (AP or PA) of the DICOM header.
+    Ages above 110 years, which occur in headers, are left blank.
+    """
+
+    meta: ClassVar[DatasetMeta] = DatasetMeta(
+        name="rsna",
+        version=1,
+        title="RSNA Pneumonia Detection chest X-rays",
+        modalities=("image",),
+        grouping="image",
+        licence="RSNA Pneumonia Detection Challenge terms: non-commercial and academic use",
+        access="free after accepting the competition's rules",
+        citation="Shih G, et al. Augmenting the National Institutes of Health Chest Radiograph Dataset "
+        "with Expert Annotations of Possible Pneumonia. Radiology: AI 1(1):e180041 (2019)",
+        url="https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge",
+        real_layout="a folder with 'stage_2_detailed_class_info.csv' and "
+        "'stage_2_train_images/<patientId>.dcm'",
+    )
+    Options: ClassVar[type[PreparerOptions]] = RsnaOptions
+    shortcuts: ClassVar[tuple[str, ...]] = (
+        "Lung Opacity is mostly AP (78 % of the release), Normal mostly PA (82 %): the view alone tells much",
+    )
+    pool_from: ClassVar[int] = 600
+
+    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+        """The class file and the patient map; also checks that the folder is RSNA's."""
+        require_folder(raw, self.meta, (CLASSES, IMAGES))
+        patients = _options(options).patient_map
+        if patients is not None and not patients.is_file():
+            raise InputError(f"option 'patient_map': there is no file {patients}")
+        return [raw / CLASSES] + ([patients] if patients else [])
+
+    def bulk(self, raw: Path, options: PreparerOptions) -> list[Path]:
+        """The images."""
+        return [raw / IMAGES]
+
+    def release(self, raw: Path, table: pd.DataFrame) -> str:
+        """By the number of rows of the class file."""
+        rows = int(table.attrs.get("rows_read", 0))
+        return "RSNA stage 2" + ("" if rows == 30_227 else f", {rows} rows instead of 30,227 (a part of it?)")
+
+    def grouping(self, options: PreparerOptions) -> str:
+        """Patient where a map is given, else image."""
+        return "patient (by patient_map)" if _options(options).patient_map else "image"
+
+    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+        """One row per image, or per row of the class file with ``split=published``."""
+        import pandas as pd
+
+        read = read_table(raw / CLASSES, ("patientId", "class"))
+        drops.read = len(read)
+        by_row = options.split == "published"
+        images: dict[str, list[str]] = {}  # image -> class of each of its rows
+        for position, (image, name) in enumerate(
+            zip(read["patientId"].str.strip(), read["class"].str.strip(), strict=True), start=1
+        ):
+            try:
+                confined(raw / IMAGES, image)
+                if name not in NAMES:
+                    raise Dropped("the class is none of the three known")
+            except Dropped as dropped:
+                drops.add(dropped.reason, f"row {position} ({image[:40]})")
+                continue
+            images.setdefault(image, []).append(name)
+        patients = self._patients(options, images, drops)
+        kept: list[dict[str, Any]] = []
+        for image, names in images.items():
+            samples = len(names) if by_row else 1
+            drops.merged += len(names) - samples
+            if len(set(names)) > 1:
+                for _ in range(samples):
+                    drops.add("rows of one image give different classes", image)
+                continue
+            common = {"group_id": patients.get(image, image), "site": "", "source": image}
+            common |= {"image": image, "class": names[0]}
+            kept += [common | {"sample_id": f"{image}#{k + 1}" if by_row else image} for k in range(samples)]
+        table: pd.DataFrame = pd.DataFrame(
+            kept, columns=["sample_id", "group_id", "site", "source", "image", "class"]
+        )
+        table.attrs["rows_read"] = len(read)
+        return table
+
+    def _patients(
+        self, options: PreparerOptions, images: dict[str, list[str]], drops: Drops
+    ) -> dict[str, str]:
+        path = _options(options).patient_map
+        if path is None:
+            drops.note("no patient_map: images of one patient may lie in several splits")
+            return {}
+        found: dict[str, str] = {}
+        read = read_table(path, ("image", "patient"))
+        for position, (image, patient) in enumerate(
+            zip(read["image"], read["patient"], strict=True), start=1
+        ):
+            name = image.strip().removesuffix(".dcm")
+            if not patient.strip():
+                raise InputError(f"{path}, row {position}: image '{name}' has no patient")
+            if found.setdefault(name, patient.strip()) != patient.strip():
+                raise InputError(f"{path}, row {position}: image '{name}' has a second patient")
+        absent = sum(image not in found for image in images)
+        if absent:
+            drops.note(f"{absent} images are not in the patient_map: each is a group of its own")
+        return found
+
+    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+        """Grey values 0 to 255, bright is dense."""
+        side = _options(options).image_size
+        return {"image": ArraySpec((1, side, side), "uint8", 1 / 255, "grey")}
+
+    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+        """Read one DICOM file; area-averaged to the stored size."""
+        import numpy as np
+        import pydicom
+        from PIL import Image
+        from pydicom.errors import BytesLengthException, InvalidDicomError
+
+        path = confined(raw / IMAGES, f"{source}.dcm")
+        if not path.is_file():
+            raise Dropped("the image file is missing")
+        side = _options(options).image_size
+        with _quiet_reader():
+            try:
+                header = pydicom.dcmread(path)
+                picture = _picture(header)
+                small = picture.resize((side, side), Image.Resampling.BOX)
+                attributes = _attributes(header)
+                inverted = str(header.get("PhotometricInterpretation", "")).strip() == "MONOCHROME1"
+            except InvalidDicomError:
+                raise Dropped("the file is not DICOM") from None
+            except (NotImplementedError, RuntimeError):
+                raise Dropped(
+                    "the pixels are damaged or compressed in a way that no installed decoder reads"
+                ) from None
+            except Image.DecompressionBombError:
+                raise Dropped("the picture is implausibly large") from None
+            except (*_DAMAGED, BytesLengthException, struct.error):
+                raise Dropped("the DICOM file is truncated or damaged") from None
+        grey = np.asarray(small, dtype=np.uint8)
+        if inverted:
+            grey = 255 - grey
+        return Decoded({"image": np.ascontiguousarray(grey[None])}, attributes)
+
+    def synthesize(self, out: Path, *, size: int, seed: int) -> None:
+        """See :mod:`data_prep.rsna_synthetic`."""
+        from data_prep.rsna_synthetic import write
+
+        write(out, size=size, seed=seed)
+
+
+@contextlib.contextmanager
+def _quiet_reader() -> Iterator[None]:
+    """Keep pydicom from remarking on each odd header value or cut file: we count them."""
+    log = logging.getLogger("pydicom")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _options(options: PreparerOptions) -> RsnaOptions:
+    return options if isinstance(options, RsnaOptions) else RsnaOptions(**options.model_dump())
+
+
+def _picture(header: Dataset) -> Any:
+    """The first frame as an 8-bit grey PIL image, not yet inverted."""
+    import numpy as np
+    from PIL import Image
+    from pydicom.encaps import generate_frames
+
+    if not header.get("PixelData"):
+        raise Dropped("the DICOM file holds no complete picture")
+    if header.file_meta.TransferSyntaxUID == _JPEG:
+        frame = next(generate_frames(header.PixelData, number_of_frames=1))
+        picture = Image.open(BytesIO(frame), formats=["JPEG"])
+        return picture.convert("L")
+    pixels = header.pixel_array
+    if int(header.get("NumberOfFrames", 1) or 1) > 1:
+        pixels = pixels[0]
+    if pixels.ndim == 3:
+        return Image.fromarray(pixels.astype(np.uint8)).convert("L")
+    return Image.fromarray(_eight_bits(pixels, header))
+
+
+def _eight_bits(pixels: np.ndarray, header: Dataset) -> np.ndarray:
+    """Stored values to 0..255: by the header's window where more than 8 bits are used, else by bit depth."""
+    import numpy as np
+
+    bits = int(header.get("BitsStored", 8))
+    if bits <= 8 and pixels.dtype == np.uint8:
+        return pixels if bits == 8 else (pixels.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
+    slope, intercept = _first(header, "RescaleSlope", 1.0), _first(header, "RescaleIntercept", 0.0)
+    values = pixels.astype(np.float32) * slope + intercept
+    width = _first(header, "WindowWidth", 0.0)
+    if width >= 1:
+        low = _first(header, "WindowCenter", 0.0) - width / 2
+        high = low + width
+    else:
+        least = -(2 ** (bits - 1)) if header.get("PixelRepresentation", 0) else 0
+        low, high = sorted((least * slope + intercept, (least + 2**bits - 1) * slope + intercept))
+    scaled = (values - low) * (255 / max(high - low, 1e-6))
+    grey: np.ndarray = np.rint(scaled.clip(0, 255)).astype(np.uint8)
+    return grey
+
+
+def _first(header: Dataset, name: str, default: float) -> float:
+    """A number of the header; the first where there are several windows."""
+    value = header.get(name)
+    if value is None or value == "":
+        return default
+    return float(value if isinstance(value, (int, float, str)) else value[0])
+
+
+def _attributes(header: Dataset) -> dict[str, str | float | None]:
+    age = str(header.get("PatientAge", "") or "").strip().upper()
+    years = age.removesuffix("Y")
+    return {
+        "site": str(header.get("ViewPosition", "") or "").strip().upper(),
+        "sex": {"M": "male", "F": "female"}.get(str(header.get("PatientSex", "") or "").strip().upper(), ""),
+        "age": float(years) if years.isascii() and years.isdigit() and int(years) <= 110 else None,
+    }

@@ -1,0 +1,55 @@
+"""An algorithm is a row of a leaderboard: rule x scope x stage x view.
+
+``<rule>_<scope>`` plus a suffix names it (``fedavg_m_star``). Rules and stages are plug-ins, so a new rule gets
+every variant for nothing and a new stage combines with every rule. Views of the same training share one run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Scope = Literal["s", "m"]
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """One row of a leaderboard.
+
+    Attributes:
+        name: as typed on the command line.
+        rule: federated rule (what clients do, how the server combines).
+        scope: ``s``, one federation per training task; ``m``, one over all of them.
+        stage: what the server does after combining: ``none``, ``plus``, ...
+        view: which model is scored: ``aggregated``, ``personal``, ``constant``, ``foundation``.
+        base, sub, sup: the display name as in the papers: base with subscript and superscript.
+        bound: a reference row (majority, local, central) rather than a competitor.
+        pooled: all clients' data held by one (the ``central`` bound).
+    """
+
+    name: str
+    rule: str
+    scope: Scope
+    stage: str = "none"
+    view: str = "aggregated"
+    base: str = ""
+    sub: str = ""
+    sup: str = ""
+    bound: bool = False
+    pooled: bool = False
+    paper: str = ""
+    summary: str = ""
+
+    @property
+    def title(self) -> str:
+        """Display name in plain text, e.g. ``FedAvg_m+``."""
+        return self.base + (f"_{self.sub}" if self.sub else "") + self.sup
+
+    @property
+    def html(self) -> str:
+        """Display name with real sub- and superscripts (safe: only these tags, text escaped)."""
+        import html
+
+        sub = f"<sub>{html.escape(self.sub)}</sub>" if self.sub else ""
+        sup = f"<sup>{html.escape(self.sup)}</sup>" if self.sup else ""
+        return html.escape(self.base) + sub + sup

@@ -1,0 +1,82 @@
+"""From a name to an algorithm: the table first, then the grammar ``<rule>_<scope>[_<stage>]``.
+
+So ``scaffold_m_plus`` means something the moment somebody registers a rule called ``scaffold``, and so does
+``./my_rule.py:MyRule`` with a variant.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from fedmeki_bench import registry
+from fedmeki_bench.algorithm import Algorithm, Scope
+from fedmeki_bench.errors import UsageError, nearest
+
+_PLAIN = "none"
+_FILE = re.compile(r"^(?P<rule>.+\.py:[A-Za-z_]\w*?)(?:_(?P<variant>[sm](?:_\w+)?))?$")
+_NAME = re.compile(r"^(?P<rule>[a-z][a-z0-9_]*?)_(?P<variant>[sm](?:_\w+)?)$")
+
+
+@lru_cache(maxsize=1)
+def table() -> dict[str, Algorithm]:
+    """Every listed algorithm by name, in the tables' order. A table that can't be loaded is left out here.
+
+    ``list algorithms`` shows the broken table with its reason.
+    """
+    rows: dict[str, Algorithm] = {}
+    for name in registry.names("algorithms"):
+        for algorithm in registry.load("algorithms", name):
+            rows.setdefault(algorithm.name, algorithm)
+    return rows
+
+
+def resolve(name: str, variant: str | None = None) -> Algorithm:
+    """The algorithm called ``name``.
+
+    Args:
+        name: a row of the table, a name by the grammar, or ``file.py:Rule`` (then ``_m_plus`` may follow).
+        variant: scope and stage for a bare rule name or file, e.g. ``m_plus``.
+
+    Raises:
+        UsageError: no such algorithm, rule or stage; offers the nearest.
+    """
+    rows = table()
+    if variant is None and name in rows:
+        return rows[name]
+    rule, chosen = _split(name, variant)
+    scope, _, suffix = chosen.partition("_")
+    stage = suffix or _PLAIN
+    if stage not in registry.names("stages"):
+        raise UsageError(f"unknown stage {stage!r} in {name!r}; {nearest(stage, registry.names('stages'))}")
+    base = rule.rpartition(":")[2]
+    if ".py:" not in rule and rule not in registry.names("rules"):
+        raise UsageError(f"unknown algorithm {name!r}; {nearest(name, [*rows, *registry.names('rules')])}")
+    title = getattr(registry.load("rules", rule), "title", "") or base
+    marks = {row.stage: row.sup for row in rows.values()}
+    sup = marks.get(stage, "" if stage == _PLAIN else stage)
+    typed: Scope = "s" if scope == "s" else "m"
+    return Algorithm(
+        f"{rule}_{chosen}", rule, typed, stage, base=title, sub=scope, sup=sup,
+        view=views(rule, stage)[0], summary=f"{title}, scope {scope}, stage {stage}",
+    )  # fmt: skip
+
+
+def views(rule: str, stage: str) -> tuple[str, ...]:
+    """The views that a training of this rule and stage leaves to be scored."""
+    own = tuple(registry.load("rules", rule).views)
+    return own + tuple(v for v in registry.load("stages", stage).views if v not in own)
+
+
+def _split(name: str, variant: str | None) -> tuple[str, str]:
+    pattern = _FILE if ".py:" in name else _NAME
+    match = pattern.match(name)
+    if variant is not None:
+        if not re.fullmatch(r"[sm](_\w+)?", variant):
+            raise UsageError(f"variant {variant!r} is not a scope (s or m) and perhaps a stage, such as m_plus")
+        return name, variant
+    if match and match["variant"]:
+        return match["rule"], match["variant"]
+    if ".py:" in name or name in registry.names("rules"):
+        raise UsageError(f"{name!r} is a rule: add a scope and perhaps a stage, such as {name}_m or {name}_m_plus")
+    raise UsageError(f"unknown algorithm {name!r}; {nearest(name, [*table(), *registry.names('rules')])}")

@@ -1,0 +1,203 @@
+"""``sweep``, ``status`` and ``leaderboard``: a board's runs, their state, and its tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedmeki_bench import registry
+from fedmeki_bench.cli import options
+from fedmeki_bench.cli.run import check_device
+from fedmeki_bench.errors import InputError, RunFailed, UsageError, nearest
+
+
+@click.command("sweep")
+@click.argument("board")
+@options.data
+@options.results
+@options.jobs
+@click.option("--only", default=None, help="missing, failed, or the name of an algorithm.")
+@options.device
+@options.plain
+def sweep_command(
+    board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, plain: bool | None
+) -> None:
+    """Run what BOARD lacks; killed at any moment, a second call goes on."""
+    from fedmeki_bench.leaderboard.board import find_board
+
+    check_device(device)
+    run_board(find_board(board), data, results, jobs=jobs, only=only, device=device, plain=plain)
+
+
+def run_board(
+    board: Any, data: Path, results: Path, *, jobs: int | None = None, only: str | None = None, device: str = "cpu",
+    plain: bool | None = None,
+) -> None:  # fmt: skip
+    """Run a board's missing trainings under a live grid.
+
+    Raises:
+        InputError: no cohort at all is there.
+        RunFailed: some runs failed; all others are done.
+    """
+    from fedmeki_bench.console import SweepView
+    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.runs import sweep as sweeping
+    from fedmeki_bench.runs.plan import inspect
+
+    store = RecordStore(results)
+    entries = inspect(board, data, store)
+    if only is not None and only not in ("missing", "failed") and only not in board.algorithms:
+        raise UsageError(
+            f"--only {only!r} is none of the board's; {nearest(only, [*board.algorithms, 'missing', 'failed'])}"
+        )
+    lacking = [e for e in entries if e.status == "no data"]
+    if len(lacking) == len(entries):
+        raise InputError(lacking[0].reason)
+    for reason in dict.fromkeys(e.reason for e in lacking):
+        click.echo(f"left out: {reason}", err=True)
+    chosen = sweeping.choose(entries, only)
+    jobs = jobs or sweeping.default_jobs(chosen)
+    shown = {e.key: [(c.algorithm.name, c.task, c.algorithm.view) for c in e.cells] for e in entries if e.key}
+    labels = {c.algorithm.name: c.algorithm.title for e in entries for c in e.cells}
+    seeds = ", ".join(map(str, board.seeds))
+    title = f"sweep {board.name} · profile {board.profile} · seed {seeds} · {jobs} job{'s' if jobs > 1 else ''}"
+    with SweepView(title, shown, plain=plain, labels=labels) as view:
+        for entry in entries:
+            if entry.status == "ok" and entry.record is not None:
+                view(_cached(entry))
+        sweeping.sweep(chosen, data, store, jobs=jobs, listener=view, device=device)
+    after = inspect(board, data, store)
+    failed = [e for e in after if e.status == "failed"]
+    if failed:
+        first = failed[0]
+        raise RunFailed(
+            f"{len(failed)} of {len(after)} runs failed, first {first.spec.algorithm} on {', '.join(first.spec.tasks)}: "
+            f"{first.reason}; run them again with: fedmeki-bench sweep {board.name} --only failed"
+        )
+
+
+def _cached(entry: Any) -> Any:
+    from fedmeki_bench.events import RunEnded
+    from fedmeki_bench.runs.execute import main_scores
+
+    return RunEnded(entry.key, "cached", entry.record.cost.seconds, main_scores(entry.record))
+
+
+@click.command("status")
+@click.argument("board")
+@options.data
+@options.results
+@options.as_json
+def status_command(board: str, data: Path, results: Path, as_json: bool) -> None:
+    """Which of BOARD's runs are done, missing (and why) or failed, with estimated time and bytes."""
+    from fedmeki_bench.console import print_table
+    from fedmeki_bench.leaderboard.board import find_board
+    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.runs.plan import inspect
+
+    chosen = find_board(board)
+    entries = inspect(chosen, data, RecordStore(results))
+    rows = []
+    for entry in entries:
+        seconds, traffic, estimated = _cost(entry, entries)
+        names = list(dict.fromkeys(c.algorithm.name for c in entry.cells))
+        rows.append([
+            names, list(entry.spec.tasks), entry.spec.seed, entry.status,
+            None if seconds is None else round(seconds, 1), None if traffic is None else round(traffic / 1e6, 2),
+            estimated, entry.key, entry.reason,
+        ])  # fmt: skip
+    columns = ["algorithms", "tasks", "seed", "status", "seconds", "MB", "estimated", "key", "reason"]
+    colours = {"ok": "green", "failed": "red", "no data": "yellow", "interrupted": "yellow"}
+    done = sum(e.status == "ok" for e in entries)
+    print_table(
+        f"{chosen.name}: {done} of {len(entries)} runs done", columns, rows, as_json,
+        style=lambda column, value: colours.get(value, "") if column == "status" else "",
+    )  # fmt: skip
+    if not as_json:
+        left = [cost[0] for e in entries if e.status not in ("ok", "no data") and (cost := _cost(e, entries))[0]]
+        if left:
+            click.echo(f"about {sum(left):.0f} s of single-process work left, judged by the runs that are done")
+
+
+def _cost(entry: Any, entries: Sequence[Any]) -> tuple[float | None, float | None, bool]:
+    """Seconds and bytes of a run: measured if it is done, else the median of done runs over the same tasks."""
+    if entry.status == "ok":
+        cost = entry.record.cost
+        return cost.seconds, cost.bytes_up + cost.bytes_down, False
+    alike = [e.record.cost for e in entries if e.status == "ok" and e.spec.tasks == entry.spec.tasks]
+    if not alike:
+        return None, None, True
+    return (
+        statistics.median(c.seconds for c in alike),
+        statistics.median(c.bytes_up + c.bytes_down for c in alike),
+        True,
+    )
+
+
+@click.command("leaderboard")
+@click.argument("board")
+@options.results
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, help="Folder; leaderboards/generated/BOARD by default."
+)
+@click.option("--format", "formats", default=None, help="Comma-separated: md, csv, json, svg; all by default.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the tables there differ from the records.")
+@options.as_json
+def leaderboard_command(
+    board: str, results: Path, out: Path | None, formats: str | None, check: bool, as_json: bool
+) -> None:
+    """Build BOARD's tables from records alone. The same records give the same bytes."""
+    from fedmeki_bench.leaderboard.board import find_board
+    from fedmeki_bench.leaderboard.build import FORMATS, default_folder
+
+    chosen = find_board(board)
+    folder = out or default_folder(chosen)
+    build_board(
+        chosen, results, folder, formats=tuple(formats.split(",")) if formats else FORMATS, check=check,
+        as_json=as_json,
+    )  # fmt: skip
+
+
+def build_board(
+    board: Any, results: Path, out: Path, *, formats: Sequence[str], check: bool = False, as_json: bool = False
+) -> None:
+    """Write or check the tables, then show the main one."""
+    from fedmeki_bench.leaderboard import build as building
+    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.runs.plan import cells
+
+    store = RecordStore(results)
+    found = cells(board)
+    context: dict[str, Any] = {
+        "tasks": {name: registry.load("tasks", name).meta for name in board.tasks},
+        "metrics": {p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
+    }
+    if check:
+        building.check(board, found, store, out, formats, **context)
+        click.echo(f"{out}: what the records give")
+        return
+    if not any(not hasattr(r, "reason") for r in store.all()):
+        raise InputError(f"no record in {results}; run `fedmeki-bench sweep {board.name}` first")
+    written = building.build(board, found, store, out, formats, **context)
+    page = building.page_of(board, found, store, **context)
+    if as_json:
+        from fedmeki_bench.leaderboard.render import page_json
+
+        click.echo(page_json(page), nl=False)
+        return
+    show_page(page)
+    for path in written:
+        click.echo(f"wrote {path}")
+
+
+def show_page(page: Any) -> None:
+    """The board's main table in the terminal."""
+    from fedmeki_bench.console import print_table
+
+    columns = ["algorithm", *(column.header for column in page.main.columns)]
+    rows = [[row.algorithm.title + row.mark, *(entry.text for entry in row.entries)] for row in page.main.rows]
+    print_table(page.title, columns, rows)

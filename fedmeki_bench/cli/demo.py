@@ -1,0 +1,39 @@
+"""``demo``: the whole way in one command."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from fedmeki_bench.cli import options
+from fedmeki_bench.cli.boards import build_board, run_board
+from fedmeki_bench.cli.data import prepare_dataset, synthesize
+from fedmeki_bench.errors import InputError
+
+
+@click.command("demo")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="demo-out", show_default=True, help="Folder for everything."
+)
+@click.option("--board", default="demo", show_default=True, help="Which board; it must say what to synthesize.")
+@options.jobs
+@options.plain
+def demo_command(out: Path, board: str, jobs: int | None, plain: bool | None) -> None:
+    """Synthetic raw files, cohorts, a sweep and its leaderboard. A second call finds everything done."""
+    from fedmeki_bench.leaderboard.board import find_board
+    from fedmeki_bench.leaderboard.build import FORMATS
+
+    started = time.perf_counter()
+    chosen = find_board(board)
+    if not chosen.synth:
+        raise InputError(f"board {chosen.name!r} says nothing under `synth`: use prepare, sweep and leaderboard")
+    for dataset, wanted in chosen.synth.items():
+        raw = out / "raw" / f"{dataset}-{wanted.size}-{wanted.seed}"
+        if not raw.exists():
+            synthesize(dataset, raw, size=wanted.size, seed=wanted.seed)
+        prepare_dataset(dataset, raw, out / "data", dict(chosen.prepare.get(dataset, {})), plain=plain)
+    run_board(chosen, out / "data", out / "results", jobs=jobs, plain=plain)
+    build_board(chosen, out / "results", out / "leaderboard", formats=FORMATS)
+    click.echo(f"done in {time.perf_counter() - started:.0f} s; look at {out / 'leaderboard' / 'leaderboard.md'}")

@@ -1,0 +1,134 @@
+"""``doctor``: is this machine fit, is data there, do the same seeds give the same bits?"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedmeki_bench import registry
+from fedmeki_bench.cli import options
+from fedmeki_bench.errors import CheckFailed, FedmekiError
+
+_MARKS = {"ok": "[green]✓ ok[/]  ", "warn": "[yellow]! note[/]", "bad": "[bold red]✕ bad[/] "}
+
+
+@click.command("doctor")
+@options.data
+@options.results
+@options.as_json
+def doctor_command(data: Path, results: Path, as_json: bool) -> None:
+    """Check environment, devices, plug-ins, cohorts and determinism; exits with 1 if something is broken."""
+    checks = [*_environment(), *_plugins(), *_cohorts(data), _disk(results), *_determinism()]
+    if as_json:
+        click.echo(json.dumps(checks, indent=1, ensure_ascii=False))
+    else:
+        from rich.markup import escape
+
+        from fedmeki_bench.console import make_console
+
+        console = make_console()
+        for check in checks:
+            console.print(
+                f"{_MARKS[check['state']]} [bold]{escape(check['what'])}[/]: {escape(check['found'])}", soft_wrap=True
+            )
+    bad = [check for check in checks if check["state"] == "bad"]
+    if bad:
+        raise CheckFailed(f"{len(bad)} of {len(checks)} checks failed, first {bad[0]['what']}: {bad[0]['found']}")
+
+
+def _check(state: str, what: str, found: str) -> dict[str, str]:
+    return {"state": state, "what": what, "found": found}
+
+
+def _environment() -> list[dict[str, str]]:
+    import torch
+
+    from fedmeki_bench.runs.environment import environment
+
+    facts = environment("cpu", torch.get_num_threads())
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    checks = [
+        _check("ok", "python", f"{facts['python']} on {facts['platform']}"),
+        _check("ok", "packages", packages),
+        _check("ok", "processor", f"{facts['processor']}, {facts['cores']} cores"),
+    ]
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        checks.append(_check("ok", "accelerators", ", ".join(names)))
+    else:
+        checks.append(
+            _check("warn", "accelerators", "none; the demo profile needs none, the paper profile is slow without")
+        )
+    return checks
+
+
+def _plugins() -> list[dict[str, str]]:
+    broken = [p for kind in registry.KINDS for p in registry.describe(kind) if p.broken]
+    if not broken:
+        total = sum(len(registry.names(kind)) for kind in registry.KINDS)
+        return [_check("ok", "plug-ins", f"all {total} load")]
+    return [_check("bad", f"{p.kind[:-1]} {p.name}", f"{p.broken} ({p.origin})") for p in broken]
+
+
+def _cohorts(data: Path) -> list[dict[str, str]]:
+    from fedmeki_bench.cohort.format import find, prepared
+
+    names = prepared(data)
+    if not names:
+        return [_check("warn", "cohorts", f"none in {data}; `fedmeki-bench demo` or `prepare` makes some")]
+    checks = []
+    for name in names:
+        try:
+            cohort = find(data, name)
+            stamp = ", SYNTHETIC" if cohort.synthetic else ""
+            text = f"{cohort.card['rows']['kept']} samples of {cohort.card['groups']} groups{stamp}"
+            checks.append(_check("ok", f"cohort {name}", text))
+        except FedmekiError as error:
+            checks.append(_check("bad", f"cohort {name}", str(error)))
+    return checks
+
+
+def _disk(results: Path) -> dict[str, str]:
+    there = results.absolute()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free / 1e9
+    if not os.access(there, os.W_OK):
+        return _check("bad", "results folder", f"{there} is not writable")
+    return _check("ok" if free > 2 else "warn", "results folder", f"{free:.0f} GB free in {there}")
+
+
+def _determinism() -> list[dict[str, str]]:
+    """Two short runs of the same specification, compared bit for bit, for every synthesizable dataset that loads."""
+    from fedmeki_bench.algorithms import resolve
+    from fedmeki_bench.cli.data import prepare_dataset, synthesize
+    from fedmeki_bench.cohort.format import prepared
+    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.runs.execute import execute
+    from fedmeki_bench.runs.spec import specify
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        synthesize("ptbxl", root / "raw", size=80, seed=0)
+        prepare_dataset("ptbxl", root / "raw", root / "data", {}, plain=True)
+        tasks = [n for n in prepared(root / "data") if registry.load("tasks", n).meta.role == "training"]
+        options_ = {"rounds": 2, "local_epochs": 1}
+        (spec,) = specify(resolve("fedavg_m"), tasks, clients=2, options=options_)
+        found = [_bits(execute(spec, root / "data", RecordStore(root / name))) for name in ("a", "b")]
+    if found[0] is None:
+        return [_check("bad", "smoke run", "a two-round run on synthetic ECGs failed")]
+    same = found[0] == found[1]
+    return [_check("ok" if same else "bad", "determinism", f"bit-identical on this machine: {'yes' if same else 'no'}")]
+
+
+def _bits(record: Any) -> Any:
+    if record.status != "ok":
+        return None
+    scores = [{n: m.value for n, m in e.metrics.items()} for e in record.evaluations]
+    return [r.loss for r in record.history], scores

@@ -1,0 +1,30 @@
+"""Options that several commands share, defined once so that they mean the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _path(*names: str, default: str | None, text: str, required: bool = False) -> Callable[[F], F]:
+    return click.option(
+        *names, type=click.Path(path_type=Path), default=default, show_default=default is not None, required=required,
+        help=text,
+    )  # fmt: skip
+
+
+data = _path("--data", default="data", text="Folder of prepared cohorts.")
+results = _path("--results", default="results", text="Folder of records.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+plain = click.option("--plain", is_flag=True, default=None, help="One line per event instead of a live picture.")
+device = click.option("--device", default="cpu", show_default=True, help="Where models live: cpu, cuda, cuda:1.")
+pairs = click.option("-o", "--option", "pairs", multiple=True, metavar="KEY=VALUE", help="Set an option; repeatable.")
+jobs = click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), default=None, help="Processes; by default as many as fill the cores."
+)
+raw = _path("--raw", default=None, required=True, text="Folder of the release, in its official layout.")

@@ -1,0 +1,214 @@
+"""``list`` and ``info``: what there is, and what it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import click
+
+from fedmeki_bench import registry
+from fedmeki_bench.cli import options
+from fedmeki_bench.errors import UsageError, nearest
+
+_LISTED = (
+    "tasks", "algorithms", "rules", "stages", "datasets", "partitions", "metrics", "encoders", "leaderboards",
+    "profiles",
+)  # fmt: skip
+
+
+@click.command("list")
+@click.argument("kind")
+@options.as_json
+def list_command(kind: str, as_json: bool) -> None:
+    """List everything of a KIND; a plug-in that can't be loaded is shown with the reason.
+
+    KIND is tasks, algorithms, rules, stages, datasets, partitions, metrics, encoders, leaderboards or profiles.
+    """
+    from fedmeki_bench.console import print_table
+
+    if kind not in _LISTED:
+        raise UsageError(f"there is no kind {kind!r} to list; {nearest(kind, _LISTED)}")
+
+    columns, rows = _TABLES.get(kind, lambda: _plugins(kind))()
+    print_table(kind, columns, rows, as_json, style=lambda column, value: "red" if column == "problem" else "")
+
+
+Table = tuple[list[str], list[list[Any]]]
+
+
+def _plugins(kind: str) -> Table:
+    """Name, summary and origin of every plug-in; the column `problem` only where there is one."""
+    found = registry.describe(kind)
+    broken = any(p.broken for p in found)
+    columns = ["name", "summary", "origin", *(["problem"] if broken else [])]
+    return columns, [[p.name, p.summary, p.origin, *([p.broken] if broken else [])] for p in found]
+
+
+def _tasks() -> Table:
+    broken = [p for p in registry.describe("tasks") if p.broken]
+    columns = ["name", "title", "dataset", "modalities", "kind", "role", "metric", "version", "origin"]
+    rows: list[list[Any]] = []
+    for plugin in registry.describe("tasks"):
+        if plugin.broken:
+            rows.append([plugin.name, "", "", [], "", "", "", None, plugin.origin, plugin.broken])
+            continue
+        meta = registry.load("tasks", plugin.name).meta
+        rows.append([
+            meta.name, meta.title, meta.dataset, list(meta.modalities), meta.kind, meta.role, meta.metrics[0],
+            meta.version, plugin.origin, "",
+        ])  # fmt: skip
+    return ([*columns, "problem"], rows) if broken else (columns, [row[:-1] for row in rows])
+
+
+def _algorithms() -> Table:
+    from fedmeki_bench.algorithms import table
+
+    columns = ["name", "title", "rule", "scope", "stage", "view", "bound", "summary"]
+    rows: list[list[Any]] = [
+        [a.name, a.title, a.rule, a.scope, a.stage, a.view, a.bound, a.summary] for a in table().values()
+    ]
+    broken = [p for p in registry.describe("algorithms") if p.broken]
+    if broken:
+        columns.append("problem")
+        rows = [[*row, ""] for row in rows] + [[p.name, *[""] * 7, p.broken] for p in broken]
+    return columns, rows
+
+
+def _leaderboards() -> Table:
+    from fedmeki_bench.errors import InputError
+    from fedmeki_bench.leaderboard.board import known_boards, load_board
+
+    rows: list[list[Any]] = []
+    for name, path in known_boards().items():
+        try:
+            board = load_board(path)
+        except InputError as error:
+            rows.append([name, "", None, None, "", str(error)])
+            continue
+        rows.append([name, board.title, len(board.algorithms), len(board.tasks), board.profile, ""])
+    columns = ["name", "title", "algorithms", "tasks", "profile", "problem"]
+    return (columns, rows) if any(row[-1] for row in rows) else (columns[:-1], [row[:-1] for row in rows])
+
+
+def _profiles() -> Table:
+    from fedmeki_bench.profiles import PROFILES, profile
+
+    columns = ["name", "rounds", "local_epochs", "batch_size", "lr", "image_size", "encoders"]
+    rows: list[list[Any]] = []
+    for name in PROFILES:
+        p = profile(name)
+        encoders = [f"{m}: {c.name}" for m, c in p.encoders.items()]
+        rows.append([name, p.rounds, p.local_epochs, p.batch_size, p.lr, p.image_size, encoders])
+    return columns, rows
+
+
+_TABLES = {"tasks": _tasks, "algorithms": _algorithms, "leaderboards": _leaderboards, "profiles": _profiles}
+
+
+@click.command("info")
+@click.argument("name")
+@options.as_json
+def info_command(name: str, as_json: bool) -> None:
+    """Everything known about NAME: an algorithm, rule, stage, task, dataset, partition, metric, encoder or profile."""
+    facts = describe(name)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1, ensure_ascii=False, default=str))
+        return
+    _print_facts(name, facts)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Everything known about a name, by kind.
+
+    Raises:
+        UsageError: nothing has that name; offers the nearest.
+    """
+    from fedmeki_bench import algorithms
+    from fedmeki_bench.leaderboard.board import find_board, known_boards
+    from fedmeki_bench.profiles import PROFILES, profile
+
+    facts: dict[str, Any] = {}
+    if name in algorithms.table():
+        facts["algorithm"] = _algorithm_facts(name)
+    for kind in ("rules", "stages", "tasks", "datasets", "partitions", "encoders", "metrics"):
+        if name in registry.names(kind):
+            facts[kind[:-1]] = _plugin_facts(kind, name)
+    if name in PROFILES:
+        facts["profile"] = {"fields": _fields(type(profile(name)), profile(name).model_dump())}
+    if name in known_boards():
+        facts["leaderboard"] = find_board(name).model_dump()
+    if facts:
+        return facts
+    try:
+        algorithms.resolve(name)
+    except UsageError:
+        known = [*algorithms.table(), *PROFILES, *known_boards()]
+        known += [n for kind in registry.KINDS for n in registry.names(kind)]
+        raise UsageError(f"nothing is called {name!r}; {nearest(name, known)}") from None
+    return {"algorithm": _algorithm_facts(name)}
+
+
+def _algorithm_facts(name: str) -> dict[str, Any]:
+    from fedmeki_bench import algorithms
+
+    row = algorithms.resolve(name)
+    facts: dict[str, Any] = {"title": row.title} | {
+        k: v for k, v in asdict(row).items() if k not in ("base", "sub", "sup")
+    }
+    facts["rule parameters"] = _fields(registry.load("rules", row.rule).Params)
+    facts["stage parameters"] = _fields(registry.load("stages", row.stage).Params)
+    return facts
+
+
+def _plugin_facts(kind: str, name: str) -> dict[str, Any]:
+    plugin = registry.find(kind, name)
+    value = registry.load(kind, name)
+    facts: dict[str, Any] = {"origin": plugin.origin, "defined in": plugin.target}
+    for attribute in ("title", "paper", "version", "views", "modality", "definition", "direction", "range"):
+        found = getattr(value, attribute, None)
+        if found not in (None, "", ()) and not callable(found):
+            facts[attribute] = found
+    if isinstance(value, type) and value.__doc__:
+        facts["about"] = " ".join(value.__doc__.split())
+    meta = getattr(value, "meta", None)
+    if is_dataclass(meta) and not isinstance(meta, type):
+        facts |= asdict(meta)
+    params = getattr(value, "Params", None) or getattr(value, "Options", None)
+    if params is not None:
+        facts["parameters"] = _fields(params)
+    return facts
+
+
+def _fields(model: Any, values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    from fedmeki_bench.options import describe_options
+
+    rows = describe_options(model)
+    return [row | ({"value": values[row["name"]]} if values else {}) for row in rows]
+
+
+def _print_facts(name: str, facts: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    from fedmeki_bench.console import make_console
+
+    console = make_console()
+    for kind, content in facts.items():
+        console.print(f"[bold]{escape(name)}[/] · {escape(kind)}")
+        for key, value in content.items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                console.print(f"  [cyan]{escape(key)}[/]")
+                for row in value:
+                    shown = row.get("value", row.get("default"))
+                    console.print(
+                        f"    [bold]{escape(row['name'])}[/] = {escape(str(shown))}  {escape(row['meaning'])}"
+                    )
+            elif isinstance(value, dict):
+                console.print(f"  [cyan]{escape(key)}[/]")
+                for inner, text in value.items():
+                    console.print(f"    {escape(inner)}: {escape(str(text))}")
+            elif value not in (None, "", [], ()):
+                shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+                console.print(f"  [cyan]{escape(key)}[/]: {escape(shown)}")
+        console.print()

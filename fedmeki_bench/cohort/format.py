@@ -1,0 +1,249 @@
+"""Reading a prepared cohort. The test split stays shut here: see :mod:`fedmeki_bench.cohort.sealed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedmeki_bench.cohort.card import CARD, SAMPLES, card_hash, check_sizes, read_card
+from fedmeki_bench.cohort.dataset import ArraySpec
+from fedmeki_bench.cohort.storage import file_digest
+from fedmeki_bench.errors import FedmekiError, InputError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+_OPEN_SPLITS = ("client", "valid", "public")
+_COLUMNS = ("sample_id", "group_id", "site", "split", "question", "answer", "array_row")
+
+
+class TestSplitSealed(FedmekiError):
+    """Someone other than the evaluation asked for the test split."""
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+
+class Cohort:
+    """One dataset prepared for one task.
+
+    Attributes:
+        path: its folder.
+        card: the data card (see ``card.json``).
+        card_hash: SHA-256 identity of the data, as told in records.
+        name, task: the task's name (a cohort is called after its task).
+        dataset: the dataset's name, which also names the random streams of splits and partitions.
+        kind: ``classification`` or ``generation``.
+        role: ``training`` or ``validation``.
+        synthetic: whether it came from a stand-in; stamps everything computed from it.
+        split_mode: ``patient``, ``published`` or ``test only``.
+        arrays: modality -> :class:`ArraySpec`.
+    """
+
+    def __init__(self, path: Path, card: dict[str, Any]) -> None:
+        self.path = path
+        self.card = card
+        self.card_hash = card_hash(card)
+        self.task: str = card["task"]
+        self.name = self.task
+        self.dataset: str = card["dataset"]
+        self.kind: str = card["kind"]
+        self.role: str = card["role"]
+        self.synthetic: bool = card["synthetic"]
+        self.split_mode: str = card["split_mode"]
+        self.arrays = {
+            name: ArraySpec(tuple(spec["shape"]), spec["dtype"], spec["scale"], spec["unit"])
+            for name, spec in card["arrays"].items()
+        }
+        self._columns: dict[str, np.ndarray] | None = None
+        self._maps: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def open(cls, path: Path) -> Cohort:
+        """Open the cohort in folder ``path``; reads the card only, the rest when it is asked for.
+
+        Raises:
+            InputError: there is none, or a file is missing or has another size than the card says.
+        """
+        path = Path(path)
+        card = read_card(path)
+        try:
+            check_sizes(path, card)
+            return cls(path, card)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path / CARD} is damaged ({error!r}): prepare the cohort again") from None
+
+    def part(self, split: str) -> CohortPart:
+        """The samples of ``client``, ``valid`` or ``public``.
+
+        Raises:
+            TestSplitSealed: ``split`` is ``test``, which only the evaluation opens.
+            InputError: there is no such split.
+        """
+        if split == "test":
+            raise TestSplitSealed(
+                f"the test split of '{self.name}' is opened by the evaluation only; use valid for selection"
+            )
+        if split not in _OPEN_SPLITS:
+            raise InputError(f"unknown split {split!r}: {nearest(split, _OPEN_SPLITS)}")
+        return self._part(split)
+
+    def verify(self) -> None:
+        """Compare every file with its hash on the card; raises InputError at the first that differs."""
+        for name, facts in self.card["files"].items():
+            if file_digest(self.path / name) != facts["sha256"]:
+                raise InputError(f"{self.path / name} was changed after it was prepared: prepare it again")
+
+    def _part(self, split: str) -> CohortPart:
+        import numpy as np
+
+        return CohortPart(self, split, np.flatnonzero(self._table()["split"] == split))
+
+    def _table(self) -> dict[str, np.ndarray]:
+        if self._columns is None:
+            self._columns = _read_columns(self.path / SAMPLES, self.kind)
+        return self._columns
+
+    def _map(self, modality: str) -> np.ndarray:
+        if modality not in self._maps:
+            import numpy as np
+
+            self._maps[modality] = np.load(self.path / f"{modality}.npy", mmap_mode="r", allow_pickle=False)
+        return self._maps[modality]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process maps the files itself: pickling a memory map would copy all of it
+        return self.__dict__ | {"_maps": {}}
+
+    def __repr__(self) -> str:
+        return f"Cohort({self.name!r}, {str(self.path)!r})"
+
+
+class CohortPart:
+    """Samples of one split, or a selection of them, in the order of the sample table.
+
+    Attributes:
+        cohort: where they come from.
+        split: the split's name.
+        rows: their positions in the cohort's sample table.
+    """
+
+    def __init__(self, cohort: Cohort, split: str, rows: np.ndarray) -> None:
+        self.cohort = cohort
+        self.split = split
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def sample_ids(self) -> np.ndarray:
+        """Text ids, unique in the cohort; shape (n,)."""
+        return self._column("sample_id")
+
+    @property
+    def group_ids(self) -> np.ndarray:
+        """The unit that never crosses splits or clients, as text; shape (n,)."""
+        return self._column("group_id")
+
+    @property
+    def sites(self) -> np.ndarray:
+        """Where the sample was recorded, as text, ``""`` if unknown; shape (n,)."""
+        return self._column("site")
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """0.0 or 1.0 as float32, shape (n,); ``None`` for generation tasks."""
+        return self._column("label") if self.cohort.kind == "classification" else None
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The labels of a classification task, shape (n,).
+
+        Raises:
+            InputError: the task asks for text.
+        """
+        if self.labels is None:
+            raise InputError(f"cohort '{self.cohort.name}' holds answers in words, not labels")
+        return self.labels
+
+    @property
+    def questions(self) -> np.ndarray:
+        """The question put to the foundation model, as text; shape (n,)."""
+        return self._column("question")
+
+    @property
+    def answers(self) -> np.ndarray:
+        """The gold answer, as text; shape (n,)."""
+        return self._column("answer")
+
+    def batch(self, index: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+        """Arrays of the samples at ``index`` (positions in this part), as stored: a copy per modality.
+
+        Multiply by ``cohort.arrays[modality].scale`` for physical units. Shape (len(index), \\*spec.shape).
+        """
+        import numpy as np
+
+        at = self._column("array_row")[np.asarray(index, dtype=np.intp)]
+        return {name: np.asarray(self.cohort._map(name)[at]) for name in self.cohort.arrays}
+
+    def take(self, index: Sequence[int] | np.ndarray) -> CohortPart:
+        """The part made of the samples at ``index`` (positions in this part), in that order."""
+        import numpy as np
+
+        return CohortPart(self.cohort, self.split, self.rows[np.asarray(index, dtype=np.intp)])
+
+    def _column(self, name: str) -> np.ndarray:
+        values: np.ndarray = self.cohort._table()[name][self.rows]
+        return values
+
+    def __repr__(self) -> str:
+        return f"CohortPart({self.cohort.name!r}, {self.split!r}, n={len(self)})"
+
+
+def find(data: Path, task: str, *, dataset: str = "DATASET") -> Cohort:
+    """The cohort of ``task`` under the data folder.
+
+    Args:
+        dataset: the dataset to name in the advice, where the caller knows it.
+
+    Raises:
+        InputError: it is not there (names the command that prepares it, and what is there) or damaged.
+    """
+    data = Path(data)
+    folder = data / task
+    if (folder / CARD).is_file():
+        return Cohort.open(folder)
+    there = ", ".join(prepared(data)) or "nothing"
+    raise InputError(
+        f"no cohort for task '{task}' in {data} (prepared there: {there}); prepare it with "
+        f"'fedmeki-bench prepare {dataset} --raw RAW --out {data}'"
+    )
+
+
+def prepared(data: Path) -> list[str]:
+    """Names of the tasks that have a cohort under ``data``, sorted."""
+    if not data.is_dir():
+        return []
+    return sorted(
+        entry.name for entry in data.iterdir() if not entry.name.startswith(".") and (entry / CARD).is_file()
+    )
+
+
+def _read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [*_COLUMNS, "label"] if kind == "classification" else list(_COLUMNS)
+    try:
+        table = pq.read_table(path, columns=names)
+        columns = {name: table.column(name).to_pylist() for name in names}
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
+    found = {name: np.asarray(columns[name], dtype=str) for name in _COLUMNS if name != "array_row"}
+    found["array_row"] = np.asarray(columns["array_row"], dtype=np.int64)
+    if kind == "classification":
+        found["label"] = np.asarray(columns["label"], dtype=np.float32)
+    return found

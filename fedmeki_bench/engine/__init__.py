@@ -1,0 +1,1 @@
+"""How the clients of a round are executed; the result never depends on it."""

@@ -1,0 +1,55 @@
+"""Every error a user can meet, each with its documented exit code.
+
+The message is one sentence that says what is wrong, where (file and row), and what to do. Anything else
+that escapes is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FedmekiError(Exception):
+    """Base of the errors that are reported as one line instead of a traceback."""
+
+    exit_code = 4
+
+
+class CheckFailed(FedmekiError):
+    """A check the user asked for did not hold (a stale table, a failed conformance clause)."""
+
+    exit_code = 1
+
+
+class UsageError(FedmekiError):
+    """The command line names something that does not exist or does not fit together."""
+
+    exit_code = 2
+
+
+class InputError(FedmekiError):
+    """Data, a file or an option value is missing or bad."""
+
+    exit_code = 3
+
+
+class RunFailed(FedmekiError):
+    """A training run stopped with an error; its record says which."""
+
+    exit_code = 4
+
+
+def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
+    """The end of an "unknown name" sentence: the nearest known names, or all of them if few.
+
+    Returns text such as ``did you mean 'fedavg_s'?``; empty when nothing is known.
+    """
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=limit, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(f"'{c}'" for c in close) + "?"
+    if not names:
+        return ""
+    shown = ", ".join(names[:12])
+    return f"known: {shown}" + (", ..." if len(names) > 12 else "")

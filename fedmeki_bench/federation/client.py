@@ -1,0 +1,126 @@
+"""A client: its own data, its memory, and the resident work model it trains in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fedmeki_bench.federation.payload import Payload, Update
+from fedmeki_bench.federation.training import Batch, Trained, schedule, train
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.federation.rule import Rule
+    from fedmeki_bench.models.client_model import ClientModel, Outputs
+    from fedmeki_bench.models.flat import FlatTensors
+    from fedmeki_bench.profiles import Profile
+
+
+@dataclass
+class Client:
+    """One hospital: its number, its private samples per task, and what the rule remembers between rounds.
+
+    ``memory`` holds tensors, flat tensors, numbers, texts and dicts of these; it is part of the checkpoint.
+    """
+
+    number: int
+    data: Mapping[str, CohortPart]
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+class ClientContext:
+    """What a rule may touch on a client during one exchange.
+
+    Attributes:
+        client: the client's number.
+        round: 0-based communication round.
+        data: task -> the client's private samples.
+        memory: kept between rounds and checkpointed.
+        settings: the run's profile (lr, epochs, ...).
+        model: the resident work model; its weights are whatever was loaded last.
+        batch: the batch of the step under way (None outside training).
+    """
+
+    def __init__(
+        self, client: Client, model: ClientModel, settings: Profile, *, seed: int, round: int, tasks: tuple[str, ...],
+        keep_buffers: bool,
+    ) -> None:  # fmt: skip
+        self.client = client.number
+        self.round = round
+        self.data = {task: client.data[task] for task in tasks if task in client.data and len(client.data[task])}
+        self.memory = client.memory
+        self.settings = settings
+        self.model = model
+        self._seed = seed
+        self._keep_buffers = keep_buffers
+        self.batch: Batch | None = None
+        self._trained = Trained(float("nan"), 0)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The units of exchange that this client's tasks use, in the model's order."""
+        used = {unit for task in self.data for unit in self.model.units(task)}
+        return tuple(unit for unit in self.model.values.modules if unit in used)
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """Unit -> how many of this client's samples train it."""
+        counts = dict.fromkeys(self.units, 0)
+        for task, part in self.data.items():
+            for unit in self.model.units(task):
+                counts[unit] += len(part)
+        return counts
+
+    def load(self, received: Payload) -> None:
+        """Put the received units into the work model (and, under the ``local`` policy, this client's own buffers)."""
+        if received.model is not None:
+            self.model.load(received.model)
+        if self._keep_buffers and "buffers" in self.memory:
+            self.model.values.load_buffers(self.memory["buffers"])
+
+    def train(self, rule: Rule, received: Payload, *, epochs: int | None = None) -> Trained:
+        """Run the rule's local steps on the work model; returns the mean loss and the number of steps."""
+        stream = ("client", self.client, "round", self.round)
+        steps = schedule(
+            self.data,
+            epochs=epochs or self.settings.local_epochs,
+            batch_size=self.settings.batch_size,
+            seed=self._seed,
+            stream=stream,
+        )
+
+        def loss_hook(loss: Tensor, outputs: Outputs, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
+            self.batch = batch
+            return rule.local_loss(loss, outputs, params, received, self)
+
+        def gradient_hook(grads: Mapping[str, Tensor], params: Mapping[str, Tensor]) -> None:
+            rule.correct_gradients(grads, params, received, self)
+
+        self._trained = train(
+            self.model, self.data, steps, self.settings, seed=self._seed, stream=stream,
+            where=f"in round {self.round + 1} at client {self.client}",
+            loss_hook=loss_hook, gradient_hook=gradient_hook,
+        )  # fmt: skip
+        self.batch = None
+        if self._keep_buffers:
+            self.memory["buffers"] = self.model.values.restrict(self.units).buffers()
+        return self._trained
+
+    def update(self, **extra: FlatTensors) -> Update:
+        """The work model's units as an update, copied so that the next client can use the model."""
+        values = self.model.values.restrict(self.units, buffers=not self._keep_buffers)
+        return Update(
+            client=self.client,
+            model=values,
+            samples=self.samples,
+            extra=dict(extra),
+            loss=self._trained.loss,
+            steps=self._trained.steps,
+        )
+
+    def forward(self, params: Mapping[str, Tensor], batch: Batch) -> Outputs:
+        """The model's outputs on a batch under other weights (a previous model, the received one)."""
+        return self.model.functional(params, batch.task, batch.inputs)

@@ -1,0 +1,202 @@
+"""The round loop: sample clients, send, train, combine, run the stage, measure on `valid`, checkpoint.
+
+One pass of :meth:`Federation.round` is one communication round, to be read top to bottom. The loop owns
+sampling, seeds, bytes and checkpoints; what is trained and how it is combined is the rule's and the stage's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fedmeki_bench import seeds
+from fedmeki_bench.engine.sequential import SequentialEngine
+from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.federation import checkpoint
+from fedmeki_bench.federation.client import Client, ClientContext
+from fedmeki_bench.federation.payload import Payload, Update
+from fedmeki_bench.federation.rule import Rule
+from fedmeki_bench.federation.server import Server, ServerContext
+from fedmeki_bench.federation.stage import Stage
+
+if TYPE_CHECKING:
+    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.models.client_model import ClientModel
+    from fedmeki_bench.profiles import Profile
+
+
+@dataclass
+class Round:
+    """What one communication round cost and how well the model did on `valid` after it."""
+
+    round: int
+    loss: float | None
+    valid: dict[str, float] = field(default_factory=dict)
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
+    clients: list[int] = field(default_factory=list)
+
+
+Validate = Callable[["Federation"], dict[str, float]]
+
+
+class Federation:
+    """A server and its clients under one rule and one stage.
+
+    Args:
+        model: the resident work model; its initial weights start the global model.
+        rule, stage: the algorithm.
+        clients: the hospitals; every client's data is private to its context.
+        public: task -> the server's public samples.
+        settings: the profile.
+        seed: the run's seed.
+        folder: where checkpoints go; None keeps none.
+        validate: scores the federation on `valid` after a round.
+    """
+
+    def __init__(
+        self,
+        model: ClientModel,
+        rule: Rule,
+        stage: Stage,
+        clients: Sequence[Client],
+        public: Mapping[str, CohortPart],
+        settings: Profile,
+        *,
+        seed: int,
+        folder: Path | None = None,
+        validate: Validate | None = None,
+    ) -> None:
+        self.model = model
+        self.rule = rule
+        self.stage = stage
+        self.clients = list(clients)
+        self.public = public
+        self.settings = settings
+        self.seed = seed
+        self.folder = folder
+        self.history: list[Round] = []
+        self.validate = validate
+        self._engine = SequentialEngine()
+        keep = rule.buffers == "local"
+        self.server = Server(model.values.clone(), len(self.clients), send_buffers=not keep)
+
+    def resume(self) -> int:
+        """Load the last checkpoint, if any; returns the round to go on with."""
+        if self.folder is None:
+            return 0
+        state = checkpoint.load(self.folder, self.server.model.layout, self.model.device)
+        if state is None:
+            return 0
+        self.server.model.load(state["model"])
+        self.server.memory = state["server"]
+        for client, memory in zip(self.clients, state["clients"], strict=True):
+            client.memory = memory
+        self.history = [Round(**r) for r in state["history"]]
+        self.server.round = len(self.history)
+        return len(self.history)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds there are: the profile's, or one for a rule that trains nothing."""
+        return self.settings.rounds if self.rule.trains else 1
+
+    def run(self) -> Iterator[Round]:
+        """Run the rounds that are left, yielding each one once its checkpoint is safe on disk."""
+        for number in range(len(self.history), self.rounds):
+            done = self.round(number)
+            self.history.append(done)
+            self._save()
+            yield done
+
+    def round(self, number: int) -> Round:
+        """One communication round."""
+        started = time.perf_counter()
+        self.server.round = number
+        ledger = Round(number, None, clients=self.sampled(number))
+        # once per round by default; the published code exchanges after every task
+        tasks = tuple(self.model.tasks)
+        exchanges = [tasks] if self.settings.exchange == "round" else [(task,) for task in tasks]
+        losses: list[tuple[float, int]] = []
+        for group in exchanges:
+            contexts = [self.context(c, number, group) for c in ledger.clients]
+            contexts = [ctx for ctx in contexts if ctx.data]
+            if not contexts:
+                continue
+            updates = self._exchange(contexts, ledger, losses)
+            self.rule.aggregate(self.server, updates)
+            for _ in updates:  # a rule that stops early still owes every client its turn
+                pass
+        self.stage.run(self.server, self.public, ServerContext(self.model, self.settings, seed=self.seed, round=number))
+        if not bool(torch.isfinite(self.server.model.flat).all()):
+            raise RunFailed(f"the global model is no longer finite after round {number + 1}; a smaller lr may help")
+        steps = sum(n for _, n in losses)
+        ledger.loss = sum(loss * n for loss, n in losses) / steps if steps else None
+        if self.validate is not None:
+            ledger.valid = self.validate(self)
+        ledger.seconds = time.perf_counter() - started
+        return ledger
+
+    def sampled(self, number: int) -> list[int]:
+        """Which clients take part in a round, in client order; the same for every algorithm with this seed."""
+        count = max(1, round(self.settings.participation * len(self.clients)))
+        if count == len(self.clients):
+            return list(range(count))
+        chosen = seeds.generator(self.seed, "sample", number).choice(len(self.clients), count, replace=False)
+        return sorted(int(c) for c in chosen)
+
+    def context(self, client: int, number: int, tasks: tuple[str, ...] | None = None) -> ClientContext:
+        """The context of one client in one round."""
+        return ClientContext(
+            self.clients[client], self.model, self.settings, seed=self.seed, round=number,
+            tasks=tasks or tuple(self.model.tasks), keep_buffers=not self.server.send_buffers,
+        )  # fmt: skip
+
+    def broadcast(self, ctx: ClientContext) -> Payload:
+        """What the rule sends down to a client."""
+        return self.rule.broadcast(self.server, ctx.client, ctx.units)
+
+    def _exchange(
+        self, contexts: list[ClientContext], ledger: Round, losses: list[tuple[float, int]]
+    ) -> Iterator[Update]:
+        shares = self._shares(contexts)
+
+        def send(ctx: ClientContext) -> Payload:
+            payload = self.broadcast(ctx)
+            ledger.bytes_down += payload.nbytes
+            return payload
+
+        for update in self._engine.run(self.rule, contexts, send):
+            update.share = shares[update.client]
+            ledger.bytes_up += update.nbytes
+            if update.steps:
+                losses.append((update.loss, update.steps))
+            yield update
+
+    def _shares(self, contexts: list[ClientContext]) -> dict[int, dict[str, float]]:
+        """Client -> unit -> weight in the mean, normalised per unit over the clients that train the unit."""
+        samples = {ctx.client: ctx.samples for ctx in contexts}
+        if self.settings.weighting == "uniform":
+            samples = {c: dict.fromkeys(units, 1) for c, units in samples.items()}
+        totals: dict[str, int] = {}
+        for units in samples.values():
+            for unit, n in units.items():
+                totals[unit] = totals.get(unit, 0) + n
+        return {c: {u: n / totals[u] for u, n in units.items() if n} for c, units in samples.items()}
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        state: dict[str, Any] = {
+            "model": self.server.model,
+            "server": self.server.memory,
+            "clients": [client.memory for client in self.clients],
+            "history": [asdict(r) for r in self.history],
+        }
+        checkpoint.save(self.folder, state)

@@ -1,0 +1,87 @@
+"""What crosses between server and clients: tensors and numbers, every byte of it counted.
+
+Nothing else crosses. A payload is read-only for whoever receives it; the loop checks that it was not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedmeki_bench.models.flat import FlatTensors
+
+_NUMBER_BYTES = 8  # a number travels as one float64
+
+
+@dataclass
+class Payload(Mapping[str, "Tensor"]):
+    """Server to client. Reading a name gives the received model's tensor of that name.
+
+    Attributes:
+        model: the units of the global model that the client uses; None if the rule sends no model.
+        extra: further vectors by name (a control variate, an anchor), laid out like the model or free.
+        numbers: scalars by name.
+    """
+
+    model: FlatTensors | None = None
+    extra: dict[str, FlatTensors] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if self.model is None:
+            raise KeyError(name)
+        return self.model[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.model or ())
+
+    def __len__(self) -> int:
+        return len(self.model or ())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the wire: the tensors' own bytes and 8 per number."""
+        return _nbytes(self.model, self.extra, self.numbers)
+
+    def fingerprint(self) -> tuple[int, ...]:
+        """Version counters of the tensors: they change when anybody writes into them."""
+        vectors = [] if self.model is None else [self.model]
+        return tuple(v.flat._version for v in [*vectors, *self.extra.values()])
+
+
+@dataclass
+class Update:
+    """Client to server: the trained units and whatever the rule adds.
+
+    Attributes:
+        client: the client's number.
+        model: trained values of the units the client used; None if the rule sends none.
+        samples: unit -> how many of the client's samples trained it (every task that uses it counts).
+        share: unit -> this client's weight in the mean, normalised over the clients of the round that trained the
+            unit; set by the loop before the rule sees the update.
+        loss: mean training loss over the client's steps.
+        steps: optimiser steps taken.
+    """
+
+    client: int
+    model: FlatTensors | None = None
+    samples: dict[str, int] = field(default_factory=dict)
+    share: dict[str, float] = field(default_factory=dict)
+    extra: dict[str, FlatTensors] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
+    loss: float = float("nan")
+    steps: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the wire: the tensors' own bytes and 8 per number."""
+        return _nbytes(self.model, self.extra, self.numbers)
+
+
+def _nbytes(model: FlatTensors | None, extra: Mapping[str, FlatTensors], numbers: Mapping[str, float]) -> int:
+    tensors = sum(v.nbytes for v in extra.values()) + (model.nbytes if model is not None else 0)
+    return tensors + _NUMBER_BYTES * len(numbers)

@@ -1,0 +1,100 @@
+"""The contract of a federated rule: what clients do locally and how the server combines it.
+
+The base class *is* FedAvg; a rule overrides what its paper changes. Sampling of clients, seeds, the optimiser,
+bytes, logging, checkpoints and evaluation belong to the loop, not to the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from fedmeki_bench.federation.payload import Payload, Update
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fedmeki_bench.federation.client import ClientContext
+    from fedmeki_bench.federation.server import Server
+    from fedmeki_bench.models.client_model import Outputs
+    from fedmeki_bench.models.flat import FlatTensors
+
+
+class Rule:
+    """FedAvg by default: override what the paper changes.
+
+    Attributes:
+        version: raised whenever the rule's numbers change; part of every run's identity.
+        paper: where the rule was published.
+        views: which models this rule leaves to be scored (``aggregated``, ``personal``, ``constant``).
+        trains: false for a rule that needs one round and no training (a constant predictor).
+        buffers: what happens to floating-point buffers such as batch-norm statistics: ``average`` treats them like
+            parameters, ``local`` keeps each client's own and never sends them.
+    """
+
+    title: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    paper: ClassVar[str] = ""
+    views: ClassVar[tuple[str, ...]] = ("aggregated",)
+    trains: ClassVar[bool] = True
+    buffers: ClassVar[Literal["average", "local"]] = "average"
+
+    class Params(BaseModel):
+        """The rule's own parameters, validated; none by default."""
+
+        model_config = ConfigDict(extra="forbid")
+
+    def __init__(self, params: BaseModel | None = None) -> None:
+        self.params = params if params is not None else self.Params()
+
+    def broadcast(self, server: Server, client: int, units: tuple[str, ...]) -> Payload:
+        """What goes down to a client that uses ``units``: those units of the global model."""
+        return Payload(server.outgoing(units))
+
+    def local_loss(
+        self,
+        loss: Tensor,
+        outputs: Outputs,
+        params: Mapping[str, Tensor],
+        received: Payload,
+        ctx: ClientContext,
+    ) -> Tensor:
+        """The loss to minimise, given the task's own loss on a batch.
+
+        Args:
+            loss: scalar task loss.
+            outputs: logits (batch,) and features (batch, width).
+            params: the parameters the current task uses, attached to the graph, by name.
+            received: what came down this round, by the same names; constants.
+            ctx: the client's data, memory and settings.
+        """
+        return loss
+
+    def correct_gradients(
+        self,
+        grads: Mapping[str, Tensor],
+        params: Mapping[str, Tensor],
+        received: Payload,
+        ctx: ClientContext,
+    ) -> None:
+        """Change the gradients in place before clipping and the optimiser's step (control variates)."""
+
+    def client_update(self, ctx: ClientContext, received: Payload) -> Update:
+        """The local loop: start from what was received, train, send the result."""
+        ctx.load(received)
+        ctx.train(self, received)
+        return ctx.update()
+
+    def aggregate(self, server: Server, updates: Iterable[Update]) -> None:
+        """Combine the clients' updates; they arrive one at a time, in client order.
+
+        The default is the mean weighted by sample counts, unit by unit, over the clients that trained the unit
+        (McMahan et al., AISTATS 2017, Algorithm 1).
+        """
+        server.model.load(server.mean(updates))
+
+    def personal(self, ctx: ClientContext, received: Payload) -> FlatTensors | None:
+        """The client's own model, for rules that personalise; scored per client."""
+        return None

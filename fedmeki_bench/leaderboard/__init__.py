@@ -1,0 +1,1 @@
+"""Boards, and the tables and figures built from the records that fill them."""

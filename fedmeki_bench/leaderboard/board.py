@@ -1,0 +1,179 @@
+"""A board: which algorithms meet on which tasks, under which budget, in one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from fedmeki_bench.errors import InputError, UsageError, nearest
+
+Scalar = bool | int | float | str
+
+
+class SynthSpec(BaseModel):
+    """How much stand-in data ``demo`` generates for a dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: int = Field(gt=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class Board(BaseModel):
+    """The content of a board file.
+
+    Attributes:
+        name, title, summary: identifier, heading, and one paragraph on what is compared and what it is worth.
+        profile: named budget, ``demo`` or ``paper``.
+        seeds, clients, partition: the federation; every algorithm gets the same.
+        tasks, algorithms: columns and rows, by name.
+        reference: the row others are compared with.
+        options: the same keys as ``-o`` on the command line.
+        synth, prepare: what ``demo`` generates per dataset and the options it prepares it with.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    title: str = ""
+    summary: str = ""
+    profile: str
+    seeds: list[int] = Field(min_length=1)
+    clients: int = Field(default=5, ge=1)
+    partition: str = "iid"
+    tasks: list[str] = Field(min_length=1)
+    algorithms: list[str] = Field(min_length=1)
+    reference: str | None = None
+    options: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
+    synth: dict[str, SynthSpec] = Field(default_factory=dict)
+    prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
+    _source: Path | None = PrivateAttr(default=None)
+
+    @property
+    def source(self) -> Path | None:
+        """The file the board was read from."""
+        return self._source
+
+    @field_validator("seeds", "tasks", "algorithms")
+    @classmethod
+    def _unique(cls, values: list[Any]) -> list[Any]:
+        twice = [v for i, v in enumerate(values) if v in values[:i]]
+        if twice:
+            raise ValueError(f"{twice[0]!r} is listed twice")
+        return values
+
+    @field_validator("seeds")
+    @classmethod
+    def _not_negative(cls, values: list[int]) -> list[int]:
+        if min(values) < 0:
+            raise ValueError("seeds are not negative")
+        return values
+
+
+def load_board(path: Path) -> Board:
+    """Read a board file.
+
+    Raises:
+        InputError: unreadable, not YAML, a repeated or unknown key, or a value of the wrong kind; the message
+            names file, line and key, and for an unknown key the nearest known one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read the board: {error}") from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        raise InputError(f"{path}{at}: not valid YAML: {problem}") from error
+    if not isinstance(content, dict) or node is None:
+        raise InputError(f"{path}: a board is a mapping of keys such as name, tasks and algorithms")
+    lines = dict(_lines(node, (), path))
+    try:
+        board = Board.model_validate(content)
+    except ValidationError as error:
+        raise InputError(_explain(error, path, lines)) from error
+    if board.reference is not None and board.reference not in board.algorithms:
+        hint = nearest(board.reference, board.algorithms)
+        line = lines.get(("reference",), 1)
+        raise InputError(f"{path}:{line}: reference {board.reference!r} is not among its algorithms; {hint}")
+    board._source = path
+    return board
+
+
+def _lines(node: yaml.Node, at: tuple[Any, ...], path: Path) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Line (1-based) of every key and list item below ``node``; repeated keys are refused on the way."""
+    yield at, node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _lines(item, (*at, index), path)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise InputError(f"{path}:{line}: key {key.value!r} occurs twice")
+            seen.add(key.value)
+            yield from _lines(value, (*at, key.value), path)
+            yield (*at, key.value), line
+
+
+def _explain(error: ValidationError, path: Path, lines: dict[tuple[Any, ...], int]) -> str:
+    problems = error.errors(include_url=False)
+    # A misspelt key is also a missing one; the misspelling is what the reader can mend.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    place = tuple(problem["loc"])
+    line = next((lines[place[:k]] for k in range(len(place), 0, -1) if place[:k] in lines), 1)
+    key = ".".join(str(part) for part in place)
+    if problem["type"] == "extra_forbidden":
+        known = SynthSpec.model_fields if place[0] == "synth" else Board.model_fields
+        return f"{path}:{line}: unknown key {key!r}; {nearest(str(place[-1]), known)}"
+    if problem["type"] == "missing":
+        return f"{path}:{line}: key {key!r} is missing"
+    return f"{path}:{line}: {key}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def board_folders() -> list[Path]:
+    """Where boards are looked for by name, first hit wins: here, the checkout, the installed package."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parents[1]
+    folders = [Path("leaderboards")]
+    if (checkout / "pyproject.toml").exists():  # not site-packages, where leaderboards/ could be anyone's
+        folders.append(checkout / "leaderboards")
+    folders.append(package / "boards")
+    return folders
+
+
+def known_boards() -> dict[str, Path]:
+    """Name to file of every board that can be given by name, sorted by name."""
+    found: dict[str, Path] = {}
+    for folder in board_folders():
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def find_board(name_or_path: str | Path) -> Board:
+    """The board of that name, or in that file.
+
+    Raises:
+        UsageError: no such board; names the nearest.
+        InputError: its file is bad.
+    """
+    text = str(name_or_path)
+    if text.endswith((".yaml", ".yml")) or "/" in text:
+        path = Path(text)
+        if not path.exists():
+            raise UsageError(f"no board file {text}")
+        return load_board(path)
+    boards = known_boards()
+    if text not in boards:
+        raise UsageError(f"unknown board {text!r}; {nearest(text, boards)}")
+    return load_board(boards[text])

@@ -1,0 +1,282 @@
+"""From cells and records to one outcome per cell, and from those to tidy rows.
+
+A cell without a usable number is an outcome too, with its reason. Only the ``test`` evaluation of the
+finished run counts; nothing here looks at the rounds before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal
+
+from fedmeki_bench.leaderboard.cells import Cell
+from fedmeki_bench.results.record import Evaluation, Record
+from fedmeki_bench.results.store import BadRecord
+
+if TYPE_CHECKING:
+    from fedmeki_bench.task import TaskMeta
+
+Status = Literal["ok", "missing", "failed", "interrupted", "not_applicable", "bad"]
+
+_NEVER = datetime.min.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the records say about one cell; ``other`` lists in what it differs from the rest of its task."""
+
+    cell: Cell
+    status: Status
+    reason: str = ""
+    record: Record | None = None
+    evaluation: Evaluation | None = None
+    other: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One cell and one metric, flat; a cell without numbers is one row with an empty metric.
+
+    ``bytes_up`` and ``bytes_down`` are sums over the ``rounds`` of the run; ``value`` is None where
+    undefined, and then ``reason`` says why.
+    """
+
+    algorithm: str
+    task: str
+    seed: int
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int | None
+    groups: int | None
+    status: Status
+    reason: str
+    key: str
+    bytes_up: int
+    bytes_down: int
+    rounds: int
+    seconds: float
+    synthetic: bool
+    cohort: str
+    split_mode: str
+    environment: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Everything a board's tables rest on.
+
+    Attributes:
+        outcomes: one per cell, in the order of the cells.
+        unreadable: records that could not be read, whether or not they belong to this board.
+        metrics: metric names per task, the main one first.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    unreadable: tuple[BadRecord, ...] = ()
+    metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def records(self) -> list[Record]:
+        """The distinct records behind the outcomes, by key."""
+        found = {o.record.key: o.record for o in self.outcomes if o.record is not None}
+        return [found[key] for key in sorted(found)]
+
+    @property
+    def synthetic_tasks(self) -> set[str]:
+        """Tasks of which at least one number rests on generated data."""
+        return {o.cell.task for o in self.outcomes if o.record and any(c.synthetic for c in o.record.cohorts)}
+
+    @property
+    def published_tasks(self) -> set[str]:
+        """Tasks of which at least one number rests on a published split, where patients may cross."""
+        return {
+            o.cell.task for o in self.outcomes if o.record and _cohort(o, "split", "patient") == "published"
+        }
+
+    def digest(self) -> str:
+        """SHA-256 over keys, statuses and metric values of the records: what the tables were built from."""
+        content = [
+            [
+                r.key,
+                r.status,
+                [[e.view, e.task, e.split, e.model_dump()["metrics"]] for e in r.evaluations],
+            ]
+            for r in self.records
+        ]
+        text = json.dumps(content, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def collect(
+    cells: Sequence[Cell],
+    records: Iterable[Record | BadRecord],
+    *,
+    tasks: Mapping[str, TaskMeta] | None = None,
+) -> Collected:
+    """Match cells with records by setting, and evaluations by view, task and the split ``test``.
+
+    Of several records with one setting (the same run on other data) the one that finished last counts. Cells
+    of a task that rest on other data or versions than most are marked in ``Outcome.other``.
+
+    Args:
+        tasks: says which metrics a task declares and which is the main one; without it, the records do.
+    """
+    by_setting: dict[str, list[Record]] = defaultdict(list)
+    unreadable: list[BadRecord] = []
+    for item in records:
+        if isinstance(item, BadRecord):
+            unreadable.append(item)
+        else:
+            by_setting[item.setting].append(item)
+    latest = {setting: max(found, key=_finished) for setting, found in by_setting.items()}
+    bad = {b.setting: b for b in unreadable if b.setting}
+    outcomes = _mark_others([_outcome(cell, latest, bad) for cell in cells])
+    return Collected(tuple(outcomes), tuple(unreadable), _metric_names(outcomes, tasks or {}))
+
+
+def tidy(collected: Collected) -> list[Row]:
+    """One row per cell and metric, sorted by nothing but the order of cells and of the task's metrics."""
+    rows = []
+    for outcome in collected.outcomes:
+        if outcome.status != "ok" or outcome.evaluation is None:
+            rows.append(_row(outcome, "", None, None, None, outcome.reason))
+            continue
+        for name, metric in outcome.evaluation.metrics.items():
+            rows.append(_row(outcome, name, metric.value, metric.low, metric.high, metric.note))
+    return rows
+
+
+def traffic(record: Record) -> tuple[int, int, int]:
+    """Bytes up, bytes down and rounds of a run, from its history, or from its cost if it has no rounds."""
+    if not record.history:
+        return record.cost.bytes_up, record.cost.bytes_down, 0
+    return (
+        sum(r.bytes_up for r in record.history),
+        sum(r.bytes_down for r in record.history),
+        len(record.history),
+    )
+
+
+def environment_digest(environment: Mapping[str, Any]) -> str:
+    """Twelve hex digits that tell whether two records come from the same software and hardware."""
+    text = json.dumps(environment, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _finished(record: Record) -> tuple[datetime, str]:
+    return (record.finished or record.started or _NEVER, record.key)
+
+
+def _outcome(cell: Cell, latest: Mapping[str, Record], bad: Mapping[str, BadRecord]) -> Outcome:
+    if cell.not_applicable:
+        return Outcome(cell, "not_applicable", cell.not_applicable)
+    record = latest.get(cell.setting)
+    if record is None:
+        broken = bad.get(cell.setting)
+        if broken:
+            return Outcome(cell, "bad", f"{broken.path.parent.name}/record.json: {broken.reason}")
+        return Outcome(cell, "missing", "not run yet")
+    if record.status != "ok":
+        rounds = f" after {len(record.history)} rounds" if record.history else ""
+        reason = f"{record.error.type}: {record.error.message}" if record.error else f"stopped{rounds}"
+        return Outcome(cell, record.status, reason, record)
+    view = cell.algorithm.view
+    wanted = [e for e in record.evaluations if (e.view, e.task, e.split) == (view, cell.task, "test")]
+    if not wanted:
+        return Outcome(cell, "missing", f"record {record.key} has no evaluation of view {view!r}", record)
+    evaluation = wanted[-1]
+    if not evaluation.metrics:
+        return Outcome(cell, "not_applicable", evaluation.note or "no metrics", record, evaluation)
+    return Outcome(cell, "ok", "", record, evaluation)
+
+
+def _cohort(outcome: Outcome, name: str, default: Any) -> Any:
+    cohorts = outcome.record.cohorts if outcome.record else []
+    return next((getattr(c, name) for c in cohorts if c.task == outcome.cell.task), default)
+
+
+def _basis(outcome: Outcome) -> dict[str, str]:
+    """What must agree for two numbers of a task to be comparable."""
+    assert outcome.record is not None
+    assert outcome.evaluation is not None
+    versions = outcome.record.versions
+    metrics = {name: versions.metrics.get(name) for name in outcome.evaluation.metrics}
+    return {
+        "data": _cohort(outcome, "card", ""),
+        "split": _cohort(outcome, "split", "patient"),
+        "task version": str(versions.tasks.get(outcome.cell.task)),
+        "metric version": json.dumps(metrics, sort_keys=True),
+    }
+
+
+def _mark_others(outcomes: list[Outcome]) -> list[Outcome]:
+    usual: dict[tuple[str, str], str] = {}
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for outcome in outcomes:
+        if outcome.status == "ok":
+            for what, value in _basis(outcome).items():
+                counts[outcome.cell.task, what][value] += 1
+    for place, counter in counts.items():
+        usual[place] = min(counter, key=lambda value: (-counter[value], value))
+    cards = {task: card for (task, what), card in usual.items() if what == "data"}
+
+    marked = []
+    for o in outcomes:
+        if o.status == "ok" and o.record is not None:
+            differs = [what for what, value in _basis(o).items() if value != usual[o.cell.task, what]]
+            # A run over several tasks also rests on the training data of the others.
+            trained = any(c.card != cards.get(c.task, c.card) for c in o.record.cohorts)
+            if trained and "data" not in differs:
+                differs.append("data")
+            o = Outcome(o.cell, o.status, o.reason, o.record, o.evaluation, tuple(sorted(differs)))
+        marked.append(o)
+    return marked
+
+
+def _metric_names(outcomes: Sequence[Outcome], tasks: Mapping[str, TaskMeta]) -> dict[str, tuple[str, ...]]:
+    names: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        task = outcome.cell.task
+        if task not in names:
+            names[task] = list(tasks[task].metrics) if task in tasks else []
+        if outcome.status == "ok" and outcome.evaluation:
+            names[task] += [name for name in outcome.evaluation.metrics if name not in names[task]]
+    return {task: tuple(found) for task, found in names.items()}
+
+
+def _row(
+    outcome: Outcome, metric: str, value: float | None, low: float | None, high: float | None, reason: str
+) -> Row:
+    record, evaluation = outcome.record, outcome.evaluation
+    up, down, rounds = traffic(record) if record else (0, 0, 0)
+    return Row(
+        algorithm=outcome.cell.algorithm.name,
+        task=outcome.cell.task,
+        seed=outcome.cell.seed,
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        n=evaluation.n if evaluation else None,
+        groups=evaluation.groups if evaluation else None,
+        status=outcome.status,
+        reason=reason,
+        key=record.key if record else "",
+        bytes_up=up,
+        bytes_down=down,
+        rounds=rounds,
+        seconds=record.cost.seconds if record else 0.0,
+        synthetic=bool(record and any(c.synthetic for c in record.cohorts)),
+        cohort=_cohort(outcome, "card", ""),
+        split_mode=_cohort(outcome, "split", ""),
+        environment=environment_digest(record.environment) if record else "",
+        other=", ".join(outcome.other),
+    )

@@ -1,0 +1,382 @@
+"""The tables of a board as values, before any file format: what stands in which row, and what it means.
+
+A number is shown with the interval or spread it deserves: one seed with its 95 % interval over patients, two
+seeds as two values, three and more as mean ± standard deviation over seeds. The two kinds of uncertainty are
+never merged into one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.evaluation.metrics import MetricSpec
+from fedmeki_bench.leaderboard.board import Board
+from fedmeki_bench.leaderboard.collect import Collected, Outcome, traffic
+from fedmeki_bench.results.record import MetricValue, Record
+from fedmeki_bench.statistics import summarise_seeds
+
+if TYPE_CHECKING:
+    from fedmeki_bench.task import TaskMeta
+
+Section = Literal["bound", "ranked", "incomplete"]
+
+_BELOW_FLOOR = "⚠"
+_STATUS_WORD = {"not_applicable": "n/a", "bad": "unreadable"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One table cell: ``text`` as shown, ``value`` behind it, ``best`` of the ranked rows in its column."""
+
+    text: str
+    value: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A header and the one sentence that defines it; ``higher`` is None where no value is better."""
+
+    key: str
+    header: str
+    definition: str
+    higher: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """An algorithm's entries, one per column; ``mark`` is ‡ if one of them rests on other data.
+
+    ``rank`` is the place in the order of the main table, shared by equal rows; None unless ranked.
+    """
+
+    algorithm: Algorithm
+    section: Section
+    entries: tuple[Entry, ...]
+    mark: str = ""
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A titled grid; ``warnings`` stand above it, ``notes`` below."""
+
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[TableRow, ...]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the tables need to know about tasks and metrics; unknown ones are shown by their name."""
+
+    tasks: Mapping[str, TaskMeta]
+    metrics: Mapping[str, MetricSpec]
+
+    def task_title(self, task: str) -> str:
+        """The task's title, or its name."""
+        return self.tasks[task].title if task in self.tasks else task
+
+    def metric_title(self, metric: str) -> str:
+        """The metric's column header, or its name."""
+        return self.metrics[metric].title if metric in self.metrics else metric
+
+    def column(self, key: str, header: str, metric: str) -> Column:
+        """A column that shows ``metric``."""
+        spec = self.metrics.get(metric)
+        if spec is None:
+            return Column(key, header, f"The metric {metric}, which this installation does not know.")
+        return Column(key, header, spec.definition, spec.direction == "higher")
+
+
+class Grid:
+    """The outcomes of a board by (algorithm, task), with the rules for summarising them."""
+
+    def __init__(self, board: Board, collected: Collected, facts: Facts) -> None:
+        self.board, self.collected, self.facts = board, collected, facts
+        self.outcomes: dict[tuple[str, str], list[Outcome]] = {}
+        self.algorithms: dict[str, Algorithm] = {}
+        for outcome in collected.outcomes:
+            algorithm = outcome.cell.algorithm
+            self.algorithms.setdefault(algorithm.name, algorithm)
+            self.outcomes.setdefault((algorithm.name, outcome.cell.task), []).append(outcome)
+        self.tasks = list(dict.fromkeys(o.cell.task for o in collected.outcomes))
+
+    def main_metric(self, task: str) -> str:
+        """The task's first metric; empty if no task or record declares one."""
+        return next(iter(self.collected.metrics.get(task, ())), "")
+
+    def of(self, algorithm: str) -> list[Outcome]:
+        """All outcomes of a row."""
+        return [o for task in self.tasks for o in self.outcomes.get((algorithm, task), [])]
+
+    def values(self, algorithm: str, task: str, metric: str) -> list[MetricValue]:
+        """The metric of every finished seed, in the order of seeds."""
+        found = []
+        for outcome in self.outcomes.get((algorithm, task), []):
+            if outcome.status == "ok" and outcome.evaluation and metric in outcome.evaluation.metrics:
+                found.append(outcome.evaluation.metrics[metric])
+        return found
+
+    def mean(self, algorithm: str, task: str, metric: str) -> float | None:
+        """Mean over finished seeds; None if there is none or one is undefined."""
+        values = [v.value for v in self.values(algorithm, task, metric)]
+        numbers = [v for v in values if v is not None]
+        if not numbers or len(numbers) < len(values):
+            return None
+        return summarise_seeds(numbers).mean
+
+    def entry(self, algorithm: str, task: str, metric: str) -> Entry:
+        """The metric as a table shows it, or the word for why there is none."""
+        values = self.values(algorithm, task, metric)
+        if not values:
+            words = {_STATUS_WORD.get(o.status, o.status) for o in self.outcomes.get((algorithm, task), [])}
+            return Entry(", ".join(sorted(words - {"ok"})) or "–")
+        numbers = [v.value for v in values if v.value is not None]
+        if len(numbers) < len(values):
+            share = "" if len(values) == 1 else f" ({len(values) - len(numbers)} of {len(values)})"
+            return Entry(f"undefined{share}")
+        summary = summarise_seeds(numbers)
+        if summary.n == 1:
+            one = values[0]
+            interval = (
+                f" [{one.low:.2f}, {one.high:.2f}]" if one.low is not None and one.high is not None else ""
+            )
+            text = f"{summary.mean:.3f}{interval}"
+        elif summary.sd is None:
+            text = ", ".join(f"{v:.3f}" for v in summary.values)
+        else:
+            text = f"{summary.mean:.3f} ± {summary.sd:.3f}"
+        if summary.n != len(self.board.seeds):
+            text += f" (n = {summary.n})"
+        return Entry(text, summary.mean)
+
+    def complete(self, algorithm: str) -> bool:
+        """Every cell of the row has a defined main metric: only then is the row ranked."""
+        return all(o.status == "ok" for o in self.of(algorithm)) and all(
+            self.mean(algorithm, task, self.main_metric(task)) is not None for task in self.tasks
+        )
+
+    def mark(self, algorithm: str, tasks: Sequence[str]) -> str:
+        """‡ if a number of the row rests on other data, split or versions than most of its column."""
+        return "‡" if any(o.other for o in self.of(algorithm) if o.cell.task in tasks) else ""
+
+    def overall(self, algorithm: str) -> float | None:
+        """Mean of the main metrics over tasks; None unless complete and the tasks share one main metric."""
+        if not self.complete(algorithm) or len({self.main_metric(t) for t in self.tasks}) != 1:
+            return None
+        means = [self.mean(algorithm, task, self.main_metric(task)) for task in self.tasks]
+        return math.fsum(m for m in means if m is not None) / len(means)
+
+
+def ordered(grid: Grid) -> list[tuple[Algorithm, Section]]:
+    """Rows in order: complete bounds as the board lists them, ranked competitors, then incomplete rows.
+
+    Competitors stand by the mean of the main metric over tasks, or, where tasks have different main metrics,
+    by their mean rank; equal ones by name.
+    """
+    bounds: list[Algorithm] = []
+    ranked: list[Algorithm] = []
+    incomplete: list[Algorithm] = []
+    for algorithm in grid.algorithms.values():
+        if not grid.complete(algorithm.name):
+            incomplete.append(algorithm)
+        else:
+            (bounds if algorithm.bound else ranked).append(algorithm)
+    position = _positions(grid, [a.name for a in ranked])
+    ranked.sort(key=lambda a: (position[a.name], a.name))
+    return [
+        *((a, "bound") for a in bounds),
+        *((a, "ranked") for a in ranked),
+        *((a, "incomplete") for a in incomplete),
+    ]
+
+
+def _positions(grid: Grid, names: Sequence[str]) -> dict[str, float]:
+    """Mean rank over tasks, 1 = best, ties averaged; with one shared main metric, the mean itself decides."""
+    shared = {grid.main_metric(task) for task in grid.tasks}
+    columns: list[tuple[str, dict[str, float]]] = []
+    if len(shared) == 1:
+        columns.append((next(iter(shared)), {n: grid.overall(n) or 0.0 for n in names}))
+    else:
+        for task in grid.tasks:
+            metric = grid.main_metric(task)
+            columns.append((metric, {n: grid.mean(n, task, metric) or 0.0 for n in names}))
+    total = dict.fromkeys(names, 0.0)
+    for metric, values in columns:
+        spec = grid.facts.metrics.get(metric)
+        sign = 1 if spec is not None and spec.direction == "lower" else -1
+        for name in names:
+            better = sum(sign * v < sign * values[name] for v in values.values())
+            tied = sum(v == values[name] for v in values.values())
+            total[name] += (better + (tied + 1) / 2) / len(columns)
+    return total
+
+
+def ranks(grid: Grid) -> dict[str, int]:
+    """1 + the number of ranked rows that stand strictly before, for every ranked row."""
+    position = _positions(grid, [a.name for a, section in ordered(grid) if section == "ranked"])
+    return {name: 1 + sum(p < place for p in position.values()) for name, place in position.items()}
+
+
+def mark_best(table: Table) -> Table:
+    """Set ``best`` in every column with a direction: the best ranked row and all with the same digits."""
+    rows = [list(row.entries) for row in table.rows]
+    for index, column in enumerate(table.columns):
+        if column.higher is None:
+            continue
+        ranked = [(i, row.entries[index]) for i, row in enumerate(table.rows) if row.section == "ranked"]
+        shown = [(i, round(e.value, 3)) for i, e in ranked if e.value is not None]
+        if len(shown) < 2:
+            continue
+        target = (max if column.higher else min)(value for _, value in shown)
+        winners = [i for i, value in shown if value == target]
+        for i in winners:
+            entry = rows[i][index]
+            tie = " =" if len(winners) > 1 else ""
+            rows[i][index] = replace(entry, best=True, text=entry.text + tie)
+    return replace(
+        table, rows=tuple(replace(r, entries=tuple(e)) for r, e in zip(table.rows, rows, strict=True))
+    )
+
+
+def shown_as(board: Board) -> str:
+    """How numbers with uncertainty are written on this board, as one sentence."""
+    n = len(board.seeds)
+    if n == 1:
+        return (
+            f"Numbers are value [95 % interval over patients of the test split], one seed ({board.seeds[0]})."
+        )
+    if n == 2:
+        return "Numbers are the values of the two seeds: too few for a spread."
+    return f"Numbers are mean ± SD over {n} seeds."
+
+
+_COST = (
+    Column("mb_up", "MB/round ↑", "Megabytes all clients send per round, over all federations of the row."),
+    Column(
+        "mb_down", "MB/round ↓", "Megabytes all clients receive per round, over all federations of the row."
+    ),
+    Column(
+        "seconds", "Seconds", "Wall-clock time of the runs behind the row, mean over seeds; machines differ."
+    ),
+    Column("coverage", "Cells", "Cells with a number / all cells of the row."),
+)
+
+
+def main_table(grid: Grid) -> Table:
+    """The board's table: one column per task with its main metric, then cost and coverage."""
+    columns = []
+    for task in grid.tasks:
+        metric = grid.main_metric(task)
+        header = f"{grid.facts.task_title(task)} ({grid.facts.metric_title(metric)})"
+        columns.append(grid.facts.column(task, header, metric))
+    with_mean = len(grid.tasks) > 1 and len({grid.main_metric(t) for t in grid.tasks}) == 1
+    if with_mean:
+        title = grid.facts.metric_title(grid.main_metric(grid.tasks[0]))
+        columns.append(
+            Column("mean", f"Mean {title}", "Mean over the tasks; orders the table.", columns[0].higher)
+        )
+    rows, places = [], ranks(grid)
+    for algorithm, section in ordered(grid):
+        entries = [_flagged(grid, algorithm, task) for task in grid.tasks]
+        if with_mean:
+            overall = grid.overall(algorithm.name)
+            entries.append(Entry("–") if overall is None else Entry(f"{overall:.3f}", overall))
+        entries += _cost_entries(grid, algorithm.name)
+        mark = grid.mark(algorithm.name, grid.tasks)
+        rows.append(TableRow(algorithm, section, tuple(entries), mark, places.get(algorithm.name)))
+    order = "Competitors are ordered by the mean over tasks."
+    if not with_mean and len(grid.tasks) > 1:
+        order = "Competitors are ordered by mean rank over tasks, as the tasks have different main metrics."
+    notes = [
+        shown_as(grid.board),
+        f"{order} Bold is the best value among them, = an equal one at the digits shown; neither is a test.",
+    ]
+    if any(e.text.endswith(_BELOW_FLOOR) for row in rows for e in row.entries):
+        notes.append(f"{_BELOW_FLOOR} marks a value worse than the constant predictor's.")
+    return mark_best(
+        Table(
+            "main", "Main metrics", (*columns, *_COST), tuple(rows), _warnings(grid, grid.tasks), tuple(notes)
+        )
+    )
+
+
+def _flagged(grid: Grid, algorithm: Algorithm, task: str) -> Entry:
+    """The main metric, with a warning sign if a constant predictor on the board does better."""
+    metric = grid.main_metric(task)
+    entry = grid.entry(algorithm.name, task, metric)
+    constant = [a.name for a in grid.algorithms.values() if a.view == "constant"]
+    floors = [f for name in constant if (f := grid.mean(name, task, metric)) is not None]
+    if entry.value is None or algorithm.name in constant or not floors:
+        return entry
+    spec = grid.facts.metrics.get(metric)
+    lower = spec is not None and spec.direction == "lower"
+    below = entry.value > min(floors) if lower else entry.value < max(floors)
+    return replace(entry, text=f"{entry.text} {_BELOW_FLOOR}") if below else entry
+
+
+def task_table(grid: Grid, task: str) -> Table:
+    """All metrics of one task; rows in the order of the main table, ranked where it ranks them."""
+    metrics = grid.collected.metrics.get(task, ())
+    columns = tuple(grid.facts.column(m, grid.facts.metric_title(m), m) for m in metrics)
+    rows = tuple(
+        TableRow(
+            algorithm,
+            section,
+            tuple(grid.entry(algorithm.name, task, m) for m in metrics),
+            grid.mark(algorithm.name, [task]),
+        )
+        for algorithm, section in ordered(grid)
+    )
+    sizes = {(e.n, e.groups) for (_, t), found in grid.outcomes.items() if t == task
+             for o in found if o.status == "ok" and (e := o.evaluation)}  # fmt: skip
+    unit = grid.facts.tasks[task].grouping if task in grid.facts.tasks else "group"
+    said = [f"{n} samples" + (f" of {g} {unit}s" if g is not None and unit != "sample" else "")
+            for n, g in sorted(sizes, key=str)]  # fmt: skip
+    notes = (f"Test split: {' or '.join(said)}.",) if said else ()
+    title = grid.facts.task_title(task)
+    return mark_best(Table(task, title, columns, rows, _warnings(grid, [task]), notes))
+
+
+def _warnings(grid: Grid, tasks: Sequence[str]) -> tuple[str, ...]:
+    found = []
+    if grid.collected.synthetic_tasks & set(tasks):
+        found.append("SYNTHETIC: numbers rest on generated stand-in data and say nothing about patients.")
+    if grid.collected.published_tasks & set(tasks):
+        found.append("PUBLISHED SPLIT: patients may cross the splits, as in the published comparison.")
+    for task in tasks:
+        differs = sorted({what for o in grid.collected.outcomes if o.cell.task == task for what in o.other})
+        if differs:
+            found.append(
+                f"Rows marked ‡ rest on other {' and '.join(differs)} ({grid.facts.task_title(task)})."
+            )
+    return tuple(found)
+
+
+def _cost_entries(grid: Grid, algorithm: str) -> list[Entry]:
+    """Megabytes up and down, seconds and coverage of a row; runs shared by several cells count once."""
+    outcomes = grid.of(algorithm)
+    seeds: dict[int, dict[str, Record]] = {}
+    for o in outcomes:
+        if o.status == "ok" and o.record is not None:
+            seeds.setdefault(o.cell.seed, {})[o.record.key] = o.record
+    done, total = sum(o.status == "ok" for o in outcomes), len(outcomes)
+    coverage = Entry(f"{done}/{total}", done / total if total else None)
+    if not seeds:
+        return [Entry("–"), Entry("–"), Entry("–"), coverage]
+    up = down = seconds = 0.0
+    for records in seeds.values():
+        for record in records.values():
+            sent, received, rounds = traffic(record)
+            up += sent / max(rounds, 1) / 1e6 / len(seeds)
+            down += received / max(rounds, 1) / 1e6 / len(seeds)
+            seconds += record.cost.seconds / len(seeds)
+    return [Entry(f"{up:.2f}", up), Entry(f"{down:.2f}", down), Entry(f"{seconds:.1f}", seconds), coverage]

@@ -1,0 +1,1 @@
+"""The light models clients train: encoders per modality, decoders per task, and the flat buffer beneath them."""

@@ -1,0 +1,165 @@
+"""The client model: one encoder per modality, one decoder per task, on one flat buffer.
+
+Units of exchange are named ``encoder.<modality>`` and ``decoder.<task>``. Tasks that share a modality share its
+encoder (multi-task scope); a task touches its own decoder and its modalities' encoders, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedmeki_bench import registry, seeds
+from fedmeki_bench.errors import InputError
+from fedmeki_bench.models.encoder import Encoder
+from fedmeki_bench.models.flat import FlatTensors, flatten
+from fedmeki_bench.models.image import shrink
+from fedmeki_bench.options import parse_options
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the client model says about a batch: logits (batch,) and pooled features (batch, width)."""
+
+    logits: Tensor
+    features: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """How one modality of a cohort is stored: shape and dtype of a sample, and physical = stored x scale."""
+
+    shape: tuple[int, ...]
+    scale: float
+
+
+class ClientModel(nn.Module):
+    """Encoders and decoders for a set of tasks.
+
+    Args:
+        tasks: task name -> its modalities.
+        inputs: modality -> how it is stored (after any shrinking to the profile's image size).
+        encoders: modality -> (encoder name, its parameters), from the profile.
+        hidden: modality -> hidden width of the decoder behind it; absent means a single linear layer.
+        seed: initial weights depend on this and on the unit's name alone, so a task more or less changes no other's.
+        device: where the model lives.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Sequence[str]],
+        inputs: Mapping[str, Input],
+        encoders: Mapping[str, tuple[str, Mapping[str, Any]]],
+        *,
+        hidden: Mapping[str, int],
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.tasks = {name: tuple(modalities) for name, modalities in tasks.items()}
+        self.inputs = dict(inputs)
+        self.encoders = nn.ModuleDict()
+        self.decoders = nn.ModuleDict()
+        for modality in sorted({m for ms in self.tasks.values() for m in ms}):
+            with _initialised(seed, f"encoder.{modality}"):
+                self.encoders[modality] = _encoder(modality, self.inputs[modality], encoders)
+        for task, modalities in self.tasks.items():
+            width = sum(_width(self.encoders[m]) for m in modalities)
+            with _initialised(seed, f"decoder.{task}"):
+                self.decoders[task] = _decoder(width, hidden.get(modalities[0], 0))
+        self.to(device)
+        units: dict[str, nn.Module] = {f"encoder.{m}": e for m, e in self.encoders.items()}
+        units |= {f"decoder.{t}": d for t, d in self.decoders.items()}
+        self.values, self.grads = flatten(self, units)
+        self._units = units
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.values.flat.device
+
+    def units(self, task: str) -> tuple[str, ...]:
+        """The units of exchange that a task uses."""
+        return (*(f"encoder.{m}" for m in self.tasks[task]), f"decoder.{task}")
+
+    def parameters_of(self, task: str) -> dict[str, nn.Parameter]:
+        """The parameters a task uses, by name: the mapping a rule's ``local_loss`` gets."""
+        return {f"{u}.{n}": p for u in self.units(task) for n, p in self._units[u].named_parameters()}
+
+    def to_inputs(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Stored arrays (batch, *shape) -> physical float32 tensors on the model's device."""
+        inputs = {}
+        for modality, array in batch.items():
+            stored = torch.from_numpy(array).to(self.device, non_blocking=True)
+            physical = stored.to(torch.float32).mul_(self.inputs[modality].scale)
+            if modality == "image":
+                physical = shrink(physical, self.inputs[modality].shape[-1])
+            inputs[modality] = physical
+        return inputs
+
+    def forward(self, task: str, inputs: Mapping[str, Tensor]) -> Outputs:
+        """Outputs of one task on physical inputs (batch, *shape) per modality."""
+        pooled = [_as_encoder(self.encoders[m]).pooled(inputs[m]) for m in self.tasks[task]]
+        features = pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=-1)
+        return Outputs(self.decoders[task](features).squeeze(-1), features)
+
+    def functional(self, values: Mapping[str, Tensor], task: str, inputs: Mapping[str, Tensor]) -> Outputs:
+        """The same computation with another set of weights (a previous model, the received one)."""
+        renamed = {_attribute(name): values[name] for name in values}
+        result: Outputs = torch.func.functional_call(self, renamed, (task, inputs), strict=False)
+        return result
+
+    def load(self, values: FlatTensors) -> None:
+        """Overwrite the units that ``values`` holds."""
+        with torch.no_grad():
+            self.values.load(values)
+
+
+def _attribute(name: str) -> str:
+    """``encoder.image.layers.0.weight`` -> the attribute path inside the module."""
+    kind, rest = name.split(".", 1)
+    return f"{kind}s.{rest}"
+
+
+def _as_encoder(module: nn.Module) -> Encoder:
+    assert isinstance(module, Encoder)
+    return module
+
+
+def _width(module: nn.Module) -> int:
+    return _as_encoder(module).width
+
+
+def _encoder(modality: str, stored: Input, encoders: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Encoder:
+    if modality not in encoders:
+        raise InputError(f"the profile names no encoder for the modality {modality!r}")
+    name, options = encoders[modality]
+    cls = registry.load("encoders", name)
+    encoder = cls(stored.shape, parse_options(cls.Params, options, owner=f"encoder {name}"))
+    assert isinstance(encoder, Encoder)
+    return encoder
+
+
+def _decoder(width: int, hidden: int) -> nn.Module:
+    if hidden:
+        return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+    return nn.Linear(width, 1)
+
+
+class _initialised:
+    """Build a unit from its own random stream and leave the global one as it was."""
+
+    def __init__(self, seed: int, unit: str) -> None:
+        self._seed = seeds.derive(seed, "init", unit)
+        self._fork = torch.random.fork_rng(devices=[])
+
+    def __enter__(self) -> None:
+        self._fork.__enter__()
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *exc: object) -> None:
+        self._fork.__exit__(*exc)  # type: ignore[arg-type]

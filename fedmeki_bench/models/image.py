@@ -1,0 +1,92 @@
+"""Image encoders: DeiT-tiny as published, and a small convolutional one for minutes-long budgets."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fedmeki_bench.errors import InputError
+from fedmeki_bench.models.encoder import Encoder
+
+
+def _standardise(x: Tensor) -> Tensor:
+    """Grey levels 0..1 -> about -1..1, the range DeiT's published preprocessing gives (mean and SD 0.5)."""
+    return (x - 0.5) / 0.5
+
+
+class SmallImageEncoder(Encoder):
+    """Four strided convolutions with group norm; a 64 x 64 picture becomes 16 tokens.
+
+    Group norm rather than batch norm: its result does not depend on batch mates, and nothing but parameters
+    has to be averaged.
+    """
+
+    modality: ClassVar[str] = "image"
+
+    class Params(Encoder.Params):
+        width: int = Field(64, ge=8, multiple_of=8, description="features per token")
+
+    def __init__(self, shape: tuple[int, ...], params: Params) -> None:
+        super().__init__()
+        self.width = params.width
+        sizes = (shape[0], params.width // 4, params.width // 2, params.width, params.width)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(sizes):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GroupNorm(4, after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See :class:`Encoder`."""
+        return self.layers(_standardise(x)).flatten(2).transpose(1, 2)
+
+
+class DeiTTinyEncoder(Encoder):
+    """DeiT-tiny distilled: patch 16, width 192, 12 blocks, 3 heads; 198 tokens from 224 x 224.
+
+    Touvron et al., "Training data-efficient image transformers", ICML 2021; the image encoder of FedMEKI.
+    """
+
+    modality: ClassVar[str] = "image"
+
+    class Params(Encoder.Params):
+        weights: Path | None = Field(
+            None, description="folder with pretrained weights (config.json, model.safetensors); random if not given"
+        )
+
+    def __init__(self, shape: tuple[int, ...], params: Params) -> None:
+        super().__init__()
+        from transformers import DeiTConfig, DeiTModel
+
+        if params.weights is None:
+            config = DeiTConfig(
+                hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768,
+                image_size=shape[-1], patch_size=16, num_channels=3,
+            )  # fmt: skip
+            self.deit = DeiTModel(config, add_pooling_layer=False)
+        else:
+            if not (params.weights / "config.json").is_file():
+                raise InputError(f"no config.json in {params.weights}; weights must be a folder saved by transformers")
+            self.deit = DeiTModel.from_pretrained(
+                str(params.weights), add_pooling_layer=False, local_files_only=True, use_safetensors=True
+            )
+        if self.deit.config.image_size != shape[-1]:
+            raise InputError(
+                f"the DeiT weights are for {self.deit.config.image_size} px, the cohort is prepared at {shape[-1]} px; "
+                f"prepare it again with -o image_size={self.deit.config.image_size}"
+            )
+        self.width = int(self.deit.config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See :class:`Encoder`."""
+        pixels = _standardise(x).expand(-1, 3, -1, -1)
+        return self.deit(pixel_values=pixels).last_hidden_state
+
+
+def shrink(x: Tensor, size: int) -> Tensor:
+    """Area-average pictures (batch, channels, S, S) to ``size`` px; ``size`` may not exceed S."""
+    return torch.nn.functional.adaptive_avg_pool2d(x, size) if x.shape[-1] != size else x

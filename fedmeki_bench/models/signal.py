@@ -1,0 +1,64 @@
+"""ECG encoders: the published two-layer net, and a small residual one that learns from few records."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from fedmeki_bench.models.encoder import Encoder
+
+
+class PublishedSignalEncoder(Encoder):
+    """FedMEKI's ECG net: 2 x [conv1d 12 -> 12, kernel 3, batch norm, ReLU], then linear 1000 -> 4096 per lead.
+
+    Gives one token per lead: (batch, 12, 4096) from (batch, 12, 1000) in mV.
+    """
+
+    modality: ClassVar[str] = "signal"
+
+    class Params(Encoder.Params):
+        width: int = Field(4096, ge=1, description="features per token")
+
+    def __init__(self, shape: tuple[int, ...], params: Params) -> None:
+        super().__init__()
+        leads, samples = shape
+        self.width = params.width
+        self.layers = nn.Sequential(
+            nn.Conv1d(leads, leads, 3, padding=1), nn.BatchNorm1d(leads), nn.ReLU(),
+            nn.Conv1d(leads, leads, 3, padding=1), nn.BatchNorm1d(leads), nn.ReLU(),
+        )  # fmt: skip
+        self.project = nn.Linear(samples, params.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See :class:`Encoder`."""
+        return self.project(self.layers(x))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """The mean over leads first, then the linear layer: 12 times less arithmetic, the same result."""
+        return self.project(self.layers(x).mean(dim=1))
+
+
+class SmallSignalEncoder(Encoder):
+    """Five strided 1-d convolutions with group norm; 10 s of 12-lead ECG become 32 tokens."""
+
+    modality: ClassVar[str] = "signal"
+
+    class Params(Encoder.Params):
+        width: int = Field(64, ge=8, multiple_of=8, description="features per token")
+
+    def __init__(self, shape: tuple[int, ...], params: Params) -> None:
+        super().__init__()
+        self.width = params.width
+        half = params.width // 2
+        sizes = (shape[0], half, half, params.width, params.width, params.width)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(sizes):
+            layers += [nn.Conv1d(before, after, 7, stride=2, padding=3), nn.GroupNorm(4, after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See :class:`Encoder`."""
+        return self.layers(x).transpose(1, 2)

@@ -1,0 +1,78 @@
+"""Options given as ``key=value``: checked against a pydantic model, refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from fedmeki_bench.errors import InputError, nearest
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def split_pairs(pairs: Iterable[str]) -> dict[str, Any]:
+    """``("rounds=3", "lr=1e-3")`` as a dict; values are read as YAML scalars, nothing is executed.
+
+    Raises:
+        InputError: an item without ``=``, or a key given twice.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, sep, text = pair.partition("=")
+        key = key.strip()
+        if not sep or not key:
+            raise InputError(f"option {pair!r} is not of the form key=value")
+        if key in options:
+            raise InputError(f"option {key!r} is given twice")
+        options[key] = scalar(text)
+    return options
+
+
+def scalar(text: str) -> Any:
+    """One value as YAML reads it, with ``1e-3`` a number (YAML 1.1 alone takes it for text)."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def parse_options(model: type[M], options: Mapping[str, Any], *, owner: str = "") -> M:
+    """Build ``model`` from options.
+
+    Raises:
+        InputError: an unknown key (with the nearest known one) or a value out of range, in one sentence.
+    """
+    where = f" of {owner}" if owner else ""
+    for key in options:
+        if key not in model.model_fields:
+            known = nearest(key, model.model_fields) or "it has no options"
+            raise InputError(f"unknown option {key!r}{where}; {known}")
+    try:
+        return model(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "options"
+        raise InputError(f"option {name!r}{where} is {first.get('input')!r}: {_sentence(first['msg'])}") from error
+
+
+def _sentence(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def describe_options(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Name, default and meaning of every field, for ``info``."""
+    rows = []
+    for name, info in model.model_fields.items():
+        default = "required" if info.is_required() else info.get_default(call_default_factory=True)
+        rows.append({"name": name, "default": default, "meaning": info.description or ""})
+    return rows

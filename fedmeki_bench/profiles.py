@@ -1,0 +1,92 @@
+"""Profiles: named budgets. A profile is part of a result's identity and is printed over every table."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fedmeki_bench.errors import UsageError, nearest
+
+
+class EncoderChoice(BaseModel):
+    """Which encoder reads a modality, with its parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Profile(BaseModel):
+    """Model sizes and training budget of a run; every field can be set with ``-o field=value``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="name of the budget")
+    rounds: int = Field(ge=1, le=100_000, description="communication rounds")
+    local_epochs: int = Field(1, ge=1, le=1000, description="passes over a client's own data per round")
+    batch_size: int = Field(64, ge=1, description="samples per optimiser step")
+    lr: float = Field(1e-4, gt=0, description="learning rate of the clients' optimiser")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="the clients' optimiser, fresh each round")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty inside the optimiser")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm; larger gradients are scaled down to it")
+    participation: float = Field(1.0, gt=0, le=1, description="share of the clients that train in a round")
+    weighting: Literal["samples", "uniform"] = Field(
+        "samples", description="weights of the mean: sample counts, or uniform as in the published code"
+    )
+    exchange: Literal["round", "task"] = Field(
+        "round", description="exchange once per round, or after every task as in the published code"
+    )
+    image_size: int = Field(224, ge=16, le=1024, description="side of the pictures the model sees, in pixels")
+    precision: Literal["float32", "bf16"] = Field("float32", description="arithmetic of the forward pass")
+    threads: int = Field(
+        1, ge=0, le=512, description="threads per run; 0 means all cores (same bits need the same number)"
+    )
+    encoders: dict[str, EncoderChoice] = Field(description="encoder per modality")
+    decoder_hidden: dict[str, int] = Field(
+        default_factory=dict, description="hidden width of the decoder behind a modality; 0 or absent: linear"
+    )
+
+    @field_validator("encoders", mode="before")
+    @classmethod
+    def _plain_names(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {m: {"name": c} if isinstance(c, str) else c for m, c in value.items()}
+        return value
+
+
+def _demo() -> Profile:
+    return Profile(
+        name="demo", rounds=8, local_epochs=2, batch_size=16, lr=2e-3, image_size=64, threads=1,
+        encoders={
+            "image": EncoderChoice(name="small_image"),
+            "signal": EncoderChoice(name="small_signal"),
+        },
+    )  # fmt: skip
+
+
+def _paper() -> Profile:
+    # FedMEKI, section "Implementation": 10 rounds, 1 local epoch, batch 64, Adam 1e-4, clip 1.
+    return Profile(
+        name="paper", rounds=10, local_epochs=1, batch_size=64, lr=1e-4, image_size=224, threads=0,
+        encoders={
+            "image": EncoderChoice(name="deit_tiny"),
+            "signal": EncoderChoice(name="published_signal"),
+        },
+        decoder_hidden={"image": 128},
+    )  # fmt: skip
+
+
+PROFILES = {"demo": _demo, "paper": _paper}
+
+
+def profile(name: str) -> Profile:
+    """The profile called ``name``.
+
+    Raises:
+        UsageError: no such profile.
+    """
+    if name not in PROFILES:
+        raise UsageError(f"unknown profile {name!r}; {nearest(name, PROFILES)}")
+    return PROFILES[name]()

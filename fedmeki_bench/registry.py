@@ -1,0 +1,196 @@
+"""Where plug-ins come from: entry points, and files named on the command line.
+
+The built-in rules, stages, tasks, datasets, encoders, metrics and partitions are declared in ``pyproject.toml``
+by the same door as anyone's. A plug-in that fails to load stays visible with its reason. Modules that import a
+heavy package (torch, pandas, ...) at their top are described from their source when they are only listed, so
+that listing stays fast.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fedmeki_bench.errors import UsageError, nearest
+
+KINDS = (
+    "rules", "stages", "algorithms", "tasks", "datasets", "encoders", "metrics", "partitions", "foundations",
+)  # fmt: skip
+_HEAVY = {"torch", "transformers", "pandas", "sklearn", "scipy", "matplotlib", "wfdb", "pydicom", "duckdb"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One registered name: where it comes from and, when it can't be loaded, why.
+
+    Attributes:
+        target: ``package.module:Attribute`` or ``path/to/file.py:Attribute``.
+        origin: the distribution that declares it (``fedmeki-bench 0.1.0``), or ``file:<path>``.
+        broken: the reason it can't be loaded; empty when it can.
+        summary: the first line of its docstring.
+    """
+
+    kind: str
+    name: str
+    target: str
+    origin: str
+    broken: str = ""
+    summary: str = ""
+    heavy: bool = field(default=False, compare=False)
+
+
+def _first_line(doc: str | None) -> str:
+    return (doc or "").strip().split("\n", 1)[0].strip()
+
+
+@cache
+def _entry_points(kind: str) -> tuple[Plugin, ...]:
+    """Every entry point of the group ``fedmeki_bench.<kind>``, by name; a name declared twice is broken."""
+    found: dict[str, Plugin] = {}
+    for point in importlib.metadata.entry_points(group=f"fedmeki_bench.{kind}"):
+        dist = point.dist
+        origin = f"{dist.name} {dist.version}" if dist else "unknown"
+        plugin = Plugin(kind, point.name, point.value, origin)
+        known = found.get(point.name)
+        if known is not None and known.target != plugin.target:
+            reason = f"declared twice: {known.target} ({known.origin}) and {plugin.target} ({origin})"
+            plugin = Plugin(kind, point.name, known.target, known.origin, broken=reason)
+        found[point.name] = plugin
+    return tuple(found[name] for name in sorted(found))
+
+
+def names(kind: str) -> list[str]:
+    """The registered names of a kind, sorted; nothing is imported."""
+    return [plugin.name for plugin in _entry_points(kind)]
+
+
+def find(kind: str, name: str) -> Plugin:
+    """The plug-in called ``name``, or the one in a file when ``name`` is ``file.py:Attribute``.
+
+    Raises:
+        UsageError: no such name; the sentence offers the nearest known ones.
+    """
+    for plugin in _entry_points(kind):
+        if plugin.name == name:
+            return plugin
+    if ".py:" in name:
+        path, _, attribute = name.rpartition(":")
+        file = Path(path)
+        if not file.is_file():
+            raise UsageError(f"no file {path} for the {kind[:-1]} {attribute!r}; check the path")
+        return Plugin(kind, attribute, f"{file.resolve()}:{attribute}", f"file:{file.name}")
+    raise UsageError(f"unknown {kind[:-1]} {name!r}; {nearest(name, names(kind))}")
+
+
+def load(kind: str, name: str) -> Any:
+    """Import and return the object registered as ``name``.
+
+    Raises:
+        UsageError: unknown name, or the plug-in can't be loaded (the reason is part of the sentence).
+    """
+    plugin = find(kind, name)
+    if plugin.broken:
+        raise UsageError(f"{kind[:-1]} {name!r} can't be used: {plugin.broken}")
+    try:
+        return _resolve(plugin)
+    except UsageError:
+        raise
+    except Exception as error:  # a plug-in may fail in any way; the user needs to know which one and why
+        raise UsageError(
+            f"{kind[:-1]} {name!r} from {plugin.origin} ({plugin.target}) failed to load: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _resolve(plugin: Plugin) -> Any:
+    module_name, _, attribute = plugin.target.rpartition(":")
+    module = _load_file(module_name) if plugin.origin.startswith("file:") else importlib.import_module(module_name)
+    value: Any = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            raise UsageError(f"{module_name} has no {attribute!r}; {nearest(attribute, vars(module))}")
+        value = getattr(value, part)
+    return value
+
+
+@cache
+def _load_file(path: str) -> ModuleType:
+    name = f"fedmeki_bench_file_{Path(path).stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def describe(kind: str) -> list[Plugin]:
+    """All plug-ins of a kind with summary and, if broken, the reason; heavy packages are not imported."""
+    return [_describe(plugin) for plugin in _entry_points(kind)]
+
+
+def _describe(plugin: Plugin) -> Plugin:
+    if plugin.broken:
+        return plugin
+    module_name, _, attribute = plugin.target.rpartition(":")
+    try:
+        spec = importlib.util.find_spec(module_name)
+        if spec is None or spec.origin is None:
+            return _with(plugin, broken=f"no module {module_name}")
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        tree = ast.parse(source, filename=spec.origin)
+        if module_name not in sys.modules and _imports(tree) & _HEAVY:
+            missing = [m for m in sorted(_imports(tree)) if importlib.util.find_spec(m) is None]
+            if missing:
+                return _with(plugin, broken=f"needs the package {missing[0]}, which is not installed")
+            return _from_source(plugin, tree, attribute)
+        value = _resolve(plugin)
+    except Exception as error:  # whatever a plug-in raises becomes its visible reason
+        return _with(plugin, broken=f"{type(error).__name__}: {error}")
+    return _with(plugin, summary=_summary(value))
+
+
+def _summary(value: Any) -> str:
+    meta = getattr(value, "meta", None)
+    text = getattr(meta, "title", None) or getattr(value, "definition", None)
+    return str(text) if text else _first_line(getattr(value, "__doc__", None))
+
+
+def _with(plugin: Plugin, *, broken: str = "", summary: str = "", heavy: bool = False) -> Plugin:
+    return Plugin(plugin.kind, plugin.name, plugin.target, plugin.origin, broken, summary, heavy)
+
+
+def _imports(tree: ast.Module) -> set[str]:
+    """Top-level packages that importing the module would import (its own body only)."""
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def _from_source(plugin: Plugin, tree: ast.Module, attribute: str) -> Plugin:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == attribute:
+            return _with(plugin, summary=_first_line(ast.get_docstring(node)), heavy=True)
+    assigned = {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+    if attribute in assigned:
+        return _with(plugin, heavy=True)
+    return _with(plugin, broken=f"{plugin.target.rpartition(':')[0]} defines no {attribute!r}")
+
+
+def origins(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """For a record: where each used plug-in came from."""
+    return [{"kind": k, "name": n, "origin": find(k, n).origin} for k, n in pairs]

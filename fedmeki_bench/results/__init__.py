@@ -1,0 +1,1 @@
+"""The record a run leaves, and the folder of records."""

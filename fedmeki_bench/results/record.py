@@ -1,0 +1,236 @@
+"""The JSON file a run leaves: what was run, on what, what came out, what it cost and where.
+
+The schema is versioned and strict: an unknown field is an error, so a typo cannot lose information silently.
+JSON has no NaN; a value that is not a finite number is stored as null, with a note that says what it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedmeki_bench.errors import InputError
+
+SCHEMA = 1
+
+Status = Literal["ok", "failed", "interrupted"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+def _lacks_value(value: Any) -> bool:
+    try:
+        return not math.isfinite(value)
+    except (TypeError, OverflowError):
+        return False
+
+
+def _nullify(data: Any, fields: tuple[str, ...]) -> Any:
+    """Replace non-finite numbers in ``fields`` by null and say so in ``note``, unless a note is there."""
+    if not isinstance(data, Mapping):
+        return data
+    data = dict(data)
+    bad = [name for name in fields if name in data and _lacks_value(data[name])]
+    if bad:
+        said = ", ".join(f"{name} was {data[name]}" for name in bad)
+        data.update(dict.fromkeys(bad))
+        data["note"] = data.get("note") or said
+    return data
+
+
+class MetricValue(_Strict):
+    """A metric with its interval over patients; null where undefined, and then ``note`` says why."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_nan(cls, data: Any) -> Any:
+        return _nullify(data, ("value", "low", "high"))
+
+
+class Evaluation(_Strict):
+    """One view scored on one split of one task.
+
+    ``metrics`` keeps the task's order, the main one first. ``predictions`` is a path relative to the record's
+    folder. Without metrics, ``note`` says why the view does not apply to the task.
+    """
+
+    view: str
+    task: str
+    split: str = "test"
+    n: int = Field(ge=0)
+    groups: int | None = Field(default=None, ge=0)
+    metrics: dict[str, MetricValue] = Field(default_factory=dict)
+    predictions: str | None = None
+    note: str = ""
+
+
+class Round(_Strict):
+    """One communication round; bytes are sums over clients, seconds are wall-clock."""
+
+    round: int = Field(ge=0)
+    loss: float | None = None
+    valid: dict[str, float | None] = Field(default_factory=dict)
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_nan(cls, data: Any) -> Any:
+        data = _nullify(data, ("loss",))
+        if isinstance(data, dict) and isinstance(data.get("valid"), Mapping):
+            valid = data["valid"]
+            undefined = [name for name, value in valid.items() if _lacks_value(value)]
+            if undefined:
+                data["valid"] = {k: None if k in undefined else v for k, v in valid.items()}
+                data["note"] = data.get("note") or f"undefined on valid: {', '.join(undefined)}"
+        return data
+
+
+class CohortRef(_Strict):
+    """A cohort a run rested on: ``card`` is the hash of its card, hence of its data."""
+
+    name: str
+    task: str
+    card: str
+    synthetic: bool
+    split: Literal["patient", "published"] = "patient"
+
+
+class Versions(_Strict):
+    """Versions of everything whose change changes numbers."""
+
+    tasks: dict[str, int] = Field(default_factory=dict)
+    rule: int = 1
+    stage: int = 1
+    metrics: dict[str, int] = Field(default_factory=dict)
+
+
+class PluginRef(_Strict):
+    """Where a plug-in came from: an installed distribution, or ``file:PATH`` for one given as a file."""
+
+    kind: str
+    name: str
+    origin: str
+
+
+class Cost(_Strict):
+    """What the run used: wall-clock seconds, peak memory in bytes, bytes both ways, trained parameters."""
+
+    seconds: float = 0.0
+    peak_memory: int | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    parameters: int | None = None
+
+
+class RunError(_Strict):
+    """Why a run stopped: class of the error, its sentence, and the last frame of its traceback."""
+
+    type: str
+    message: str
+    where: str = ""
+
+
+class Record(_Strict):
+    """A run. ``key`` identifies it with its data, ``setting`` without: other data, same setting, new key."""
+
+    schema_version: int = Field(default=SCHEMA, alias="schema")
+    key: str
+    setting: str
+    status: Status
+    algorithm: str
+    rule: str
+    scope: Literal["s", "m"]
+    stage: str
+    profile: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    seed: int
+    clients: int
+    partition: str
+    tasks: list[str]
+    views: list[str]
+    versions: Versions = Field(default_factory=Versions)
+    plugins: list[PluginRef] = Field(default_factory=list)
+    cohorts: list[CohortRef] = Field(default_factory=list)
+    evaluations: list[Evaluation] = Field(default_factory=list)
+    history: list[Round] = Field(default_factory=list)
+    cost: Cost = Field(default_factory=Cost)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    started: AwareDatetime | None = None
+    finished: AwareDatetime | None = None
+    error: RunError | None = None
+    notes: list[str] = Field(default_factory=list)
+
+    def to_json(self) -> str:
+        """The record as indented JSON in field order, newline at the end; never contains NaN."""
+        content = self.model_dump(mode="python", by_alias=True)
+        replaced: list[str] = []
+        content = _plain(content, "", replaced)
+        content["notes"] = [*content["notes"], *(r for r in replaced if r not in content["notes"])]
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = "record") -> Record:
+        """Read a record.
+
+        Raises:
+            InputError: not JSON, another schema, or a field is missing, unknown or of the wrong type; the
+                message begins with ``source``.
+        """
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{source}: not valid JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{source}: a record is a JSON object, not a {type(content).__name__}")
+        found = content.get("schema")
+        if not isinstance(found, int):
+            raise InputError(f"{source}: has no schema version")
+        if found > SCHEMA:
+            raise InputError(
+                f"{source}: has schema {found}, newer than the {SCHEMA} this version reads: "
+                "upgrade fedmeki-bench"
+            )
+        if found < SCHEMA:
+            raise InputError(f"{source}: has the old schema {found}; run it again to get schema {SCHEMA}")
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise InputError(f"{source}: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first complaint of a pydantic error as ``field.path: message``, and how many more there are."""
+    problems = error.errors(include_url=False)
+    where = ".".join(str(part) for part in problems[0]["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{where}: {problems[0]['msg']}{more}" if where else f"{problems[0]['msg']}{more}"
+
+
+def _plain(value: Any, path: str, replaced: list[str]) -> Any:
+    """JSON types only; a non-finite number becomes null and its path goes to ``replaced``."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v, f"{path}.{k}" if path else str(k), replaced) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v, f"{path}[{i}]", replaced) for i, v in enumerate(value)]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        replaced.append(f"{path} was {value}")
+        return None
+    return value

@@ -1,0 +1,178 @@
+"""The folder of records: ``RESULTS/<key>/record.json``, written last and atomically.
+
+So a folder without a record is a run under way or killed, and a record is always whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.results.record import Record
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class KeyLocked(RunFailed):
+    """Another process is running this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A record that cannot be read; shown with its reason. ``setting`` is known if that much was readable."""
+
+    path: Path
+    reason: str
+    setting: str | None = None
+
+
+class RecordStore:
+    """The records below ``root``; the folder need not exist yet."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def folder(self, key: str) -> Path:
+        """Where the run ``key`` keeps its record, predictions and checkpoint."""
+        if not _KEY.fullmatch(key):
+            raise InputError(f"{key!r} is not a run key: it would leave {self.root}")
+        return self.root / key
+
+    def path(self, key: str) -> Path:
+        """Where the record of ``key`` is, or will be."""
+        return self.folder(key) / "record.json"
+
+    def load(self, key: str) -> Record | None:
+        """The record of ``key``; None if the run has not ended.
+
+        Raises:
+            InputError: it exists and cannot be read.
+        """
+        path = self.path(key)
+        return read_record(path) if path.exists() else None
+
+    def write(self, record: Record) -> Path:
+        """Replace the record of its key atomically: after a power cut there is the old one or the new one."""
+        path = self.path(record.key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, record.to_json().encode())
+        return path
+
+    def all(self) -> Iterator[Record | BadRecord]:
+        """Every record in order of keys, unreadable ones as :class:`BadRecord`."""
+        if not self.root.exists():
+            return
+        for path in sorted(self.root.glob("*/record.json")):
+            try:
+                record = read_record(path)
+            except InputError as error:
+                yield BadRecord(path, str(error).removeprefix(f"{path}: "), _readable_setting(path))
+                continue
+            if record.key != path.parent.name:
+                reason = f"says its key is {record.key!r} but lies in folder {path.parent.name!r}"
+                yield BadRecord(path, reason, record.setting)
+            else:
+                yield record
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Hold ``key`` for this process, so that no other runs it at the same time.
+
+        The operating system drops the lock when the process dies, so a leftover lock file of a dead process
+        on this machine is taken over. One of another machine (a shared file system) is respected.
+
+        Raises:
+            KeyLocked: another process holds it; the message says which.
+        """
+        folder = self.folder(key)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "lock"
+        handle = _acquire(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # before the lock is dropped: see _acquire
+            os.close(handle)
+
+
+def read_record(path: Path) -> Record:
+    """The record in the file ``path``.
+
+    Raises:
+        InputError: it cannot be read or understood.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    return Record.from_json(text, source=str(path))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary file beside ``path``, force it to disk, and rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _readable_setting(path: Path) -> str | None:
+    try:
+        setting = json.loads(path.read_text(encoding="utf-8"))["setting"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return setting if isinstance(setting, str) else None
+
+
+def _acquire(path: Path) -> int:
+    """Open and lock ``path``; returns the open descriptor that holds the lock."""
+    import fcntl
+
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = _owner(handle)
+            os.close(handle)
+            raise KeyLocked(
+                f"{path.parent.name}: already being run by {owner or 'another process'}"
+            ) from None
+        if not _same_file(handle, path):  # its holder finished and removed it between open and flock
+            os.close(handle)
+            continue
+        owner, host = _owner(handle), socket.gethostname()
+        if owner and not owner.endswith(f" on {host}"):
+            os.close(handle)
+            raise KeyLocked(f"{path.parent.name}: being run by {owner}; if that is over, delete {path}")
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": host}).encode(), 0)
+        return handle
+
+
+def _owner(handle: int) -> str:
+    try:
+        content = json.loads(os.pread(handle, 4096, 0))
+        return f"process {content['pid']} on {content['host']}"
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _same_file(handle: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.fstat(handle).st_ino == there.st_ino

@@ -1,0 +1,86 @@
+"""Put a federation together: deal the private data, build the model, hand both to the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedmeki_bench import registry
+from fedmeki_bench.cohort.partitions import partition
+from fedmeki_bench.errors import InputError
+from fedmeki_bench.federation.client import Client
+from fedmeki_bench.federation.loop import Federation
+from fedmeki_bench.models.client_model import ClientModel, Input
+from fedmeki_bench.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from fedmeki_bench.cohort.format import Cohort, CohortPart
+    from fedmeki_bench.profiles import Profile
+    from fedmeki_bench.task import Task
+
+
+def assemble(
+    spec: RunSpec, cohorts: Mapping[str, Cohort], tasks: Mapping[str, Task], *, device: str = "cpu",
+    folder: Path | None = None,
+) -> Federation:  # fmt: skip
+    """A federation ready to run.
+
+    Raises:
+        InputError: a cohort does not fit the model (pictures prepared too small) or has too few patients.
+    """
+    settings = spec.settings()
+    model = ClientModel(
+        {name: task.meta.modalities for name, task in tasks.items()},
+        _inputs(cohorts, settings),
+        {modality: (choice.name, choice.params) for modality, choice in settings.encoders.items()},
+        hidden=settings.decoder_hidden,
+        seed=spec.seed,
+        device=device,
+    )
+    rule_class, stage_class = registry.load("rules", spec.rule), registry.load("stages", spec.stage)
+    return Federation(
+        model,
+        rule_class(rule_class.Params(**spec.params["rule"])),
+        stage_class(stage_class.Params(**spec.params["stage"])),
+        deal(spec, cohorts),
+        {name: cohort.part("public") for name, cohort in cohorts.items() if len(cohort.part("public"))},
+        settings,
+        seed=spec.seed,
+        folder=folder,
+    )
+
+
+def deal(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> list[Client]:
+    """The clients with their private samples; every algorithm with this seed gets the same ones."""
+    how_class = registry.load("partitions", spec.partition)
+    how = how_class(how_class.Params(**spec.params["partition"]))
+    held: list[dict[str, CohortPart]] = [{} for _ in range(spec.clients)]
+    for name, cohort in cohorts.items():
+        part = cohort.part("client")
+        for client, index in enumerate(partition(part, how, spec.clients, spec.seed)):
+            if len(index):
+                held[client][name] = part.take(index)
+    return [Client(number, data) for number, data in enumerate(held)]
+
+
+def _inputs(cohorts: Mapping[str, Cohort], settings: Profile) -> dict[str, Input]:
+    """How the model takes each modality; pictures may be shrunk to the profile's size, never enlarged."""
+    inputs: dict[str, Input] = {}
+    for cohort in cohorts.values():
+        for modality, array in cohort.arrays.items():
+            shape = tuple(array.shape)
+            if modality == "image":
+                if shape[-1] < settings.image_size:
+                    raise InputError(
+                        f"cohort {cohort.name!r} holds pictures of {shape[-1]} px, the profile wants "
+                        f"{settings.image_size} px; prepare it again with -o image_size={settings.image_size}"
+                    )
+                shape = (shape[0], settings.image_size, settings.image_size)
+            wanted = Input(shape, array.scale)
+            if inputs.setdefault(modality, wanted) != wanted:
+                raise InputError(
+                    f"cohort {cohort.name!r} stores {modality} as {wanted}, another cohort of this run as "
+                    f"{inputs[modality]}; prepare both with the same options"
+                )
+    return inputs

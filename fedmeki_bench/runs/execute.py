@@ -1,0 +1,197 @@
+"""From a specification to a record on disk: build, federate, score, write. The one place where errors become rows."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from fedmeki_bench import registry
+from fedmeki_bench.cohort.format import Cohort, find
+from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
+from fedmeki_bench.results.record import (
+    CohortRef,
+    PluginRef,
+    Record,
+    Round,
+    RunError,
+    Versions,
+)
+from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.runs.environment import environment, peak_memory
+from fedmeki_bench.runs.spec import RunSpec, views_of
+from fedmeki_bench.task import Task
+
+CHECKPOINT = "checkpoint"
+
+
+def open_cohorts(spec: RunSpec, data: Path) -> dict[str, Cohort]:
+    """The cohorts a run rests on, by task.
+
+    Raises:
+        InputError: one is missing or damaged; the sentence names the command that prepares it.
+    """
+    return {name: find(data, name, dataset=_task(name).meta.dataset) for name in spec.tasks}
+
+
+def key_of(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> str:
+    """The key of a run on these cohorts."""
+    return spec.key({name: cohort.card_hash for name, cohort in cohorts.items()})
+
+
+def execute(
+    spec: RunSpec, data: Path, store: RecordStore, *, device: str = "cpu", fresh: bool = False,
+    listener: Listener = silent,
+) -> Record:  # fmt: skip
+    """Run ``spec`` unless its record already says ok, and leave a record whatever happens.
+
+    An interrupted run goes on from its last checkpoint; a failed one starts again.
+
+    Args:
+        fresh: forget record and checkpoint of this run first.
+
+    Raises:
+        InputError: a cohort is missing; nothing was run and no record is left.
+        KeyboardInterrupt: after the record was marked interrupted.
+    """
+    cohorts = open_cohorts(spec, data)
+    key = key_of(spec, cohorts)
+    with store.lock(key):
+        known = None if fresh else _known(store, key)
+        if known is not None and known.status == "ok":
+            listener(RunEnded(key, "cached", known.cost.seconds, main_scores(known)))
+            return known
+        folder = store.folder(key)
+        if fresh or (known is not None and known.status == "failed"):
+            shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+            store.path(key).unlink(missing_ok=True)
+        record = _record(spec, key, cohorts)
+        started = time.perf_counter()
+        try:
+            _train_and_score(spec, record, cohorts, folder, device, listener)
+        except KeyboardInterrupt:
+            record.status = "interrupted"
+            record.error = RunError(type="KeyboardInterrupt", message="interrupted by the user")
+            raise
+        except Exception as error:  # the cell boundary: whatever went wrong becomes a row with a reason
+            record.status = "failed"
+            record.error = RunError(type=type(error).__name__, message=str(error), where=_last_frame(error))
+        finally:
+            record.finished = datetime.now(timezone.utc)
+            record.cost.seconds = sum(r.seconds for r in record.history) or time.perf_counter() - started
+            record.cost.peak_memory = peak_memory()
+            store.write(record)
+            message = record.error.message if record.error else ""
+            listener(RunEnded(key, record.status, record.cost.seconds, main_scores(record), message))
+        if record.status == "ok":
+            shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    return record
+
+
+def _known(store: RecordStore, key: str) -> Record | None:
+    try:
+        return store.load(key)
+    except InputError:  # a damaged record is replaced by running again
+        return None
+
+
+def _train_and_score(
+    spec: RunSpec, record: Record, cohorts: Mapping[str, Cohort], folder: Path, device: str, listener: Listener
+) -> None:
+    import torch
+
+    from fedmeki_bench.evaluation.scoring import Validation, score_test
+    from fedmeki_bench.runs.assemble import assemble
+
+    settings = spec.settings()
+    torch.set_num_threads(settings.threads or torch.get_num_threads())
+    record.environment = environment(device, torch.get_num_threads())
+    tasks = {name: _task(name) for name in spec.tasks}
+    views = views_of(spec)
+    federation = assemble(spec, cohorts, tasks, device=device, folder=folder / CHECKPOINT)
+    federation.validate = Validation(cohorts, tasks, views[0])
+    record.cost.parameters = sum(e.size for e in federation.server.model.layout.entries.values() if e.trained)
+    first = federation.resume()
+    listener(RunStarted(record.key, federation.rounds, first))
+    record.history = [_round(r) for r in federation.history]
+    for done in federation.run():
+        record.history.append(_round(done))
+        listener(
+            RoundEnded(
+                record.key, done.round, federation.rounds, float("nan") if done.loss is None else done.loss,
+                done.valid, done.bytes_up, done.bytes_down, done.seconds,
+            )
+        )  # fmt: skip
+    record.cost.bytes_up = sum(r.bytes_up for r in record.history)
+    record.cost.bytes_down = sum(r.bytes_down for r in record.history)
+    record.evaluations = score_test(federation, views, cohorts, tasks, seed=spec.seed, folder=folder)
+    record.status = "ok"
+
+
+def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
+    tasks = {name: _task(name) for name in spec.tasks}
+    metrics = {m: registry.load("metrics", m).version for task in tasks.values() for m in task.meta.metrics}
+    parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
+    parts += [("tasks", name) for name in spec.tasks]
+    return Record(
+        key=key,
+        setting=spec.setting,
+        status="interrupted",
+        algorithm=spec.algorithm,
+        rule=spec.rule,
+        scope="s" if spec.scope == "s" else "m",
+        stage=spec.stage,
+        profile=spec.profile,
+        params=spec.params,
+        seed=spec.seed,
+        clients=spec.clients,
+        partition=spec.partition,
+        tasks=list(spec.tasks),
+        views=list(views_of(spec)),
+        versions=Versions(
+            tasks=spec.versions["tasks"], rule=spec.versions["rule"], stage=spec.versions["stage"], metrics=metrics
+        ),
+        plugins=[PluginRef(**origin) for origin in registry.origins(parts)],
+        cohorts=[
+            CohortRef(
+                name=c.dataset, task=t, card=c.card_hash, synthetic=c.synthetic,
+                split="published" if c.split_mode == "published" else "patient",
+            )
+            for t, c in cohorts.items()
+        ],
+        started=datetime.now(timezone.utc),
+    )  # fmt: skip
+
+
+def _round(done: Any) -> Round:
+    return Round(
+        round=done.round, loss=done.loss, valid=dict(done.valid), bytes_up=done.bytes_up,
+        bytes_down=done.bytes_down, seconds=round(done.seconds, 4),
+    )  # fmt: skip
+
+
+def main_scores(record: Record) -> dict[tuple[str, str], float]:
+    """(view, task) -> main test metric, for the terminal."""
+    scores = {}
+    for evaluation in record.evaluations:
+        main = next(iter(evaluation.metrics.values()), None)
+        if main is not None and main.value is not None:
+            scores[(evaluation.view, evaluation.task)] = main.value
+    return scores
+
+
+def _last_frame(error: BaseException) -> str:
+    if isinstance(error, FedmekiError):
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+
+
+def _task(name: str) -> Task:
+    task: Task = registry.load("tasks", name)()
+    return task

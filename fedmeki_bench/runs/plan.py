@@ -1,0 +1,122 @@
+"""From a board to the runs it needs: every cell, and which training fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedmeki_bench import algorithms, registry
+from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.errors import InputError, nearest
+from fedmeki_bench.leaderboard.board import Board
+from fedmeki_bench.leaderboard.cells import Cell
+from fedmeki_bench.profiles import Profile
+from fedmeki_bench.results.record import Record
+from fedmeki_bench.results.store import BadRecord, RecordStore
+from fedmeki_bench.runs.execute import key_of, open_cohorts
+from fedmeki_bench.runs.spec import RunSpec, specify
+
+
+@dataclass
+class Planned:
+    """One training and the cells it fills; algorithms that differ in their view alone share it.
+
+    Attributes:
+        key: name of the run on the data found; empty when a cohort is missing.
+        status: ok, failed, interrupted, missing (never run) or no data.
+        reason: why it is not ok.
+    """
+
+    spec: RunSpec
+    cells: list[Cell] = field(default_factory=list)
+    key: str = ""
+    status: str = "missing"
+    reason: str = "not run yet"
+    record: Record | None = None
+
+
+def plan(board: Board) -> list[Planned]:
+    """The trainings of a board, in its order.
+
+    Raises:
+        UsageError: an unknown algorithm, task, profile or partition.
+        InputError: an option that none of the board's algorithms has, or a bad value.
+    """
+    rows = [algorithms.resolve(name) for name in board.algorithms]
+    _check_options(board, rows)
+    planned: dict[str, Planned] = {}
+    for algorithm in rows:
+        for seed in board.seeds:
+            specs = specify(
+                algorithm, board.tasks, profile_name=board.profile, seed=seed, clients=board.clients,
+                partition=board.partition, options=_accepted(board, algorithm),
+            )  # fmt: skip
+            for spec in specs:
+                entry = planned.setdefault(spec.setting, Planned(spec))
+                entry.cells += [Cell(algorithm, task, seed, spec.setting) for task in spec.tasks]
+    return list(planned.values())
+
+
+def cells(board: Board) -> list[Cell]:
+    """The cells of a board in row order, for its leaderboard."""
+    found = [cell for planned in plan(board) for cell in planned.cells]
+    rows = {name: i for i, name in enumerate(board.algorithms)}
+    columns = {name: i for i, name in enumerate(board.tasks)}
+    return sorted(found, key=lambda c: (rows[c.algorithm.name], columns[c.task], c.seed))
+
+
+def inspect(board: Board, data: Path, store: RecordStore) -> list[Planned]:
+    """The board's trainings with their state: what is done, and what is missing and why."""
+    records: dict[str, Record | BadRecord] = {}
+    for found in store.all():
+        records[found.key if isinstance(found, Record) else found.path.parent.name] = found
+    entries = plan(board)
+    for entry in entries:
+        try:
+            entry.key = key_of(entry.spec, open_cohorts(entry.spec, data))
+        except InputError as error:
+            entry.status, entry.reason = "no data", str(error)
+            continue
+        record = records.get(entry.key)
+        if isinstance(record, BadRecord):
+            entry.reason = f"its record can't be read: {record.reason}"
+        elif record is not None:
+            entry.status, entry.record = record.status, record
+            entry.reason = record.error.message if record.error else ""
+        elif (store.folder(entry.key) / "checkpoint").is_dir():
+            entry.status, entry.reason = "interrupted", "stopped in mid-run; sweep goes on from its checkpoint"
+    return entries
+
+
+def _models(board: Board, algorithm: Algorithm) -> dict[str, Any]:
+    return {
+        "profile": Profile,
+        "rule": registry.load("rules", algorithm.rule).Params,
+        "stage": registry.load("stages", algorithm.stage).Params,
+        "partition": registry.load("partitions", board.partition).Params,
+    }
+
+
+def _has(models: Mapping[str, Any], option: str) -> bool:
+    section, dot, key = option.partition(".")
+    if dot:
+        return section in models and key in models[section].model_fields
+    return any(option in model.model_fields for model in models.values())
+
+
+def _accepted(board: Board, algorithm: Algorithm) -> dict[str, Any]:
+    """The board's options that this algorithm has: ``mu`` reaches FedProx and leaves FedAvg alone."""
+    models = _models(board, algorithm)
+    return {key: value for key, value in board.options.items() if _has(models, key)}
+
+
+def _check_options(board: Board, rows: list[Algorithm]) -> None:
+    known: set[str] = set()
+    for algorithm in rows:
+        known |= {key for model in _models(board, algorithm).values() for key in model.model_fields}
+    for option in board.options:
+        if not any(_has(_models(board, algorithm), option) for algorithm in rows):
+            where = f" in {board.source}" if board.source else ""
+            raise InputError(f"no algorithm of the board has the option {option!r}{where}; {nearest(option, known)}")

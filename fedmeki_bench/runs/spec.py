@@ -1,0 +1,179 @@
+"""Everything that defines a run, and the hashes that name it.
+
+``setting`` is the hash of everything but the data, ``key`` of everything. Two commands that mean the same run get
+the same key, so a finished run is never repeated and the views of one training share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from fedmeki_bench import algorithms, registry
+from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.errors import InputError, UsageError, nearest
+from fedmeki_bench.options import parse_options
+from fedmeki_bench.profiles import Profile, profile
+from fedmeki_bench.task import Task
+
+RESULTS_VERSION = 1
+"""Raised whenever the same specification gives other numbers than before."""
+
+_SECTIONS = ("profile", "rule", "stage", "partition")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One training: plain values, so that it crosses process borders.
+
+    Attributes:
+        algorithm: the name it was asked for under; not part of its identity.
+        params: section (profile, rule, stage, partition) -> resolved parameters.
+        versions: of the results, rule, stage and tasks; and the hash of a plug-in given as a file.
+    """
+
+    algorithm: str
+    rule: str
+    scope: str
+    stage: str
+    tasks: tuple[str, ...]
+    profile: str
+    params: dict[str, dict[str, Any]]
+    seed: int
+    clients: int
+    partition: str
+    versions: dict[str, Any]
+
+    @property
+    def setting(self) -> str:
+        """Hash of everything that defines the run but the data (16 hex digits)."""
+        identity = asdict(self)
+        del identity["algorithm"]
+        if ".py:" in self.rule:  # a file is named by its content, not by where it lies
+            identity["rule"] = "file:" + self.rule.rpartition(":")[2]
+        return _digest(identity)
+
+    def key(self, cohorts: Mapping[str, str]) -> str:
+        """Name of the run on these cohorts (task -> card hash)."""
+        return _digest({"setting": self.setting, "cohorts": {t: cohorts[t] for t in self.tasks}})
+
+    def settings(self) -> Profile:
+        """The resolved profile."""
+        return Profile.model_validate(self.params["profile"])
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def specify(
+    algorithm: Algorithm,
+    tasks: Sequence[str],
+    *,
+    profile_name: str = "demo",
+    seed: int = 0,
+    clients: int = 5,
+    partition: str = "iid",
+    options: Mapping[str, Any] | None = None,
+) -> list[RunSpec]:
+    """The trainings an algorithm needs for these tasks: one per task in scope ``s``, one over all in scope ``m``.
+
+    Args:
+        options: ``key`` or ``section.key`` -> value, as given with ``-o``.
+
+    Raises:
+        UsageError: an unknown name, no task, or one that is never trained on.
+        InputError: an unknown option key or a value out of range.
+    """
+    chosen = [_training_task(name) for name in dict.fromkeys(tasks)]
+    if not chosen:
+        raise UsageError("no task to train on; name at least one with --tasks")
+    if clients < 1:
+        raise InputError(f"the number of clients cannot be {clients}: at least 1 is needed")
+    if seed < 0:
+        raise InputError(f"the seed cannot be {seed}: it is not negative")
+    rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
+    dealt = registry.load("partitions", partition)
+    models = {"profile": Profile, "rule": rule.Params, "stage": stage.Params, "partition": dealt.Params}
+    given = assign_options(models, options or {})
+    params = {
+        "profile": _resolve_profile(profile_name, given["profile"]).model_dump(mode="json"),
+        "rule": _resolve(rule.Params, given["rule"], f"rule {algorithm.rule}"),
+        "stage": _resolve(stage.Params, given["stage"], f"stage {algorithm.stage}"),
+        "partition": _resolve(dealt.Params, given["partition"], f"partition {partition}"),
+    }
+    names = sorted(task.meta.name for task in chosen)
+    groups = [(name,) for name in names] if algorithm.scope == "s" else [tuple(names)]
+    versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
+    versions |= _file_hashes(algorithm)
+    by_name = {task.meta.name: task.meta.version for task in chosen}
+    return [
+        RunSpec(
+            algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, profile_name, params, seed,
+            1 if algorithm.pooled else clients, partition,
+            versions | {"tasks": {name: by_name[name] for name in group}},
+        )
+        for group in groups
+    ]  # fmt: skip
+
+
+def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Deal ``key`` or ``section.key`` options to the section that has the key.
+
+    Raises:
+        InputError: no section has it, or more than one but the profile.
+    """
+    dealt: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    for name, value in options.items():
+        section, dot, key = name.partition(".")
+        if not dot:
+            holders = [s for s in _SECTIONS if name in models[s].model_fields]
+            if "profile" in holders:  # lr means the clients'; the stage's own is stage.lr
+                holders = ["profile"]
+            if len(holders) > 1:
+                ways = " or ".join(f"{s}.{name}" for s in holders)
+                raise InputError(f"option {name!r} is ambiguous; write {ways}")
+            section, key = (holders[0] if holders else ""), name
+        if section not in models or key not in models[section].model_fields:
+            known = [k for s in _SECTIONS for k in models[s].model_fields]
+            raise InputError(f"unknown option {name!r}; {nearest(key, known)}")
+        dealt[section][key] = value
+    return dealt
+
+
+def _resolve(model: type[BaseModel], options: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    return parse_options(model, options, owner=owner).model_dump(mode="json")
+
+
+def _resolve_profile(name: str, options: Mapping[str, Any]) -> Profile:
+    base = profile(name).model_dump(mode="json")
+    for key, value in options.items():  # a mapping such as encoders changes the entries it names
+        base[key] = base[key] | value if isinstance(base[key], dict) and isinstance(value, dict) else value
+    return parse_options(Profile, base, owner=f"profile {name}")
+
+
+def _training_task(name: str) -> Task:
+    task: Task = registry.load("tasks", name)()
+    if task.meta.role != "training":
+        raise UsageError(f"task {name!r} is a zero-shot task: it is scored, never trained on")
+    return task
+
+
+def _file_hashes(algorithm: Algorithm) -> dict[str, str]:
+    plugin = registry.find("rules", algorithm.rule)
+    if not plugin.origin.startswith("file:"):
+        return {}
+    content = Path(plugin.target.rpartition(":")[0]).read_bytes()
+    return {"rule_file": hashlib.sha256(content).hexdigest()[:16]}
+
+
+def views_of(spec: RunSpec) -> tuple[str, ...]:
+    """The views scored from a run."""
+    return algorithms.views(spec.rule, spec.stage)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import time
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from fedmeki_bench.evaluation.intervals import estimate
+from fedmeki_bench.evaluation.metrics import BUILT_IN
+
+REFERENCE = {
+    "accuracy": lambda y, s, w: sk.accuracy_score(y, s >= 0.5, sample_weight=w),
+    "precision": lambda y, s, w: sk.precision_score(y, s >= 0.5, sample_weight=w),
+    "recall": lambda y, s, w: sk.recall_score(y, s >= 0.5, sample_weight=w),
+    "f1": lambda y, s, w: sk.f1_score(y, s >= 0.5, sample_weight=w),
+    "mcc": lambda y, s, w: sk.matthews_corrcoef(y, s >= 0.5, sample_weight=w),
+    "auroc": lambda y, s, w: sk.roc_auc_score(y, s, sample_weight=w),
+    "auprc": lambda y, s, w: sk.average_precision_score(y, s, sample_weight=w),
+}
+
+samples = st.lists(
+    # Scores on a coarse grid, so that ties and constant scores are common.
+    st.tuples(st.integers(0, 1), st.integers(0, 4).map(lambda i: i / 4), st.integers(0, 3)),
+    min_size=2,
+    max_size=30,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(samples)
+def test_equal_to_scikit_learn_with_weights(rows):
+    y, s, w = (np.array(column) for column in zip(*rows, strict=True))
+    kept = w > 0
+    if len(set(y[kept])) < 2:
+        return
+    for name, spec in BUILT_IN.items():
+        found = spec.function(y, s.astype(float), w[None, :].astype(float))
+        assert found.shape == (1,)
+        if name == "precision" and not (s[kept] >= 0.5).any():
+            assert np.isnan(found[0])  # scikit-learn says 0, with a warning
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = REFERENCE[name](y[kept], s[kept], w[kept])
+        assert found[0] == pytest.approx(wanted, abs=1e-12), name
+        assert spec.range[0] <= found[0] <= spec.range[1]
+
+
+def test_by_hand():
+    y, s = np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.6, 0.1])
+    values = {name: spec(y, s) for name, spec in BUILT_IN.items()}
+    # tp 1 (.9), fn 1 (.4), fp 1 (.6), tn 1 (.1); pairs won: .9 beats both, .4 beats .1 only.
+    assert values == pytest.approx(
+        {
+            "auroc": 3 / 4, "auprc": (1 + 2 / 3) / 2, "accuracy": 0.5, "precision": 0.5, "recall": 0.5,
+            "f1": 0.5, "mcc": 0.0,
+        }
+    )  # fmt: skip
+
+
+def test_many_weightings_at_once_equal_repeated_samples():
+    rng = np.random.default_rng(0)
+    y, s = rng.integers(0, 2, 40), rng.integers(0, 8, 40) / 8
+    weights = rng.multinomial(40, np.full(40, 1 / 40), size=5)
+    for spec in BUILT_IN.values():
+        together = spec.function(y, s, weights.astype(float))
+        single = [spec(np.repeat(y, w), np.repeat(s, w)) for w in weights]
+        np.testing.assert_allclose(together, single, atol=1e-12)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_is_undefined_never_zero(label):
+    y, s = np.full(5, label), np.linspace(0, 1, 5)
+    for name in ("auroc", "auprc", "mcc"):
+        assert np.isnan(BUILT_IN[name](y, s))
+        assert BUILT_IN[name].undefined
+    for name in ("precision", "recall", "f1"):
+        assert np.isnan(BUILT_IN[name](y, s)) == (label == 0)
+
+
+def test_constant_predictor():
+    y, s = np.array([0, 0, 0, 1]), np.zeros(4)
+    assert BUILT_IN["auroc"](y, s) == 0.5
+    assert BUILT_IN["auprc"](y, s) == 0.25
+    assert BUILT_IN["accuracy"](y, s) == 0.75
+    assert BUILT_IN["mcc"](y, s) == 0.0
+    assert BUILT_IN["f1"](y, s) == 0.0
+    assert np.isnan(BUILT_IN["precision"](y, s))
+
+
+def test_a_thousand_resamples_of_seven_metrics_take_seconds_not_minutes():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 2000)
+    began = time.perf_counter()
+    estimate(y, rng.random(2000), np.arange(2000) // 2, list(BUILT_IN.values()), seed=0)
+    assert time.perf_counter() - began < 8  # half a second on two idle cores

@@ -1,0 +1,109 @@
+"""What the loop enforces on rules: read-only payloads, finite models, memory that can be saved."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fedmeki_bench.api import Rule
+from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.federation import checkpoint
+from fedmeki_bench.federation.training import Diverged
+from fedmeki_bench.models.flat import FlatTensors, Layout
+
+ECG = ["ecg_abnormal"]
+
+
+def test_a_rule_that_writes_into_what_it_received_is_refused(build):
+    class Careless(Rule):
+        def client_update(self, ctx, received):
+            received["decoder.ecg_abnormal.bias"].add_(1.0)
+            return super().client_update(ctx, received)
+
+    federation = build("fedavg_s", ECG)
+    federation.rule = Careless()
+    with pytest.raises(RunFailed, match="rule Careless changed what client 0 received in round 1"):
+        federation.round(0)
+
+
+def test_training_does_not_reach_into_the_global_model(build):
+    federation = build("fedavg_s", ECG)
+    before = federation.server.model.flat.clone()
+    ctx = federation.context(0, 0)
+    federation.rule.client_update(ctx, federation.broadcast(ctx))
+    assert torch.equal(federation.server.model.flat, before)
+
+
+def test_divergence_names_round_and_client(build):
+    federation = build("fedavg_s", ECG, lr=1e30, clip=1e30, optimizer="sgd")
+    with pytest.raises(Diverged, match="in round 1 at client 0"):
+        federation.round(0)
+
+
+def test_gradient_hook_reaches_the_step(build):
+    class Still(Rule):
+        def correct_gradients(self, grads, params, received, ctx):
+            assert set(grads) == set(params)
+            for gradient in grads.values():
+                gradient.zero_()
+
+    federation = build("fedavg_s", ECG)
+    federation.rule = Still()
+    before = federation.server.model.flat.clone()
+    federation.round(0)
+    torch.testing.assert_close(federation.server.model.flat, before, rtol=1e-6, atol=1e-7)
+
+
+def test_other_weights_can_be_evaluated_inside_the_loss(build):
+    seen = []
+
+    class Looks(Rule):
+        def local_loss(self, loss, outputs, params, received, ctx):
+            other = ctx.forward(received, ctx.batch)
+            seen.append((other.logits.detach(), outputs.logits.detach()))
+            return loss
+
+    federation = build("fedavg_s", ECG)
+    federation.rule = Looks()
+    federation.round(0)
+    first, later = seen[0], seen[1]
+    torch.testing.assert_close(first[0], first[1])  # before the first step the two sets of weights are the same
+    assert not torch.equal(later[0], later[1])
+
+
+def test_memory_round_trips_through_a_checkpoint(tmp_path):
+    layout = Layout.build({"a": [("a.w", (2, 3), True), ("a.m", (2,), False)], "b": [("b.w", (4,), True)]})
+    part = FlatTensors(layout, torch.arange(layout.size, dtype=torch.float32)).restrict(["a"], buffers=False)
+    state = {"flat": part, "nested": {"x": [1, 2.5, "text", None, True]}, "tensor": torch.ones(2)}
+    checkpoint.save(tmp_path, state)
+    back = checkpoint.load(tmp_path, layout)
+    assert torch.equal(back["flat"].flat, part.flat)
+    assert back["flat"].layout is part.layout
+    assert back["nested"] == state["nested"]
+
+
+def test_memory_that_cannot_be_saved_is_refused_by_name(tmp_path):
+    with pytest.raises(TypeError, match="not set"):
+        checkpoint.save(tmp_path, {"bad": {1, 2}})
+
+
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
+    layout = Layout.build({"a": [("a.w", (2,), True)]})
+    checkpoint.save(tmp_path, {"x": torch.ones(100)})
+    file = tmp_path / checkpoint.FILE
+    file.write_bytes(file.read_bytes()[:-80])
+    with pytest.raises(RunFailed, match="run again with --fresh"):
+        checkpoint.load(tmp_path, layout)
+
+
+def test_no_pickle_is_executed(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("owned").write_text, ("x",))
+
+    (tmp_path / checkpoint.FILE).write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(RunFailed):
+        checkpoint.load(tmp_path, Layout.build({}))
+    assert not (tmp_path / "owned").exists()

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from board_fakes import TASKS, algorithm, board, cells, record
+
+from fedmeki_bench.leaderboard.build import page_of
+from fedmeki_bench.leaderboard.cells import Cell
+from fedmeki_bench.leaderboard.collect import collect, tidy
+from fedmeki_bench.results.store import BadRecord
+
+A = [algorithm("majority", view="constant"), algorithm("fedavg_s"), algorithm("fedprox_s")]
+VALUES = {
+    ("majority", "ecg_abnormal"): 0.5,
+    ("majority", "lung_opacity"): 0.5,
+    ("fedavg_s", "ecg_abnormal"): (0.8, 0.7, 0.9),
+    ("fedavg_s", "lung_opacity"): (0.6, 0.55, 0.65),
+    ("fedprox_s", "ecg_abnormal"): (0.7, 0.6, 0.8),
+    ("fedprox_s", "lung_opacity"): (0.9, 0.85, 0.95),
+}
+
+
+def full(seeds=(0,)):
+    made = cells(A, TASKS, list(seeds))
+    return made, [record(c, {"auroc": VALUES[c.algorithm.name, c.task], "f1": 0.5}) for c in made]
+
+
+def shown(page, table=None):
+    table = table or page.main
+    return {r.algorithm.name: [e.text for e in r.entries] for r in table.rows}
+
+
+def test_one_seed_by_hand():
+    page = page_of(board(), *full())
+    placed = [(r.algorithm.name, r.section, r.rank) for r in page.main.rows]
+    assert placed == [("majority", "bound", None), ("fedprox_s", "ranked", 1), ("fedavg_s", "ranked", 2)]
+    assert [c.key for c in page.main.columns] == [*TASKS, "mean", "mb_up", "mb_down", "seconds", "coverage"]
+    assert shown(page) == {
+        "majority": ["0.500", "0.500", "0.500", "4.00", "6.00", "25.0", "2/2"],
+        "fedprox_s": ["0.700 [0.60, 0.80]", "0.900 [0.85, 0.95]", "0.800", "4.00", "6.00", "25.0", "2/2"],
+        "fedavg_s": ["0.800 [0.70, 0.90]", "0.600 [0.55, 0.65]", "0.700", "4.00", "6.00", "25.0", "2/2"],
+    }
+    best = {(r.algorithm.name, i) for r in page.main.rows for i, e in enumerate(r.entries) if e.best}
+    assert best == {("fedavg_s", 0), ("fedprox_s", 1), ("fedprox_s", 2)}
+    assert [t.key for t in page.details] == TASKS
+    assert page.title == "Toy board (SYNTHETIC)"
+    assert page.gaps == ()
+    # Equal at the digits shown: both are best, and the tie is visible.
+    assert shown(page, page.details[0])["fedavg_s"] == ["0.800 [0.70, 0.90]", "0.500 ="]
+
+
+def test_two_and_three_seeds():
+    for seeds, wanted in (([0, 1], "0.700, 0.800"), ([0, 1, 2], "0.800 ± 0.100")):
+        made = cells(A[1:2], TASKS[:1], seeds)
+        records = [record(c, {"auroc": 0.7 + 0.1 * c.seed}) for c in made]
+        page = page_of(board(seeds=seeds, tasks=TASKS[:1]), made, records)
+        assert page.main.rows[0].entries[0].text == wanted
+        # No mean column with one task; costs are means over seeds.
+        assert [e.text for e in page.main.rows[0].entries[1:]] == [
+            "2.00",
+            "3.00",
+            "12.5",
+            f"{len(seeds)}/{len(seeds)}",
+        ]
+
+
+def test_incomplete_rows_are_below_the_line_and_never_best():
+    made, records = full()
+    page = page_of(board(), made, [r for r in records if r.setting != "fedprox_s-ecg_abnormal-0"])
+    last = page.main.rows[-1]
+    assert (last.algorithm.name, last.section) == ("fedprox_s", "incomplete")
+    assert [e.text for e in last.entries][:3] == ["missing", "0.900 [0.85, 0.95]", "–"]
+    assert last.entries[-1].text == "1/2"
+    assert not any(e.best for e in last.entries)
+    assert [(g.status, g.reason, g.tasks) for g in page.gaps] == [
+        ("missing", "not run yet", ("ecg_abnormal",))
+    ]
+
+
+def test_every_way_to_have_no_number_has_its_reason():
+    made, records = full()
+    error = {"type": "RunFailed", "message": "loss became nan"}
+    records[2] = records[2].model_copy(update={"status": "failed", "evaluations": []})
+    records[2] = type(records[2]).model_validate({**records[2].model_dump(by_alias=True), "error": error})
+    records[3] = records[3].model_copy(update={"status": "interrupted"})
+    records[4] = records[4].model_copy(
+        update={"evaluations": [records[4].evaluations[0].model_copy(update={"split": "valid"})]}
+    )
+    bad = BadRecord(Path("r/torn/record.json"), "not valid JSON", records[5].setting)
+    made.append(Cell(algorithm("central"), TASKS[0], 0, "", not_applicable="never trained on"))
+    found = collect(made, [*records[:5], bad])
+    said = {(o.cell.algorithm.name, o.cell.task): (o.status, o.reason) for o in found.outcomes}
+    assert said["fedavg_s", "ecg_abnormal"] == ("failed", "RunFailed: loss became nan")
+    assert said["fedavg_s", "lung_opacity"] == ("interrupted", "stopped after 2 rounds")
+    assert said["fedprox_s", "ecg_abnormal"][0] == "missing"  # only a valid split: the test number is missing
+    assert "no evaluation of view 'aggregated'" in said["fedprox_s", "ecg_abnormal"][1]
+    assert said["fedprox_s", "lung_opacity"] == ("bad", "torn/record.json: not valid JSON")
+    assert said["central", "ecg_abnormal"] == ("not_applicable", "never trained on")
+    rows = tidy(found)
+    assert {r.status for r in rows} == {"ok", "failed", "interrupted", "missing", "bad", "not_applicable"}
+    assert all(r.reason for r in rows if r.status != "ok")
+
+
+def test_undefined_main_metric_is_not_ranked():
+    made, records = full()
+    records[2] = record(made[2], {"auroc": float("nan"), "f1": 0.4})
+    page = page_of(board(), made, records)
+    assert shown(page)["fedavg_s"][:3] == ["undefined", "0.600 [0.55, 0.65]", "–"]
+    assert page.main.rows[-1].section == "incomplete"
+
+
+def test_latest_of_several_records_counts_and_other_data_is_marked():
+    made, records = full()
+    card = [{"name": "e", "task": "ecg_abnormal", "card": "other", "synthetic": True}]
+    newer = record(made[2], {"auroc": 0.91}, key="newer", cohorts=card, finished="2026-02-01T00:00:00+00:00")
+    older = record(made[2], {"auroc": 0.11}, key="older", finished="2025-02-01T00:00:00+00:00")
+    page = page_of(board(), made, [newer, *records, older])
+    assert shown(page)["fedavg_s"][0] == "0.910"
+    marks = {r.algorithm.name: r.mark for r in page.main.rows}
+    assert marks == {"majority": "", "fedavg_s": "‡", "fedprox_s": ""}
+    assert any(w.startswith("Rows marked ‡ rest on other data") for w in page.main.warnings)
+    assert [w for w in page.details[1].warnings if "‡" in w] == []
+
+
+def test_other_versions_and_published_split_are_marked():
+    made, records = full()
+    records[2] = record(
+        made[2], {"auroc": 0.8}, versions={"tasks": {"ecg_abnormal": 2}, "metrics": {"auroc": 1}}
+    )
+    cohorts = [
+        {"name": "l", "task": "lung_opacity", "card": "c0ffee", "synthetic": False, "split": "published"}
+    ]
+    records[5] = record(made[5], {"auroc": 0.8}, cohorts=cohorts)
+    page = page_of(board(), made, records)
+    warnings = " ".join(page.main.warnings)
+    assert "task version" in warnings
+    assert "PUBLISHED SPLIT" in warnings
+    assert page.stamp == "SYNTHETIC, PUBLISHED SPLIT"
+    assert page.versions["task ecg_abnormal"] == ("1", "2")
+
+
+def test_a_run_over_several_tasks_is_counted_once():
+    a = algorithm("fedavg_m")
+    made = cells([a], TASKS, [0])
+    one = record(made[0], {"auroc": 0.7})
+    other = one.evaluations[0].model_copy(update={"task": TASKS[1]})
+    one = one.model_copy(update={"evaluations": [*one.evaluations, other]})
+    page = page_of(board(algorithms=["fedavg_m"]), made, [one])
+    assert shown(page)["fedavg_m"][2:] == ["0.700", "2.00", "3.00", "12.5", "2/2"]
+    assert len(page.grid.collected.records) == 1
+
+
+def test_worse_than_constant_is_flagged():
+    made, records = full()
+    records[2] = record(made[2], {"auroc": 0.4})
+    page = page_of(board(), made, records)
+    assert shown(page)["fedavg_s"][0] == "0.400 ⚠"
+    assert any(note.startswith("⚠") for note in page.main.notes)
+
+
+def test_different_main_metrics_are_ordered_by_mean_rank():
+    made, records = full()
+    records = [
+        record(c, {"f1" if c.task == "lung_opacity" else "auroc": VALUES[c.algorithm.name, c.task]})
+        for c in made
+    ]
+    page = page_of(board(), made, records)
+    assert "mean" not in [c.key for c in page.main.columns]
+    assert any("mean rank" in note for note in page.main.notes)
+    assert [r.algorithm.name for r in page.main.rows] == [
+        "majority",
+        "fedavg_s",
+        "fedprox_s",
+    ]  # a tie, by name

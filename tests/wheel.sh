@@ -1,0 +1,17 @@
+#!/bin/sh
+# Build the wheel, install it into a clean environment outside the checkout, list the algorithms, do a short run.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$root/.venv/bin/python" -m build --wheel --outdir "$work/dist" "$root" >"$work/build.log" 2>&1 || { cat "$work/build.log"; exit 1; }
+"${PYTHON:-python3}" -m venv "$work/venv"
+"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" "$work"/dist/*.whl
+cd "$work"
+bench="$work/venv/bin/fedmeki-bench"
+"$bench" list algorithms
+"$bench" synth ptbxl --out raw --size 120
+"$bench" prepare ptbxl --raw raw --out data --plain
+"$bench" run fedavg_s --data data --tasks ecg_abnormal -o rounds=3 --plain
+"$bench" list leaderboards | grep -q demo
+echo "wheel ok: $(basename "$work"/dist/*.whl)"
