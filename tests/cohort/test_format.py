@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedmeki_bench.cohort.format import Cohort, TestSplitSealed, find
+from fedmeki_bench.cohort.sealed import open_test
+from fedmeki_bench.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_parts(data):
+    cohort = find(data, "ecg_abnormal")
+    assert (cohort.name, cohort.dataset, cohort.kind, cohort.synthetic) == (
+        "ecg_abnormal", "ptbxl", "classification", True,
+    )  # fmt: skip
+    cohort.verify()
+    parts = [cohort.part("client"), cohort.part("valid"), cohort.part("public"), open_test(cohort)]
+    assert sum(map(len, parts)) == 120
+    for k, one in enumerate(parts):
+        for other in parts[k + 1 :]:
+            assert not set(one.group_ids) & set(other.group_ids)
+    client = parts[0]
+    assert client.labels.dtype == np.float32
+    assert set(client.labels) == {0.0, 1.0}
+    assert set(client.answers) == {"yes", "no"}
+    assert client.questions[0].endswith("?")
+    batch = client.batch([5, 0, 5])["signal"]
+    assert batch.shape == (3, *cohort.arrays["signal"].shape)
+    assert batch.dtype == np.int16
+    assert batch.flags.writeable
+    np.testing.assert_array_equal(batch[0], batch[2])
+    taken = client.take([5, 0])
+    assert list(taken.sample_ids) == [client.sample_ids[5], client.sample_ids[0]]
+    np.testing.assert_array_equal(taken.batch([0])["signal"], batch[:1])
+    assert cohort.card_hash == Cohort.open(cohort.path).card_hash
+
+
+def test_the_test_split_is_sealed(data):
+    with pytest.raises(TestSplitSealed, match="evaluation only"):
+        find(data, "ecg_abnormal").part("test")
+    with pytest.raises(InputError, match=r"did you mean 'valid'"):
+        find(data, "ecg_abnormal").part("vald")
+
+
+def imports(path: Path) -> set[str]:
+    """Names of the modules, and of what is taken from them, that a file imports."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [base])])
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_only_the_evaluation_opens_the_test_split():
+    files = [
+        f for top in ("fedmeki_bench", "baselines", "tasks", "data_prep") for f in (ROOT / top).rglob("*.py")
+    ]
+    assert len(files) > 10
+    door = ROOT / "fedmeki_bench" / "cohort" / "sealed.py"
+    for file in files:
+        if (ROOT / "fedmeki_bench" / "evaluation") in file.parents or file == door:
+            continue
+        assert not any("cohort.sealed" in name for name in imports(file)), file
+        assert '_part("test")' not in file.read_text(encoding="utf-8"), file
+
+
+def test_core_does_not_import_plugins():
+    for file in (ROOT / "fedmeki_bench" / "cohort").rglob("*.py"):
+        assert not {name.partition(".")[0] for name in imports(file)} & {"tasks", "baselines", "data_prep"}, (
+            file
+        )
+
+
+def test_importing_stays_light():
+    code = (
+        "import sys, data_prep.ptbxl, data_prep.rsna, tasks.ecg_abnormal, tasks.lung_opacity\n"
+        "import fedmeki_bench.cohort.dataset, fedmeki_bench.cohort.prepare, fedmeki_bench.cohort.format\n"
+        "import fedmeki_bench.cohort.partitions\n"
+        "heavy = {'torch','pandas','numpy','wfdb','pydicom','PIL','pyarrow'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_missing_cohort_names_the_command(data, tmp_path):
+    with pytest.raises(InputError, match=r"prepared there: ecg_abnormal\).*fedmeki-bench prepare rsna --raw"):
+        find(data, "lung_opacity", dataset="rsna")
+    with pytest.raises(InputError, match="prepared there: nothing"):
+        find(tmp_path / "nowhere", "lung_opacity")
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda f: (f / "signal.npy").unlink(), "'signal.npy' is missing"),
+        (lambda f: (f / "signal.npy").write_bytes(b"x"), "has 1 bytes where its card says"),
+        (lambda f: (f / "card.json").unlink(), "there is no card.json"),
+        (lambda f: (f / "card.json").write_text("{"), "is damaged"),
+        (lambda f: (f / "card.json").write_text("[]"), "has schema 'list'"),
+        (lambda f: (f / "card.json").write_text('{"schema": 1}'), "is damaged"),
+        (lambda f: (f / "card.json").write_text('{"schema": 99}'), "has schema 99, this version reads 1"),
+    ],
+)
+def test_damaged_cohorts(data, tmp_path, damage, sentence):
+    folder = Path(shutil.copytree(data / "ecg_abnormal", tmp_path / "c"))
+    damage(folder)
+    with pytest.raises(InputError, match=sentence):
+        Cohort.open(folder)
+
+
+def test_a_changed_byte_is_found_by_verify(data, tmp_path):
+    folder = Path(shutil.copytree(data / "ecg_abnormal", tmp_path / "c"))
+    path = folder / "signal.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="was changed after it was prepared"):
+        Cohort.open(folder).verify()
+    path = folder / "samples.parquet"
+    path.write_bytes(b"\0" * path.stat().st_size)
+    with pytest.raises(InputError, match=r"samples\.parquet is damaged"):
+        Cohort.open(folder).part("client")
+
+
+def test_a_part_travels_to_another_process_without_its_arrays(data):
+    part = find(data, "ecg_abnormal").part("client")
+    expected = part.batch([1])["signal"]
+    text = pickle.dumps(part)
+    assert len(text) < 200_000
+    np.testing.assert_array_equal(pickle.loads(text).batch([1])["signal"], expected)
+    assert copy.copy(part.cohort).name == "ecg_abnormal"
+
+
+def test_card_is_strict_json(data):
+    text = (data / "ecg_abnormal" / "card.json").read_text()
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    json.loads(text, parse_constant=refuse)
+    assert str(data) not in text
