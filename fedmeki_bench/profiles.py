@@ -58,7 +58,7 @@ class Profile(BaseModel):
 
 def _demo() -> Profile:
     return Profile(
-        name="demo", rounds=8, local_epochs=2, batch_size=16, lr=2e-3, image_size=64, threads=1,
+        name="demo", rounds=12, local_epochs=2, batch_size=16, lr=2e-3, image_size=64, threads=1,
         encoders={
             "image": EncoderChoice(name="small_image"),
             "signal": EncoderChoice(name="small_signal"),

@@ -75,7 +75,8 @@ def run_board(
     if failed:
         first = failed[0]
         raise RunFailed(
-            f"{len(failed)} of {len(after)} runs failed, first {first.spec.algorithm} on {', '.join(first.spec.tasks)}: "
+            f"{len(failed)} of {len(after)} runs failed, "
+            f"first {first.spec.algorithm} on {', '.join(first.spec.tasks)}: "
             f"{first.reason}; run them again with: fedmeki-bench sweep {board.name} --only failed"
         )
 

@@ -44,9 +44,7 @@ class View:
         if not self.plain:
             from rich.live import Live
 
-            self._live = Live(
-                get_renderable=self.picture, console=self.console, refresh_per_second=8, transient=False
-            )
+            self._live = Live(get_renderable=self.picture, console=self.console, refresh_per_second=8, transient=False)
             self._live.__enter__()
         return self
 

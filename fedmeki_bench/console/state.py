@@ -18,9 +18,7 @@ COLOURS = {
     "failed": "bold red",
     "interrupted": "red",
 }
-LEGEND = (
-    "[bright_black]○ waiting[/]  [yellow]◐ running[/]  [green]● done[/]  [cyan]↺ cached[/]  [red]✕ failed[/]"
-)
+LEGEND = "[bright_black]○ waiting[/]  [yellow]◐ running[/]  [green]● done[/]  [cyan]↺ cached[/]  [red]✕ failed[/]"
 
 
 def sparkline(values: Sequence[float], width: int = 12) -> str:

@@ -127,9 +127,7 @@ class SweepView(View):
         grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         grid.add_column("", no_wrap=True)
         for column in self.columns:
-            grid.add_column(
-                Text(self._labels.get(column, column)), no_wrap=True, overflow="ellipsis", min_width=8
-            )
+            grid.add_column(Text(self._labels.get(column, column)), no_wrap=True, overflow="ellipsis", min_width=8)
         for row in self.rows:
             shown = [Text.from_markup(self._cell(row, column)) for column in self.columns]
             grid.add_row(Text(self._labels.get(row, row)), *shown)
@@ -168,7 +166,5 @@ class SweepView(View):
         if active is not None:
             return f"{glyphs} [yellow]{active.done}/{active.rounds}[/]"
         if any(run.status in ("failed", "interrupted") for run in states):
-            return (
-                f"{glyphs} [red]{next(r.status for r in states if r.status in ('failed', 'interrupted'))}[/]"
-            )
+            return f"{glyphs} [red]{next(r.status for r in states if r.status in ('failed', 'interrupted'))}[/]"
         return glyphs

@@ -44,15 +44,11 @@ def print_table(
     table = Table(title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         values = [row[columns.index(column)] for row in rows]
-        numeric = bool(values) and all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) for v in values
-        )
+        numeric = bool(values) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         cells = zip(columns, row, strict=True)
-        table.add_row(
-            *(Text(_flat(value), style=style(column, value) if style else "") for column, value in cells)
-        )
+        table.add_row(*(Text(_flat(value), style=style(column, value) if style else "") for column, value in cells))
     console.print(table)
 
 

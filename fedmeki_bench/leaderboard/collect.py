@@ -97,9 +97,7 @@ class Collected:
     @property
     def published_tasks(self) -> set[str]:
         """Tasks of which at least one number rests on a published split, where patients may cross."""
-        return {
-            o.cell.task for o in self.outcomes if o.record and _cohort(o, "split", "patient") == "published"
-        }
+        return {o.cell.task for o in self.outcomes if o.record and _cohort(o, "split", "patient") == "published"}
 
     def digest(self) -> str:
         """SHA-256 over keys, statuses and metric values of the records: what the tables were built from."""
@@ -252,9 +250,7 @@ def _metric_names(outcomes: Sequence[Outcome], tasks: Mapping[str, TaskMeta]) ->
     return {task: tuple(found) for task, found in names.items()}
 
 
-def _row(
-    outcome: Outcome, metric: str, value: float | None, low: float | None, high: float | None, reason: str
-) -> Row:
+def _row(outcome: Outcome, metric: str, value: float | None, low: float | None, high: float | None, reason: str) -> Row:
     record, evaluation = outcome.record, outcome.evaluation
     up, down, rounds = traffic(record) if record else (0, 0, 0)
     return Row(

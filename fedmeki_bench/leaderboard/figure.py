@@ -165,9 +165,7 @@ def _panel(axes: Axes, page: Page, task: str, rows: list[tuple[Algorithm, Any]])
         colour = _MUTED if algorithm.bound else _ACCENT
         if algorithm.bound:
             axes.axvline(dot.value, color=colour, lw=0.8, ls=(0, (4, 3)), alpha=0.75, zorder=1)
-        axes.plot(
-            [dot.low, dot.high], [y, y], color=colour, lw=1.6, alpha=0.45, solid_capstyle="round", zorder=2
-        )
+        axes.plot([dot.low, dot.high], [y, y], color=colour, lw=1.6, alpha=0.45, solid_capstyle="round", zorder=2)
         if dot.seeds:
             axes.plot(dot.seeds, [y] * len(dot.seeds), "o", ms=2.4, color=colour, alpha=0.55, mew=0, zorder=3)
         hollow = section == "incomplete"

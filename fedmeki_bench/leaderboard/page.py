@@ -74,9 +74,7 @@ def make_page(
     """Gather a page; ``tasks`` and ``metrics`` give titles and definitions beyond the built-in metrics."""
     grid = Grid(board, collected, Facts(tasks or {}, metrics or BUILT_IN))
     records = collected.records
-    files = {
-        f"{p.kind} {p.name} ({p.origin})" for r in records for p in r.plugins if p.origin.startswith("file:")
-    }
+    files = {f"{p.kind} {p.name} ({p.origin})" for r in records for p in r.plugins if p.origin.startswith("file:")}
     rows = tuple(tidy(collected))
     return Page(
         board=board,

@@ -111,15 +111,11 @@ def _provenance(page: Page) -> list[str]:
     ]
     if page.environments:
         n = len(page.environments)
-        lines.append(
-            f"- {n} environment{'s' * (n != 1)} (software and hardware): {', '.join(page.environments)}."
-        )
+        lines.append(f"- {n} environment{'s' * (n != 1)} (software and hardware): {', '.join(page.environments)}.")
     if page.versions:
         lines += [f"- Versions of {kind}: {_text(said)}." for kind, said in _said_versions(page.versions)]
     if page.from_files:
-        lines.append(
-            f"- Plug-ins from files, not from an installed package: {_text('; '.join(page.from_files))}."
-        )
+        lines.append(f"- Plug-ins from files, not from an installed package: {_text('; '.join(page.from_files))}.")
     return [*lines, ""]
 
 

@@ -146,9 +146,7 @@ class Grid:
         summary = summarise_seeds(numbers)
         if summary.n == 1:
             one = values[0]
-            interval = (
-                f" [{one.low:.2f}, {one.high:.2f}]" if one.low is not None and one.high is not None else ""
-            )
+            interval = f" [{one.low:.2f}, {one.high:.2f}]" if one.low is not None and one.high is not None else ""
             text = f"{summary.mean:.3f}{interval}"
         elif summary.sd is None:
             text = ", ".join(f"{v:.3f}" for v in summary.values)
@@ -242,18 +240,14 @@ def mark_best(table: Table) -> Table:
             entry = rows[i][index]
             tie = " =" if len(winners) > 1 else ""
             rows[i][index] = replace(entry, best=True, text=entry.text + tie)
-    return replace(
-        table, rows=tuple(replace(r, entries=tuple(e)) for r, e in zip(table.rows, rows, strict=True))
-    )
+    return replace(table, rows=tuple(replace(r, entries=tuple(e)) for r, e in zip(table.rows, rows, strict=True)))
 
 
 def shown_as(board: Board) -> str:
     """How numbers with uncertainty are written on this board, as one sentence."""
     n = len(board.seeds)
     if n == 1:
-        return (
-            f"Numbers are value [95 % interval over patients of the test split], one seed ({board.seeds[0]})."
-        )
+        return f"Numbers are value [95 % interval over patients of the test split], one seed ({board.seeds[0]})."
     if n == 2:
         return "Numbers are the values of the two seeds: too few for a spread."
     return f"Numbers are mean ± SD over {n} seeds."
@@ -261,12 +255,8 @@ def shown_as(board: Board) -> str:
 
 _COST = (
     Column("mb_up", "MB/round ↑", "Megabytes all clients send per round, over all federations of the row."),
-    Column(
-        "mb_down", "MB/round ↓", "Megabytes all clients receive per round, over all federations of the row."
-    ),
-    Column(
-        "seconds", "Seconds", "Wall-clock time of the runs behind the row, mean over seeds; machines differ."
-    ),
+    Column("mb_down", "MB/round ↓", "Megabytes all clients receive per round, over all federations of the row."),
+    Column("seconds", "Seconds", "Wall-clock time of the runs behind the row, mean over seeds; machines differ."),
     Column("coverage", "Cells", "Cells with a number / all cells of the row."),
 )
 
@@ -281,9 +271,7 @@ def main_table(grid: Grid) -> Table:
     with_mean = len(grid.tasks) > 1 and len({grid.main_metric(t) for t in grid.tasks}) == 1
     if with_mean:
         title = grid.facts.metric_title(grid.main_metric(grid.tasks[0]))
-        columns.append(
-            Column("mean", f"Mean {title}", "Mean over the tasks; orders the table.", columns[0].higher)
-        )
+        columns.append(Column("mean", f"Mean {title}", "Mean over the tasks; orders the table.", columns[0].higher))
     rows, places = [], ranks(grid)
     for algorithm, section in ordered(grid):
         entries = [_flagged(grid, algorithm, task) for task in grid.tasks]
@@ -303,9 +291,7 @@ def main_table(grid: Grid) -> Table:
     if any(e.text.endswith(_BELOW_FLOOR) for row in rows for e in row.entries):
         notes.append(f"{_BELOW_FLOOR} marks a value worse than the constant predictor's.")
     return mark_best(
-        Table(
-            "main", "Main metrics", (*columns, *_COST), tuple(rows), _warnings(grid, grid.tasks), tuple(notes)
-        )
+        Table("main", "Main metrics", (*columns, *_COST), tuple(rows), _warnings(grid, grid.tasks), tuple(notes))
     )
 
 
@@ -355,9 +341,7 @@ def _warnings(grid: Grid, tasks: Sequence[str]) -> tuple[str, ...]:
     for task in tasks:
         differs = sorted({what for o in grid.collected.outcomes if o.cell.task == task for what in o.other})
         if differs:
-            found.append(
-                f"Rows marked ‡ rest on other {' and '.join(differs)} ({grid.facts.task_title(task)})."
-            )
+            found.append(f"Rows marked ‡ rest on other {' and '.join(differs)} ({grid.facts.task_title(task)}).")
     return tuple(found)
 
 

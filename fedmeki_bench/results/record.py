@@ -201,8 +201,7 @@ class Record(_Strict):
             raise InputError(f"{source}: has no schema version")
         if found > SCHEMA:
             raise InputError(
-                f"{source}: has schema {found}, newer than the {SCHEMA} this version reads: "
-                "upgrade fedmeki-bench"
+                f"{source}: has schema {found}, newer than the {SCHEMA} this version reads: upgrade fedmeki-bench"
             )
         if found < SCHEMA:
             raise InputError(f"{source}: has the old schema {found}; run it again to get schema {SCHEMA}")

@@ -147,9 +147,7 @@ def _acquire(path: Path) -> int:
         except BlockingIOError:
             owner = _owner(handle)
             os.close(handle)
-            raise KeyLocked(
-                f"{path.parent.name}: already being run by {owner or 'another process'}"
-            ) from None
+            raise KeyLocked(f"{path.parent.name}: already being run by {owner or 'another process'}") from None
         if not _same_file(handle, path):  # its holder finished and removed it between open and flock
             os.close(handle)
             continue

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from fedmeki_bench.errors import FedmekiError, RunFailed
-from fedmeki_bench.events import Listener, RunEnded
+from fedmeki_bench.events import Event, Listener, RoundEnded, RunEnded
 from fedmeki_bench.processes import end_with_parent
 from fedmeki_bench.results.store import RecordStore
 from fedmeki_bench.runs.plan import Planned
+from fedmeki_bench.runs.spec import RunSpec
 
-_events: Any = None
+_events: Any = None  # in a worker: the queue to the command that started it
+_stop: Any = None  # in a worker: set once the user asked to stop
 
 
 def choose(entries: Sequence[Planned], only: str | None) -> list[Planned]:
@@ -53,29 +55,42 @@ def sweep(
         events = manager.Queue()
         reader = threading.Thread(target=_forward, args=(events, listener), daemon=True)
         reader.start()
-        pool = ProcessPoolExecutor(min(jobs, len(entries)), context, _start, (events,))
+        stop = context.Event()
+        pool = ProcessPoolExecutor(min(jobs, len(entries)), context, _start, (events, stop))
         try:
             pending = {pool.submit(_work, e.spec, data, store.root, device): e for e in entries}
             for done in as_completed(pending):
                 _account(done, pending[done], events)
+        except KeyboardInterrupt:
+            stop.set()  # workers took the next run from the queue already, and may not have got the signal
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             events.put(None)
             reader.join(timeout=10)
 
 
-def _start(events: Any) -> None:
-    global _events
-    _events = events
+def _start(events: Any, stop: Any) -> None:
+    global _events, _stop
+    _events, _stop = events, stop
     end_with_parent()
 
 
-def _work(spec: Any, data: Path, results: Path, device: str) -> str:
+def _tell(event: Event) -> None:
+    _events.put(event)
+    if _stop.is_set() and isinstance(event, RoundEnded):
+        raise KeyboardInterrupt
+
+
+def _work(spec: RunSpec, data: Path, results: Path, device: str) -> str:
     from fedmeki_bench.runs.execute import execute
 
+    if _stop.is_set():
+        return "interrupted"
     try:
-        return execute(spec, data, RecordStore(results), device=device, listener=_events.put).status
+        return execute(spec, data, RecordStore(results), device=device, listener=_tell).status
     except KeyboardInterrupt:
+        _stop.set()
         return "interrupted"
 
 

@@ -64,7 +64,7 @@ def test_info_shows_parameters_with_defaults(bench):
         (("synth", "ptbxl", "--out", "x", "--size", "0"), 3, "at least 1"),
         (("synth", "ptbx", "--out", "x"), 2, "did you mean 'ptbxl'"),
         (("prepare", "ptbxl", "--raw", "nowhere", "--out", "d", "--plain"), 3, "not a folder"),
-        (("prepare", "rsna", "--raw", ".", "--out", "d", "-o", "image_sise=3", "--plain"), 3, "did you mean 'image_size'"),
+        (("prepare", "rsna", "--raw", ".", "--out", "d", "-o", "image_sise=3"), 3, "did you mean 'image_size'"),
         (("prepare", "rsna", "--raw", ".", "--out", "d", "-o", "image_size=-3", "--plain"), 3, "image_size"),
     ],
 )  # fmt: skip
@@ -73,7 +73,7 @@ def test_a_mistake_gets_one_sentence_and_its_code(bench, args, code, says):
     assert ended.code == code, ended.err
     assert says in ended.err
     assert "Traceback" not in ended.err
-    if not args[0] == "lst":
+    if args[0] != "lst":
         one_sentence(ended.err)
     assert not any(Path().glob("*/*.json")), "nothing half-written"
 
@@ -159,7 +159,9 @@ def test_a_board_is_swept_shown_and_checked(bench, cohorts, tmp_path):
 
 def test_an_option_no_algorithm_of_the_board_has_is_refused(bench, cohorts, tmp_path):
     board = tmp_path / "small.yaml"
-    board.write_text("name: small\nprofile: demo\nseeds: [0]\ntasks: [ecg_abnormal]\nalgorithms: [fedavg_s]\noptions: {mu: 1}\n")
+    board.write_text(
+        "name: small\nprofile: demo\nseeds: [0]\ntasks: [ecg_abnormal]\nalgorithms: [fedavg_s]\noptions: {mu: 1}\n"
+    )
     ended = bench("sweep", board, "--data", cohorts)
     assert ended.code == 3
     assert "'mu'" in one_sentence(ended.err)
@@ -232,7 +234,9 @@ def test_doctor_says_whether_bits_repeat(bench):
 
 
 def test_python_dash_m_is_the_same_command():
-    done = subprocess.run([sys.executable, "-m", "fedmeki_bench", "--version"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "fedmeki_bench", "--version"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("fedmeki-bench, version")
 
 

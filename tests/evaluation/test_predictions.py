@@ -18,9 +18,7 @@ def made(clients=None, n=6):
     rng = np.random.default_rng(0)
     ids = np.array([f"s{i}" for i in range(n)])
     shape = n if clients is None else (clients, n)
-    return Predictions(
-        ids, np.array([f"p{i // 2}" for i in range(n)]), ids, np.arange(n) % 2, rng.random(shape)
-    )
+    return Predictions(ids, np.array([f"p{i // 2}" for i in range(n)]), ids, np.arange(n) % 2, rng.random(shape))
 
 
 @pytest.mark.parametrize("clients", [None, 1, 3])

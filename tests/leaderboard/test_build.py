@@ -104,9 +104,7 @@ def test_names_and_reasons_cannot_inject_markup():
 
 def test_spreadsheets_do_not_run_cells(tmp_path):
     made = cells([algorithm("fedavg_s")], TASKS[:1], [0])
-    failed = record(
-        made[0], {}, status="failed", evaluations=[], error={"type": '=HYPERLINK("x")', "message": "m"}
-    )
+    failed = record(made[0], {}, status="failed", evaluations=[], error={"type": '=HYPERLINK("x")', "message": "m"})
     build(board(tasks=TASKS[:1]), made, [failed], tmp_path, ["csv"])
     assert "'=HYPERLINK" in (tmp_path / "leaderboard.csv").read_text()
 

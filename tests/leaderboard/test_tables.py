@@ -72,9 +72,7 @@ def test_incomplete_rows_are_below_the_line_and_never_best():
     assert [e.text for e in last.entries][:3] == ["missing", "0.900 [0.85, 0.95]", "–"]
     assert last.entries[-1].text == "1/2"
     assert not any(e.best for e in last.entries)
-    assert [(g.status, g.reason, g.tasks) for g in page.gaps] == [
-        ("missing", "not run yet", ("ecg_abnormal",))
-    ]
+    assert [(g.status, g.reason, g.tasks) for g in page.gaps] == [("missing", "not run yet", ("ecg_abnormal",))]
 
 
 def test_every_way_to_have_no_number_has_its_reason():
@@ -124,12 +122,8 @@ def test_latest_of_several_records_counts_and_other_data_is_marked():
 
 def test_other_versions_and_published_split_are_marked():
     made, records = full()
-    records[2] = record(
-        made[2], {"auroc": 0.8}, versions={"tasks": {"ecg_abnormal": 2}, "metrics": {"auroc": 1}}
-    )
-    cohorts = [
-        {"name": "l", "task": "lung_opacity", "card": "c0ffee", "synthetic": False, "split": "published"}
-    ]
+    records[2] = record(made[2], {"auroc": 0.8}, versions={"tasks": {"ecg_abnormal": 2}, "metrics": {"auroc": 1}})
+    cohorts = [{"name": "l", "task": "lung_opacity", "card": "c0ffee", "synthetic": False, "split": "published"}]
     records[5] = record(made[5], {"auroc": 0.8}, cohorts=cohorts)
     page = page_of(board(), made, records)
     warnings = " ".join(page.main.warnings)
@@ -161,8 +155,7 @@ def test_worse_than_constant_is_flagged():
 def test_different_main_metrics_are_ordered_by_mean_rank():
     made, records = full()
     records = [
-        record(c, {"f1" if c.task == "lung_opacity" else "auroc": VALUES[c.algorithm.name, c.task]})
-        for c in made
+        record(c, {"f1" if c.task == "lung_opacity" else "auroc": VALUES[c.algorithm.name, c.task]}) for c in made
     ]
     page = page_of(board(), made, records)
     assert "mean" not in [c.key for c in page.main.columns]
