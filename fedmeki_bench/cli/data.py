@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
-from fedmeki_bench.errors import InputError
+from fedmeki_bench.errors import InputError, nearest
+from fedmeki_bench.options import parse_options, split_pairs
+
+ALL = "all"
 
 
 @click.command("synth")
@@ -21,10 +25,14 @@ from fedmeki_bench.errors import InputError
 def synth_command(dataset: str, out: Path, size: int | None, seed: int) -> None:
     """Write a synthetic stand-in for DATASET in the release's own raw layout.
 
-    What is learnt from it says nothing about patients; everything computed from it is stamped SYNTHETIC.
+    With `all`, one per dataset, each in a folder of its name under OUT. What is learnt from stand-ins says nothing
+    about patients; everything computed from them is stamped SYNTHETIC.
     """
-    synthesize(dataset, out, size=size, seed=seed)
-    click.echo(f"{out}: synthetic {dataset} written; next: fedmeki-bench prepare {dataset} --raw {out} --out data")
+    for name in registry.names("datasets") if dataset == ALL else [dataset]:
+        folder = out / name if dataset == ALL else out
+        synthesize(name, folder, size=size, seed=seed)
+        click.echo(f"{folder}: synthetic {name} written")
+    click.echo(f"next: fedmeki-bench prepare {dataset} --raw {out} --out data")
 
 
 def synthesize(dataset: str, out: Path, *, size: int | None, seed: int) -> None:
@@ -69,51 +77,87 @@ def prepare_command(
 ) -> None:  # fmt: skip
     """Turn the release of DATASET in RAW into one cohort per task under OUT.
 
-    Records that are missing or corrupt are dropped, counted and named. A second call with unchanged input does nothing.
+    With `all`, every dataset that has a folder of its name under RAW is prepared; `-o rsna.image_size=64` then sets an
+    option of one of them, `-o image_size=64` of all that have it. Records that are missing or corrupt are dropped,
+    counted and named. A second call with unchanged input does nothing.
     """
+    chosen = _all_in(raw, pairs) if dataset == ALL else {dataset: (raw, split_pairs(pairs))}
+    found: list[Any] = []
+    for name, (folder, given) in chosen.items():
+        found += prepare_dataset(name, folder, out, {"split": split} | given, workers=workers, plain=plain)
+    if as_json:
+        content = [{"cohort": c.name, "path": str(c.path), "unchanged": c.unchanged, "card": c.card} for c in found]
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+    else:
+        _report(found, split)
+
+
+def _all_in(raw: Path, pairs: Sequence[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """Dataset -> its folder under ``raw`` and the options meant for it.
+
+    Raises:
+        InputError: no dataset has a folder there, or no dataset has an option that was given.
+    """
+    there = {name: raw / name for name in registry.names("datasets") if (raw / name).is_dir()}
+    if not there:
+        names = ", ".join(registry.names("datasets"))
+        raise InputError(f"{raw} has no folder named after a dataset; expected one or more of {names}")
+    absent = [name for name in registry.names("datasets") if name not in there]
+    if absent:
+        click.echo(f"left out, no folder in {raw}: {', '.join(absent)}", err=True)
+    fields = {name: registry.load("datasets", name).Options.model_fields for name in registry.names("datasets")}
+    chosen: dict[str, tuple[Path, dict[str, Any]]] = {name: (folder, {}) for name, folder in there.items()}
+    for key, value in split_pairs(pairs).items():
+        owner, dot, field = key.partition(".")
+        takers = [owner] if dot and owner in fields else [n for n in fields if key in fields[n]]
+        if not takers:
+            known = sorted({f for model in fields.values() for f in model})
+            raise InputError(f"no dataset has the option {key!r}; {nearest(key, known)}")
+        for name in takers:
+            if name in chosen:
+                chosen[name][1][field if dot else key] = value
+    return chosen
+
+
+def _report(found: Sequence[Any], split: str) -> None:
     from fedmeki_bench.console import print_table
 
-    found = prepare_dataset(dataset, raw, out, {"split": split}, pairs, workers=workers, plain=plain)
-    cards = [(cohort, cohort.card) for cohort in found]
-    if as_json:
-        import json
-
-        content = [{"cohort": c.name, "path": str(c.path), "unchanged": c.unchanged, "card": card} for c, card in cards]
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
-        return
-    columns = ["cohort", "records", "groups", "negative", "positive", "client", "valid", "public", "test", "dropped",
-               "shared between splits", "state"]  # fmt: skip
+    columns = [
+        "cohort", "dataset", "records", "groups", "negative", "positive", "client", "valid", "public", "test",
+        "dropped", "shared between splits", "state",
+    ]  # fmt: skip
     rows = []
-    for cohort, card in cards:
+    for cohort in found:
+        card = cohort.card
         splits = card["splits"]
-        classes = [sum(s.get(c, 0) for s in splits.values()) for c in ("negative", "positive")]
+        binary = card["kind"] == "classification"
+        classes = [sum(s.get(c, 0) for s in splits.values()) if binary else None for c in ("negative", "positive")]
+        state = "unchanged" if cohort.unchanged else "prepared"
         rows.append([
-            cohort.name, card["rows"]["kept"], card["groups"], *classes,
+            cohort.name, card["dataset"], card["rows"]["kept"], card["groups"], *classes,
             *(splits[s]["samples"] for s in ("client", "valid", "public", "test")), card["rows"]["dropped"],
-            card["audit"]["groups_shared_between_splits"],
-            "unchanged" if cohort.unchanged else "prepared" + (", SYNTHETIC" if card["synthetic"] else ""),
+            card["audit"]["groups_shared_between_splits"], state + (", SYNTHETIC" if card["synthetic"] else ""),
         ])  # fmt: skip
-    print_table(f"{dataset}, {cards[0][1]['release']}, split by {split}", columns, rows)
-    for cohort, card in cards:
-        for reason, facts in card["dropped"].items():
+    print_table(f"cohorts, split by {split}", columns, rows)
+    for cohort in found:
+        for reason, facts in cohort.card["dropped"].items():
             click.echo(f"{cohort.name}: dropped {facts['n']}: {reason} (e.g. {', '.join(facts['examples'][:3])})")
-        for reason, count in card["excluded"].items():
+        for reason, count in cohort.card["excluded"].items():
             click.echo(f"{cohort.name}: left out {count}: {reason}")
-        for note in card["notes"]:
+        for note in cohort.card["notes"]:
             click.echo(f"{cohort.name}: {note}")
 
 
 def prepare_dataset(
-    dataset: str, raw: Path, out: Path, base: dict[str, Any], pairs: Sequence[str] = (), *,
-    workers: int | None = None, plain: bool | None = None,
+    dataset: str, raw: Path, out: Path, options: Mapping[str, Any], *, workers: int | None = None,
+    plain: bool | None = None,
 ) -> list[Any]:  # fmt: skip
     """Prepare every known task of a dataset; returns the cohorts."""
     from fedmeki_bench.cohort.prepare import prepare
     from fedmeki_bench.console import PrepareView
-    from fedmeki_bench.options import parse_options, split_pairs
 
     preparer = registry.load("datasets", dataset)()
-    chosen = parse_options(type(preparer).Options, base | split_pairs(pairs), owner=f"dataset {dataset}")
+    chosen = parse_options(type(preparer).Options, options, owner=f"dataset {dataset}")
     tasks = [registry.load("tasks", p.name)() for p in registry.describe("tasks") if not p.broken]
     with PrepareView(dataset, plain=plain) as view:
         return prepare(preparer, raw, out, tasks, chosen, workers=workers, progress=view)

@@ -43,7 +43,7 @@ def run_command(
     from fedmeki_bench.runs.spec import specify
 
     row = resolve(algorithm, variant)
-    names = tasks.split(",") if tasks else _prepared_training_tasks(data)
+    names = tasks.split(",") if tasks else prepared_training_tasks(data)
     specs = specify(
         row, [name.strip() for name in names], profile_name=profile, seed=seed, clients=clients, partition=partition,
         options=split_pairs(pairs),
@@ -76,7 +76,12 @@ def check_device(device: str) -> None:
         raise UsageError(f"device {device!r} can't be used: {str(error).splitlines()[0]}") from error
 
 
-def _prepared_training_tasks(data: Path) -> list[str]:
+def prepared_training_tasks(data: Path) -> list[str]:
+    """Training tasks that have a cohort in ``data``.
+
+    Raises:
+        InputError: there is none.
+    """
     from fedmeki_bench import registry
     from fedmeki_bench.cohort.format import prepared
     from fedmeki_bench.errors import InputError

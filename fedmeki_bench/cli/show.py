@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -110,13 +112,52 @@ _TABLES = {"tasks": _tasks, "algorithms": _algorithms, "leaderboards": _leaderbo
 @click.command("info")
 @click.argument("name")
 @options.as_json
-def info_command(name: str, as_json: bool) -> None:
-    """Everything known about NAME: an algorithm, rule, stage, task, dataset, partition, metric, encoder or profile."""
+@click.option("--data", type=click.Path(path_type=Path), default=None, help="Cohorts to draw a partition of.")
+@click.option("--clients", type=int, default=5, show_default=True, help="Number of hospitals to draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the partition to draw.")
+@click.option("--svg", type=click.Path(path_type=Path), default=None, help="Draw the partition into this file too.")
+@options.pairs
+def info_command(
+    name: str, as_json: bool, data: Path | None, clients: int, seed: int, svg: Path | None, pairs: Sequence[str]
+) -> None:
+    """Everything known about NAME: an algorithm, rule, stage, task, dataset, partition, metric, encoder or profile.
+
+    For a partition, --data DATA draws who would hold what, e.g. `info dirichlet --data data -o alpha=0.3`.
+    """
+    if data is not None:
+        _draw_partition(name, data, clients=clients, seed=seed, pairs=pairs, svg=svg, as_json=as_json)
+        return
     facts = describe(name)
     if as_json:
         click.echo(json.dumps(facts, indent=1, ensure_ascii=False, default=str))
         return
     _print_facts(name, facts)
+
+
+def _draw_partition(
+    name: str, data: Path, *, clients: int, seed: int, pairs: Sequence[str], svg: Path | None, as_json: bool
+) -> None:
+    from fedmeki_bench.cli.run import prepared_training_tasks
+    from fedmeki_bench.cohort.availability import Availability
+    from fedmeki_bench.cohort.dealing import deal
+    from fedmeki_bench.cohort.format import find
+    from fedmeki_bench.console.dealt import picture, save_svg
+    from fedmeki_bench.options import parse_options, split_pairs
+
+    cls = registry.load("partitions", name)
+    given = split_pairs(pairs)
+    matrix = {key: given.pop(key) for key in list(given) if key in Availability.model_fields}
+    how = cls(parse_options(cls.Params, given, owner=f"partition {name}"))
+    cohorts = {task: find(data, task) for task in prepared_training_tasks(data)}
+    dealt = deal(cohorts, how, clients, seed, parse_options(Availability, matrix))
+    if svg is not None:
+        save_svg(dealt.counts(), f"{name}, {clients} clients, seed {seed}", svg)
+    if as_json:
+        click.echo(json.dumps({"digest": dealt.digest, "counts": dealt.counts()}, indent=1))
+    else:
+        from fedmeki_bench.console import make_console
+
+        make_console().print(picture(dealt.counts(), dealt.digest))
 
 
 def describe(name: str) -> dict[str, Any]:

@@ -109,6 +109,13 @@ class CohortRef(_Strict):
     split: Literal["patient", "published"] = "patient"
 
 
+class Dealt(_Strict):
+    """Who held what: a digest of the assignment, and per task the size and positives of each client."""
+
+    digest: str
+    counts: dict[str, list[dict[str, int | None]]] = Field(default_factory=dict)
+
+
 class Versions(_Strict):
     """Versions of everything whose change changes numbers."""
 
@@ -165,6 +172,7 @@ class Record(_Strict):
     versions: Versions = Field(default_factory=Versions)
     plugins: list[PluginRef] = Field(default_factory=list)
     cohorts: list[CohortRef] = Field(default_factory=list)
+    dealt: Dealt | None = None
     evaluations: list[Evaluation] = Field(default_factory=list)
     history: list[Round] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
-from fedmeki_bench.cohort.partitions import partition
+from fedmeki_bench.cohort.availability import Availability
+from fedmeki_bench.cohort.dealing import Dealt, deal
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
@@ -15,16 +16,16 @@ from fedmeki_bench.models.client_model import ClientModel, Input
 from fedmeki_bench.runs.spec import RunSpec
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.format import Cohort, CohortPart
+    from fedmeki_bench.cohort.format import Cohort
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 
 
 def assemble(
-    spec: RunSpec, cohorts: Mapping[str, Cohort], tasks: Mapping[str, Task], *, device: str = "cpu",
-    folder: Path | None = None,
+    spec: RunSpec, cohorts: Mapping[str, Cohort], tasks: Mapping[str, Task], private: Dealt, *,
+    device: str = "cpu", folder: Path | None = None,
 ) -> Federation:  # fmt: skip
-    """A federation ready to run.
+    """A federation ready to run; ``private`` is what :func:`dealt` gave.
 
     Raises:
         InputError: a cohort does not fit the model (pictures prepared too small) or has too few patients.
@@ -43,7 +44,7 @@ def assemble(
         model,
         rule_class(rule_class.Params(**spec.params["rule"])),
         stage_class(stage_class.Params(**spec.params["stage"])),
-        deal(spec, cohorts),
+        [Client(number, data) for number, data in enumerate(private.parts)],
         {name: cohort.part("public") for name, cohort in cohorts.items() if len(cohort.part("public"))},
         settings,
         seed=spec.seed,
@@ -51,17 +52,11 @@ def assemble(
     )
 
 
-def deal(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> list[Client]:
-    """The clients with their private samples; every algorithm with this seed gets the same ones."""
+def dealt(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> Dealt:
+    """The clients' private samples; every algorithm with this seed gets the same ones."""
     how_class = registry.load("partitions", spec.partition)
     how = how_class(how_class.Params(**spec.params["partition"]))
-    held: list[dict[str, CohortPart]] = [{} for _ in range(spec.clients)]
-    for name, cohort in cohorts.items():
-        part = cohort.part("client")
-        for client, index in enumerate(partition(part, how, spec.clients, spec.seed)):
-            if len(index):
-                held[client][name] = part.take(index)
-    return [Client(number, data) for number, data in enumerate(held)]
+    return deal(cohorts, how, spec.clients, spec.seed, Availability(**spec.params["availability"]))
 
 
 def _inputs(cohorts: Mapping[str, Cohort], settings: Profile) -> dict[str, Input]:

@@ -16,6 +16,7 @@ from fedmeki_bench.errors import FedmekiError, InputError
 from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
 from fedmeki_bench.results.record import (
     CohortRef,
+    Dealt,
     PluginRef,
     Record,
     Round,
@@ -106,14 +107,16 @@ def _train_and_score(
     import torch
 
     from fedmeki_bench.evaluation.scoring import Validation, score_test
-    from fedmeki_bench.runs.assemble import assemble
+    from fedmeki_bench.runs.assemble import assemble, dealt
 
     settings = spec.settings()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     record.environment = environment(device, torch.get_num_threads())
     tasks = {name: _task(name) for name in spec.tasks}
     views = views_of(spec)
-    federation = assemble(spec, cohorts, tasks, device=device, folder=folder / CHECKPOINT)
+    private = dealt(spec, cohorts)
+    record.dealt = Dealt(digest=private.digest, counts=private.counts())
+    federation = assemble(spec, cohorts, tasks, private, device=device, folder=folder / CHECKPOINT)
     federation.validate = Validation(cohorts, tasks, views[0])
     record.cost.parameters = sum(e.size for e in federation.server.model.layout.entries.values() if e.trained)
     first = federation.resume()

@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench import algorithms, registry
+from fedmeki_bench import algorithms
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.cells import Cell
-from fedmeki_bench.profiles import Profile
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.results.store import BadRecord, RecordStore
 from fedmeki_bench.runs.execute import key_of, open_cohorts
-from fedmeki_bench.runs.spec import RunSpec, specify
+from fedmeki_bench.runs.spec import RunSpec, option_models, specify
 
 
 @dataclass
@@ -90,15 +89,6 @@ def inspect(board: Board, data: Path, store: RecordStore) -> list[Planned]:
     return entries
 
 
-def _models(board: Board, algorithm: Algorithm) -> dict[str, Any]:
-    return {
-        "profile": Profile,
-        "rule": registry.load("rules", algorithm.rule).Params,
-        "stage": registry.load("stages", algorithm.stage).Params,
-        "partition": registry.load("partitions", board.partition).Params,
-    }
-
-
 def _has(models: Mapping[str, Any], option: str) -> bool:
     section, dot, key = option.partition(".")
     if dot:
@@ -108,15 +98,15 @@ def _has(models: Mapping[str, Any], option: str) -> bool:
 
 def _accepted(board: Board, algorithm: Algorithm) -> dict[str, Any]:
     """The board's options that this algorithm has: ``mu`` reaches FedProx and leaves FedAvg alone."""
-    models = _models(board, algorithm)
+    models = option_models(algorithm, board.partition)
     return {key: value for key, value in board.options.items() if _has(models, key)}
 
 
 def _check_options(board: Board, rows: list[Algorithm]) -> None:
     known: set[str] = set()
     for algorithm in rows:
-        known |= {key for model in _models(board, algorithm).values() for key in model.model_fields}
+        known |= {key for model in option_models(algorithm, board.partition).values() for key in model.model_fields}
     for option in board.options:
-        if not any(_has(_models(board, algorithm), option) for algorithm in rows):
+        if not any(_has(option_models(algorithm, board.partition), option) for algorithm in rows):
             where = f" in {board.source}" if board.source else ""
             raise InputError(f"no algorithm of the board has the option {option!r}{where}; {nearest(option, known)}")

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from fedmeki_bench import algorithms, registry
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.cohort.availability import Availability
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.options import parse_options
 from fedmeki_bench.profiles import Profile, profile
@@ -25,7 +26,7 @@ from fedmeki_bench.task import Task
 RESULTS_VERSION = 1
 """Raised whenever the same specification gives other numbers than before."""
 
-_SECTIONS = ("profile", "rule", "stage", "partition")
+_SECTIONS = ("profile", "rule", "stage", "partition", "availability")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class RunSpec:
 
     Attributes:
         algorithm: the name it was asked for under; not part of its identity.
-        params: section (profile, rule, stage, partition) -> resolved parameters.
+        params: section (profile, rule, stage, partition, availability) -> resolved parameters.
         versions: of the results, rule, stage and tasks; and the hash of a plug-in given as a file.
     """
 
@@ -101,13 +102,15 @@ def specify(
         raise InputError(f"the seed cannot be {seed}: it is not negative")
     rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
     dealt = registry.load("partitions", partition)
-    models = {"profile": Profile, "rule": rule.Params, "stage": stage.Params, "partition": dealt.Params}
-    given = assign_options(models, options or {})
+    given = assign_options(option_models(algorithm, partition), options or {})
+    if algorithm.pooled:  # one place holds everything, whoever lacks what
+        given["availability"] = {}
     params = {
         "profile": _resolve_profile(profile_name, given["profile"]).model_dump(mode="json"),
         "rule": _resolve(rule.Params, given["rule"], f"rule {algorithm.rule}"),
         "stage": _resolve(stage.Params, given["stage"], f"stage {algorithm.stage}"),
         "partition": _resolve(dealt.Params, given["partition"], f"partition {partition}"),
+        "availability": _resolve(Availability, given["availability"], "the availability of modalities"),
     }
     names = sorted(task.meta.name for task in chosen)
     groups = [(name,) for name in names] if algorithm.scope == "s" else [tuple(names)]
@@ -122,6 +125,17 @@ def specify(
         )
         for group in groups
     ]  # fmt: skip
+
+
+def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseModel]]:
+    """Section -> the model of its options, for this algorithm and partition."""
+    return {
+        "profile": Profile,
+        "rule": registry.load("rules", algorithm.rule).Params,
+        "stage": registry.load("stages", algorithm.stage).Params,
+        "partition": registry.load("partitions", partition).Params,
+        "availability": Availability,
+    }
 
 
 def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.federation.loop import Federation
-from fedmeki_bench.runs.assemble import assemble
+from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.spec import specify
 
@@ -30,7 +30,8 @@ def build(cohorts: Path) -> Callable[..., Federation]:
     ) -> Federation:
         (spec,) = specify(resolve(algorithm), tasks, clients=clients, seed=seed, options=SMALL | options)
         named = {name: registry.load("tasks", name)() for name in spec.tasks}
-        return assemble(spec, open_cohorts(spec, cohorts), named, folder=folder)
+        opened = open_cohorts(spec, cohorts)
+        return assemble(spec, opened, named, dealt(spec, opened), folder=folder)
 
     return make
 

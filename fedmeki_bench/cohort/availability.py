@@ -1,0 +1,56 @@
+"""Which client holds which modality: as a matrix, or drawn at a missing rate.
+
+The private samples of a task are dealt among the clients that hold all its modalities. No sample is thrown away: a
+missing-rate sweep changes how many hospitals contribute a modality, not how much data there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedmeki_bench.errors import InputError
+from fedmeki_bench.seeds import generator
+
+
+class Availability(BaseModel):
+    """The modality matrix of a federation; by default every client holds everything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    missing_rate: float = Field(
+        0.0, ge=0, lt=1, description="chance that a client lacks a modality; each modality keeps at least one client"
+    )
+    holds: dict[str, list[int]] = Field(
+        default_factory=dict, description="modality -> numbers of the clients that hold it, e.g. {image: [0, 1]}"
+    )
+
+    def holders(self, modalities: Iterable[str], clients: int, seed: int) -> list[int]:
+        """Clients that hold all of ``modalities``, in order.
+
+        Raises:
+            InputError: the matrix names a client that does not exist, or nobody holds them all.
+        """
+        wanted = sorted(modalities)
+        left = set(range(clients))
+        for modality in wanted:
+            left &= set(self._of(modality, clients, seed))
+        if not left:
+            raise InputError(f"no client holds {' and '.join(wanted)}: give one client all modalities of a task")
+        return sorted(left)
+
+    def _of(self, modality: str, clients: int, seed: int) -> list[int]:
+        if modality in self.holds:
+            named = self.holds[modality]
+            for client in named:
+                if not 0 <= client < clients:
+                    raise InputError(f"holds.{modality} names client {client}; clients are 0 to {clients - 1}")
+            return sorted(set(named))
+        if not self.missing_rate:
+            return list(range(clients))
+        rng = generator(seed, "availability", modality, clients)
+        keeps = rng.random(clients) >= self.missing_rate
+        if not keeps.any():
+            keeps[rng.integers(clients)] = True
+        return [client for client in range(clients) if keeps[client]]
