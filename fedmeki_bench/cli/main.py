@@ -21,6 +21,7 @@ _COMMANDS = {
     "info": ("show", "Parameters, defaults, paper, licence and origin of anything that has a name."),
     "synth": ("data", "Write a synthetic stand-in for a dataset, in the release's own layout."),
     "prepare": ("data", "Turn a dataset's release into cohorts: decoded, split by patient, audited."),
+    "audit": ("audit", "Leakage inside and across cohorts, duplicates, shortcuts, class balance."),
     "run": ("run", "Train one algorithm and score it; leaves a record."),
     "sweep": ("boards", "Run what a board lacks."),
     "status": ("boards", "The board's grid: done, missing (and why), failed, estimated time."),

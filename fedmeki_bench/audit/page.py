@@ -1,0 +1,82 @@
+"""The audit as one HTML page: findings, class balance, example pairs as pictures. Self-contained, light and dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fedmeki_bench import __version__
+from fedmeki_bench.audit.checks import Finding
+from fedmeki_bench.audit.reading import Audited, facts_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_SIDE = 112
+
+
+def render(
+    audited: Sequence[Audited], findings: Sequence[Finding], dealt: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> str:
+    """The page; ``dealt`` holds, per training cohort, the class counts of each client."""
+    from jinja2 import Environment, PackageLoader
+
+    counts = {level: sum(f.level == level for f in findings) for level in ("leak", "note", "ok")}
+    facts = [facts_of(one) | {"bars": _bars(one, dealt.get(one.name, ()))} for one in audited]
+    by_name = {one.name: one for one in audited}
+    environment = Environment(loader=PackageLoader("fedmeki_bench.audit", "."), autoescape=True)
+    template = environment.get_template("page.html.j2")
+    return template.render(
+        findings=findings,
+        facts=facts,
+        counts=counts,
+        marks={"leak": "✕ leak", "note": "! note", "ok": "✓ ok"},
+        synthetic=[f["cohort"] for f in facts if f["synthetic"]],
+        pictures={i: _pictures(f, by_name) for i, f in enumerate(findings) if f.examples},
+        version=__version__,
+    )
+
+
+def _bars(one: Audited, clients: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Class balance per split and per client; widths in percent of the largest."""
+    rows = [(f"split {name}", s["samples"], s.get("positive")) for name, s in one.cohort.card["splits"].items()]
+    rows = [row for row in rows if row[1]]
+    rows += [(f"client {number}", row["n"], row["positive"]) for number, row in enumerate(clients)]
+    largest = max((n for _, n, _ in rows), default=1) or 1
+    bars = []
+    for name, n, positive in rows:
+        share = 0.0 if not n or positive is None else 100 * positive / n
+        words = f"{n} samples" + ("" if positive is None else f", {share:.0f} % positive")
+        bars.append({
+            "name": name, "width": round(100 * n / largest, 1), "positive": round(share, 1),
+            "negative": round(100 - share, 1), "text": words,
+        })  # fmt: skip
+    return bars
+
+
+def _pictures(finding: Finding, by_name: Mapping[str, Audited]) -> list[dict[str, Any]]:
+    found = []
+    for example in finding.examples:
+        sides = [(by_name[name], sample, row) for name, sample, row in (example.left, example.right)]
+        if any("image" not in one.cohort.arrays for one, _, _ in sides):
+            continue
+        shown: dict[str, Any] = {}
+        for side, (one, sample, row) in zip(("left", "right"), sides, strict=True):
+            pictures = one.pictures()
+            assert pictures is not None
+            shown |= {side: _png(pictures[row, 0]), f"{side}_name": f"{one.name} {sample}"}
+        found.append(shown | {"correlation": example.correlation})
+    return found
+
+
+def _png(picture: np.ndarray) -> str:
+    """A thumbnail as a data URL."""
+    import numpy as np
+    from PIL import Image
+
+    image = Image.fromarray(np.asarray(picture)).resize((_SIDE, _SIDE))
+    content = io.BytesIO()
+    image.save(content, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()

@@ -1,0 +1,93 @@
+"""What the audit knows of a cohort: its card, its sample table and, for pictures, thumbnails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedmeki_bench.cohort.card import SAMPLES
+from fedmeki_bench.cohort.format import Cohort, prepared
+from fedmeki_bench.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+TRAINING = ("client", "valid", "public")
+"""Splits that a model may learn or be selected from."""
+
+
+@dataclass
+class Audited:
+    """One cohort under audit.
+
+    Attributes:
+        cohort: opened for its card and paths.
+        samples: the sample table, all splits.
+    """
+
+    cohort: Cohort
+    samples: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The cohort's name."""
+        return self.cohort.name
+
+    @property
+    def registry(self) -> str:
+        """The source whose group ids these are: cohorts of one source share patients."""
+        return str(self.cohort.card.get("registry") or self.cohort.dataset)
+
+    @property
+    def trained(self) -> pd.Series:
+        """Whether each sample may be learnt from: in a training cohort, every split but test."""
+        return self.samples["split"].isin(TRAINING)
+
+    def pictures(self) -> np.ndarray | None:
+        """The memory map of the pictures (images, 1, S, S), or None for other modalities."""
+        import numpy as np
+
+        if "image" not in self.cohort.arrays:
+            return None
+        return np.load(self.cohort.path / "image.npy", mmap_mode="r", allow_pickle=False)
+
+
+def read(data: Path, names: Sequence[str] = ()) -> list[Audited]:
+    """All cohorts below ``data``, or the named ones.
+
+    Raises:
+        InputError: there is none, or one is damaged.
+    """
+    import pandas as pd
+
+    there = prepared(data)
+    chosen = list(names) or there
+    if not chosen:
+        raise InputError(f"no cohort in {data}; prepare one with `fedmeki-bench prepare`")
+    found = []
+    for name in chosen:
+        if name not in there:
+            raise InputError(f"no cohort {name!r} in {data}; there: {', '.join(there) or 'nothing'}")
+        cohort = Cohort.open(data / name)
+        found.append(Audited(cohort, pd.read_parquet(cohort.path / SAMPLES)))
+    return found
+
+
+def facts_of(audited: Audited) -> dict[str, Any]:
+    """What a reader needs to know before the findings: size, splits, classes, grouping, source."""
+    card = audited.cohort.card
+    return {
+        "cohort": audited.name,
+        "dataset": card["dataset"],
+        "release": card["release"],
+        "synthetic": card["synthetic"],
+        "split": card["split_mode"],
+        "grouping": card["grouping"],
+        "groups": card["groups"],
+        "rows": card["rows"],
+        "splits": card["splits"],
+        "shortcuts": card["shortcuts"],
+    }
