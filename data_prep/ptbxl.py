@@ -20,6 +20,7 @@ from fedmeki_bench.cohort.dataset import (
     require_folder,
 )
 from fedmeki_bench.cohort.reading import number, read_table
+from fedmeki_bench.cohort.zero_shot import training_assignment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 RATE, SAMPLES = 100, 1000
 TABLE, RECORDS = "ptbxl_database.csv", "records100"
-_NEEDED = ("ecg_id", "patient_id", "age", "sex", "site", "scp_codes", "filename_lr")
+_NEEDED = ("ecg_id", "patient_id", "age", "sex", "site", "scp_codes", "extra_beats", "filename_lr")
 _RELEASES = {21_837: "PTB-XL 1.0.1", 21_801: "PTB-XL 1.0.2", 21_799: "PTB-XL 1.0.3"}
 _UNITS = {"mv": 1000.0, "uv": 1.0, "v": 1_000_000.0}  # to microvolts
 _INVALID = -32768  # what format 16 writes for a missing sample
@@ -56,9 +57,7 @@ class PtbXl(DatasetPreparer):
         url="https://physionet.org/content/ptb-xl/1.0.3/",
         real_layout="a folder with 'ptbxl_database.csv' and 'records100/NNNNN/NNNNN_lr.hea' and '.dat'",
     )
-    shortcuts: ClassVar[tuple[str, ...]] = (
-        "site and device differ in noise and in the share of abnormal recordings",
-    )
+    shortcuts: ClassVar[tuple[str, ...]] = ("site and device differ in noise and in the share of abnormal recordings",)
     pool_from: ClassVar[int] = 1_000_000  # 0.3 ms a record: sending it between processes costs as much
     synthesize_size: ClassVar[int] = 600
 
@@ -109,6 +108,10 @@ class PtbXl(DatasetPreparer):
         table: pd.DataFrame = pd.DataFrame(kept, columns=columns)
         table.attrs["rows_read"] = len(read)
         return table
+
+    def registry(self, raw: Path, table: pd.DataFrame, options: PreparerOptions) -> dict[str, str]:
+        """Patient -> split, as ``ecg_abnormal`` and every other training task of PTB-XL deals them."""
+        return training_assignment(table, options, self.meta.name)
 
     def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
         """12 leads, 10 s at 100 Hz, in steps of 1 microvolt."""
@@ -218,9 +221,7 @@ def _read_plain(header: Path, data: Path) -> np.ndarray | None:
     expected = 2 * len(LEADS) * SAMPLES
     size = data.stat().st_size
     if size != expected:
-        raise Dropped(
-            f"the signal file is {'truncated' if size < expected else 'longer than its header says'}"
-        )
+        raise Dropped(f"the signal file is {'truncated' if size < expected else 'longer than its header says'}")
     digital = np.fromfile(data, dtype="<i2").reshape(SAMPLES, len(LEADS)).T
     return _microvolts(digital, gains, zeros, [m[4] for m in signals], [m[5] for m in signals])
 

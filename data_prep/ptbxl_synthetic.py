@@ -109,9 +109,7 @@ def write(out: Path, *, size: int, seed: int) -> None:
         table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    write_marker(
-        out, dataset="ptbxl", generator=GENERATOR_VERSION, size=size, seed=seed, difficulty=DIFFICULTY
-    )
+    write_marker(out, dataset="ptbxl", generator=GENERATOR_VERSION, size=size, seed=seed, difficulty=DIFFICULTY)
 
 
 def _patient(number: int, rng: np.random.Generator) -> _Patient:
@@ -199,9 +197,7 @@ def _recorded(
     return signal + level * rng.standard_normal(signal.shape)
 
 
-def _row(
-    ecg: int, name: str, patient: _Patient, found: _Findings, rng: np.random.Generator
-) -> dict[str, Any]:
+def _row(ecg: int, name: str, patient: _Patient, found: _Findings, rng: np.random.Generator) -> dict[str, Any]:
     codes: dict[str, float]
     if found.kind:
         codes = {_KINDS[found.kind]: 100.0 if found.strength > 0.4 else 50.0}

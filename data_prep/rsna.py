@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import struct
-import warnings
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +22,7 @@ from fedmeki_bench.cohort.dataset import (
     confined,
     require_folder,
 )
+from fedmeki_bench.cohort.images import damage_dropped, resized
 from fedmeki_bench.cohort.reading import read_table
 from fedmeki_bench.errors import InputError
 
@@ -36,8 +35,6 @@ CLASSES, IMAGES, BOXES = (
     "stage_2_detailed_class_info.csv", "stage_2_train_images", "stage_2_train_labels.csv",
 )  # fmt: skip
 NAMES = ("Lung Opacity", "Normal", "No Lung Opacity / Not Normal")
-# what pydicom and Pillow raise on damaged files, found by cutting and mutating them
-_DAMAGED = (OSError, EOFError, ValueError, LookupError, AttributeError, TypeError, OverflowError, SyntaxError)
 _JPEG = "1.2.840.10008.1.2.4.50"
 
 
@@ -68,8 +65,7 @@ class Rsna(DatasetPreparer):
         citation="Shih G, et al. Augmenting the National Institutes of Health Chest Radiograph Dataset "
         "with Expert Annotations of Possible Pneumonia. Radiology: AI 1(1):e180041 (2019)",
         url="https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge",
-        real_layout="a folder with 'stage_2_detailed_class_info.csv' and "
-        "'stage_2_train_images/<patientId>.dcm'",
+        real_layout="a folder with 'stage_2_detailed_class_info.csv' and 'stage_2_train_images/<patientId>.dcm'",
     )
     Options: ClassVar[type[PreparerOptions]] = RsnaOptions
     shortcuts: ClassVar[tuple[str, ...]] = (
@@ -129,24 +125,18 @@ class Rsna(DatasetPreparer):
             common = {"group_id": patients.get(image, image), "site": "", "source": image}
             common |= {"image": image, "class": names[0]}
             kept += [common | {"sample_id": f"{image}#{k + 1}" if by_row else image} for k in range(samples)]
-        table: pd.DataFrame = pd.DataFrame(
-            kept, columns=["sample_id", "group_id", "site", "source", "image", "class"]
-        )
+        table: pd.DataFrame = pd.DataFrame(kept, columns=["sample_id", "group_id", "site", "source", "image", "class"])
         table.attrs["rows_read"] = len(read)
         return table
 
-    def _patients(
-        self, options: PreparerOptions, images: dict[str, list[str]], drops: Drops
-    ) -> dict[str, str]:
+    def _patients(self, options: PreparerOptions, images: dict[str, list[str]], drops: Drops) -> dict[str, str]:
         path = _options(options).patient_map
         if path is None:
             drops.note("no patient_map: images of one patient may lie in several splits")
             return {}
         found: dict[str, str] = {}
         read = read_table(path, ("image", "patient"))
-        for position, (image, patient) in enumerate(
-            zip(read["image"], read["patient"], strict=True), start=1
-        ):
+        for position, (image, patient) in enumerate(zip(read["image"], read["patient"], strict=True), start=1):
             name = image.strip().removesuffix(".dcm")
             if not patient.strip():
                 raise InputError(f"{path}, row {position}: image '{name}' has no patient")
@@ -166,31 +156,25 @@ class Rsna(DatasetPreparer):
         """Read one DICOM file; area-averaged to the stored size."""
         import numpy as np
         import pydicom
-        from PIL import Image
         from pydicom.errors import BytesLengthException, InvalidDicomError
 
         path = confined(raw / IMAGES, f"{source}.dcm")
         if not path.is_file():
             raise Dropped("the image file is missing")
         side = _options(options).image_size
-        with _quiet_reader():
+        with _quiet_reader(), damage_dropped("the DICOM file"):
             try:
                 header = pydicom.dcmread(path)
                 picture = _picture(header)
-                small = picture.resize((side, side), Image.Resampling.BOX)
+                grey = resized(picture, side)
                 attributes = _attributes(header)
                 inverted = str(header.get("PhotometricInterpretation", "")).strip() == "MONOCHROME1"
             except InvalidDicomError:
                 raise Dropped("the file is not DICOM") from None
             except (NotImplementedError, RuntimeError):
-                raise Dropped(
-                    "the pixels are damaged or compressed in a way that no installed decoder reads"
-                ) from None
-            except Image.DecompressionBombError:
-                raise Dropped("the picture is implausibly large") from None
-            except (*_DAMAGED, BytesLengthException, struct.error):
+                raise Dropped("the pixels are damaged or compressed in a way that no installed decoder reads") from None
+            except BytesLengthException:
                 raise Dropped("the DICOM file is truncated or damaged") from None
-        grey = np.asarray(small, dtype=np.uint8)
         if inverted:
             grey = 255 - grey
         return Decoded({"image": np.ascontiguousarray(grey[None])}, attributes)
@@ -209,9 +193,7 @@ def _quiet_reader() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         log.setLevel(level)
 

@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.chest_drawing import inside
 from data_prep.rsna import BOXES, CLASSES, IMAGES, NAMES
 from fedmeki_bench.cohort.dataset import write_marker
 from fedmeki_bench.seeds import derive, generator
@@ -80,13 +81,13 @@ def _draw(name: str, view: str, side: int, rng: np.random.Generator) -> tuple[np
     lungs = np.zeros((side, side), dtype=np.float32)
     for cx, cy in centres:
         far = ((x - cx) / (0.15 * wide)) ** 2 + ((y - cy) / 0.30) ** 2
-        lungs = np.maximum(lungs, _inside(far, 9))
-    body = _inside(((x - 0.5) / 0.47) ** 4 + ((y - 0.6) / 0.62) ** 4, 6)
+        lungs = np.maximum(lungs, inside(far, 9))
+    body = inside(((x - 0.5) / 0.47) ** 4 + ((y - 0.6) / 0.62) ** 4, 6)
     ribs = 0.06 * np.sin(2 * np.pi * (y * rng.uniform(7, 9) + 0.8 * (x - 0.5) ** 2 + rng.random())) * lungs
     picture = 0.08 + 0.62 * body - 0.42 * lungs + ribs
     swollen = 1.35 if name == _OTHER and rng.random() < 0.6 else 1.0
     heart = ((x - 0.55) / (0.13 * swollen * (1.15 if view == "AP" else 1.0))) ** 2 + ((y - 0.62) / 0.17) ** 2
-    picture += 0.25 * _inside(heart, 6)
+    picture += 0.25 * inside(heart, 6)
     found: list[Box] = []
     if name == _OPACITY:
         strength = rng.uniform(0.15, 0.8)
@@ -99,13 +100,6 @@ def _draw(name: str, view: str, side: int, rng: np.random.Generator) -> tuple[np
             left, top = max(0, int((cx - 2 * sx) * side)), max(0, int((cy - 2 * sy) * side))
             found.append((left, top, int(4 * sx * side), int(4 * sy * side)))
     return _exposed(picture, view, rng), found
-
-
-def _inside(distance: np.ndarray, sharpness: float) -> np.ndarray:
-    """1 where ``distance`` < 1, 0 where it is larger, with a soft edge."""
-    import numpy as np
-
-    return 0.5 - 0.5 * np.tanh((distance - 1) * sharpness / 2)
 
 
 def _exposed(picture: np.ndarray, view: str, rng: np.random.Generator) -> np.ndarray:

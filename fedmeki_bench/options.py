@@ -61,7 +61,9 @@ def parse_options(model: type[M], options: Mapping[str, Any], *, owner: str = ""
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "options"
-        raise InputError(f"option {name!r}{where} is {first.get('input')!r}: {_sentence(first['msg'])}") from error
+        raise InputError(
+            f"option {name!r}{where} cannot be {first.get('input')!r}: {_sentence(first['msg'])}"
+        ) from error
 
 
 def _sentence(message: str) -> str:

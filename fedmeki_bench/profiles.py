@@ -62,6 +62,7 @@ def _demo() -> Profile:
         encoders={
             "image": EncoderChoice(name="small_image"),
             "signal": EncoderChoice(name="small_signal"),
+            "clinical": EncoderChoice(name="clinical", params={"width": 64, "hidden": 64, "heads": 4}),
         },
     )  # fmt: skip
 
@@ -73,6 +74,7 @@ def _paper() -> Profile:
         encoders={
             "image": EncoderChoice(name="deit_tiny"),
             "signal": EncoderChoice(name="published_signal"),
+            "clinical": EncoderChoice(name="clinical"),
         },
         decoder_hidden={"image": 128},
     )  # fmt: skip

@@ -28,11 +28,16 @@ def synth_command(dataset: str, out: Path, size: int | None, seed: int) -> None:
     With `all`, one per dataset, each in a folder of its name under OUT. What is learnt from stand-ins says nothing
     about patients; everything computed from them is stamped SYNTHETIC.
     """
-    for name in registry.names("datasets") if dataset == ALL else [dataset]:
-        folder = out / name if dataset == ALL else out
+    wanted = {release: out / release for release in releases().values()} if dataset == ALL else {dataset: out}
+    for name, folder in wanted.items():
         synthesize(name, folder, size=size, seed=seed)
         click.echo(f"{folder}: synthetic {name} written")
     click.echo(f"next: fedmeki-bench prepare {dataset} --raw {out} --out data")
+
+
+def releases() -> dict[str, str]:
+    """Dataset -> the release it reads; two datasets may read one."""
+    return {n: registry.load("datasets", n).release_name or n for n in registry.names("datasets")}
 
 
 def synthesize(dataset: str, out: Path, *, size: int | None, seed: int) -> None:
@@ -98,11 +103,12 @@ def _all_in(raw: Path, pairs: Sequence[str]) -> dict[str, tuple[Path, dict[str, 
     Raises:
         InputError: no dataset has a folder there, or no dataset has an option that was given.
     """
-    there = {name: raw / name for name in registry.names("datasets") if (raw / name).is_dir()}
+    named = releases()
+    there = {name: raw / release for name, release in named.items() if (raw / release).is_dir()}
     if not there:
-        names = ", ".join(registry.names("datasets"))
+        names = ", ".join(sorted(set(named.values())))
         raise InputError(f"{raw} has no folder named after a dataset; expected one or more of {names}")
-    absent = [name for name in registry.names("datasets") if name not in there]
+    absent = sorted({release for name, release in named.items() if name not in there})
     if absent:
         click.echo(f"left out, no folder in {raw}: {', '.join(absent)}", err=True)
     fields = {name: registry.load("datasets", name).Options.model_fields for name in registry.names("datasets")}

@@ -45,9 +45,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
     if not isinstance(card, dict) or card.get("schema") != SCHEMA:
         found = card.get("schema") if isinstance(card, dict) else type(card).__name__
-        raise InputError(
-            f"{path} has schema {found!r}, this version reads {SCHEMA}: prepare the cohort again"
-        )
+        raise InputError(f"{path} has schema {found!r}, this version reads {SCHEMA}: prepare the cohort again")
     return card
 
 
@@ -59,9 +57,7 @@ def check_sizes(folder: Path, card: Mapping[str, Any]) -> None:
             raise InputError(f"the cohort {folder} is incomplete, '{name}' is missing: prepare it again")
         size = path.stat().st_size
         if size != facts["bytes"]:
-            raise InputError(
-                f"{path} has {size} bytes where its card says {facts['bytes']}: prepare the cohort again"
-            )
+            raise InputError(f"{path} has {size} bytes where its card says {facts['bytes']}: prepare the cohort again")
 
 
 def synthetic_facts(raw: Path) -> dict[str, Any] | None:
@@ -105,6 +101,8 @@ def _count(rows: Sequence[tuple[str, str, str, int | None]]) -> dict[str, int]:
 def audit(samples: pd.DataFrame) -> dict[str, int]:
     """Leakage inside the cohort: groups, sources and identical arrays that occur in more than one split."""
     found: dict[str, int] = {}
+    twins = samples[samples["digest"] != ""].groupby("digest")["source"].nunique()
+    found["sets_of_identical_arrays"] = int((twins > 1).sum())
     for column, name in (("group_id", "groups"), ("source", "sources"), ("digest", "identical_arrays")):
         known = samples[samples[column] != ""]
         spread = known.groupby(column)["split"].nunique()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fedmeki_bench.cohort.options import PreparerOptions, parse_options, plain
+from fedmeki_bench.cohort.options import PreparerOptions, plain
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SYNTHETIC_MARKER", "ArraySpec", "DatasetMeta", "DatasetPreparer", "Decoded", "Dropped", "Drops",
-    "PreparerOptions", "confined", "parse_options", "plain", "write_marker",
+    "PreparerOptions", "confined", "plain", "write_marker",
 ]  # fmt: skip
 
 SYNTHETIC_MARKER = "SYNTHETIC.json"
@@ -64,7 +64,8 @@ class ArraySpec:
 class Decoded:
     """One decoded source: an array per modality, and attributes told only by the file itself.
 
-    Attributes (``site``, ``sex``, ``age``) replace the table's columns of the same name where not ``None``.
+    Attributes (``site``, ``sex``, ``age``, ``group_id``) replace the table's columns of the same name where not
+    ``None``.
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -80,11 +81,13 @@ class Dropped(Exception):
 
 
 class Drops:
-    """Accounts for every row of the raw table: read = merged + dropped + what :meth:`table` returns.
+    """Accounts for every row of the raw table: read = merged + dropped + left out + what :meth:`table` returns.
 
     Attributes:
         read: rows of the raw table.
         merged: rows folded into another row of the same sample (RSNA has one row per box).
+        left_out: good rows that an option or the dataset's frame leaves out, per reason; told on the card with
+            what tasks exclude.
         counts: dropped rows per reason; ``examples`` keeps the first few ids of each.
         notes: remarks for the card, e.g. how many ages were capped.
     """
@@ -92,6 +95,7 @@ class Drops:
     def __init__(self) -> None:
         self.read = 0
         self.merged = 0
+        self.left_out: dict[str, int] = {}
         self.counts: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
         self.notes: list[str] = []
@@ -108,6 +112,10 @@ class Drops:
         if len(examples) < _EXAMPLES:
             examples.append(sample)
 
+    def leave_out(self, reason: str) -> None:
+        """Count one row that is in order but not asked for, e.g. in another language."""
+        self.left_out[reason] = self.left_out.get(reason, 0) + 1
+
     def note(self, text: str) -> None:
         """Add a remark to the card."""
         self.notes.append(text)
@@ -116,7 +124,7 @@ class Drops:
         """An independent copy, so that each task counts its own unreadable records."""
         other = Drops()
         other.read, other.merged = self.read, self.merged
-        other.counts = dict(self.counts)
+        other.counts, other.left_out = dict(self.counts), dict(self.left_out)
         other.examples = {reason: list(ids) for reason, ids in self.examples.items()}
         other.notes = list(self.notes)
         return other
@@ -134,6 +142,8 @@ class DatasetPreparer:
         Options: a subclass of :class:`PreparerOptions` with the dataset's own options.
         extra_columns: columns of the table (or attributes of a file) kept in ``samples.parquet``.
         shortcuts: known ways to be right for the wrong reason; shown on the card.
+        registry_name: whose patients :meth:`registry` tells of; the dataset's own name by default.
+        release_name: the release it reads, where several preparers read one; the dataset's own name by default.
         pool_from: from this many sources on, decoding uses a process pool.
         synthesize_size: the default number of synthetic samples.
     """
@@ -142,6 +152,8 @@ class DatasetPreparer:
     Options: ClassVar[type[PreparerOptions]] = PreparerOptions
     extra_columns: ClassVar[tuple[str, ...]] = ("sex", "age")
     shortcuts: ClassVar[tuple[str, ...]] = ()
+    registry_name: ClassVar[str] = ""
+    release_name: ClassVar[str] = ""
     pool_from: ClassVar[int] = 1000
     synthesize_size: ClassVar[int] = 400
 
@@ -157,6 +169,10 @@ class DatasetPreparer:
         """Folders of many files, of which only names and sizes enter the digest."""
         return []
 
+    def companions(self, raw: Path, options: PreparerOptions) -> list[Path]:
+        """Folders of other releases that are read, too; if one is a stand-in, so is the cohort."""
+        return []
+
     def release(self, raw: Path, table: pd.DataFrame) -> str:
         """Which release of the dataset this is, as far as it can be told."""
         return "unknown"
@@ -170,7 +186,8 @@ class DatasetPreparer:
 
         Columns: ``sample_id`` (unique), ``group_id``, ``site``, ``source`` (key of what :meth:`decode` reads;
         samples may share one), all text, then the dataset's own columns, which ``Task.label(row)`` reads.
-        Fills ``drops`` so that read = merged + dropped + returned rows.
+        Fills ``drops`` so that read = merged + dropped + left out + returned rows. ``table.attrs`` may hold
+        ``official_split`` (see :func:`~fedmeki_bench.cohort.official.official_overlap`), which the card tells.
         """
         raise NotImplementedError
 
@@ -185,6 +202,28 @@ class DatasetPreparer:
             Dropped: the record is missing or corrupt.
         """
         raise NotImplementedError
+
+    def registry(self, raw: Path, table: pd.DataFrame, options: PreparerOptions) -> Mapping[str, str] | None:
+        """Group -> split in the training cohorts that are made from the same source, under the same options.
+
+        A validation task then leaves out the groups that training has seen (see
+        :mod:`~fedmeki_bench.cohort.zero_shot`). ``None``: nothing is trained on this source.
+        """
+        return None
+
+    def statistics(self, arrays: Mapping[str, np.ndarray], samples: pd.DataFrame) -> dict[str, Any]:
+        """Numbers for the card that may rest on private training data only, e.g. medians to impute by.
+
+        Called for training tasks once splits are known; not where the client split is empty.
+
+        Args:
+            arrays: read-only memory maps, one row per stored source; index them by ``array_row``.
+            samples: the rows of the client split, and no other.
+
+        Returns:
+            Finite JSON numbers, nested at will; stored under ``statistics`` unless empty.
+        """
+        return {}
 
     def decode_all(
         self, raw: Path, sources: Sequence[str], options: PreparerOptions, workers: int

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.machinery
-import os
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench.cohort.dataset import Decoded, Dropped
 from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.processes import end_with_parent
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.dataset import DatasetPreparer, PreparerOptions
@@ -34,7 +33,7 @@ def decode_in_order(
 
     chunks = (sources[i : i + _CHUNK] for i in range(0, len(sources), _CHUNK))
     # spawn: the parent may hold threads (torch, pyarrow), with which a forked child can deadlock
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent)
     waiting: deque[Future[list[Outcome]]] = deque()
     try:
         for chunk in chunks:
@@ -44,9 +43,7 @@ def decode_in_order(
         while waiting:
             yield from waiting.popleft().result()
     except BrokenProcessPool:
-        raise RunFailed(
-            "a decoding process was killed (out of memory?): prepare again with fewer workers"
-        ) from None
+        raise RunFailed("a decoding process was killed (out of memory?): prepare again with fewer workers") from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -68,18 +65,3 @@ def _importable(plugin: type) -> bool:
     """Whether a spawned process could import the plug-in by name (one loaded from a file path could not)."""
     top = plugin.__module__.partition(".")[0]
     return top != "__main__" and importlib.machinery.PathFinder.find_spec(top) is not None
-
-
-def _end_with_parent() -> None:
-    """Leave when the parent is killed: a worker would otherwise wait for work for ever."""
-    from multiprocessing import parent_process
-
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

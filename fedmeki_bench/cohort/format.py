@@ -182,11 +182,16 @@ class CohortPart:
         """Arrays of the samples at ``index`` (positions in this part), as stored: a copy per modality.
 
         Multiply by ``cohort.arrays[modality].scale`` for physical units. Shape (len(index), \\*spec.shape).
+        Where series differ in length, ``hours`` tells how many rows belong to each; the rest is padding.
         """
         import numpy as np
 
-        at = self._column("array_row")[np.asarray(index, dtype=np.intp)]
-        return {name: np.asarray(self.cohort._map(name)[at]) for name in self.cohort.arrays}
+        chosen = np.asarray(index, dtype=np.intp)
+        at = self._column("array_row")[chosen]
+        found = {name: np.asarray(self.cohort._map(name)[at]) for name in self.cohort.arrays}
+        if "hours" in self.cohort._table():
+            found["hours"] = self._column("hours")[chosen]
+        return found
 
     def take(self, index: Sequence[int] | np.ndarray) -> CohortPart:
         """The part made of the samples at ``index`` (positions in this part), in that order."""
@@ -226,9 +231,7 @@ def prepared(data: Path) -> list[str]:
     """Names of the tasks that have a cohort under ``data``, sorted."""
     if not data.is_dir():
         return []
-    return sorted(
-        entry.name for entry in data.iterdir() if not entry.name.startswith(".") and (entry / CARD).is_file()
-    )
+    return sorted(entry.name for entry in data.iterdir() if not entry.name.startswith(".") and (entry / CARD).is_file())
 
 
 def _read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
@@ -238,6 +241,8 @@ def _read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
 
     names = [*_COLUMNS, "label"] if kind == "classification" else list(_COLUMNS)
     try:
+        if "hours" in pq.read_schema(path).names:
+            names.append("hours")
         table = pq.read_table(path, columns=names)
         columns = {name: table.column(name).to_pylist() for name in names}
     except (pa.ArrowException, KeyError, OSError) as error:
@@ -246,4 +251,6 @@ def _read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
     found["array_row"] = np.asarray(columns["array_row"], dtype=np.int64)
     if kind == "classification":
         found["label"] = np.asarray(columns["label"], dtype=np.float32)
+    if "hours" in columns:
+        found["hours"] = np.asarray(columns["hours"], dtype=np.int64)
     return found

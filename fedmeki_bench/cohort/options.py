@@ -1,51 +1,32 @@
-"""Turning ``-o key=value`` pairs into checked options, with one clear sentence when they do not fit."""
+"""The options that every dataset preparer has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from fedmeki_bench.errors import InputError, nearest
+from pydantic import BaseModel, ConfigDict, Field
 
 Split = Literal["patient", "published"]
-Model = TypeVar("Model", bound=BaseModel)
+ZeroShot = Literal["unseen", "all"]
 
 
 class PreparerOptions(BaseModel):
     """Options every dataset preparer has.
 
     ``split`` is ``patient`` (the grouping unit never crosses splits) or ``published`` (rows are dealt as in
-    the papers, which leaks; every table it reaches is marked).
+    the papers, which leaks; every table it reaches is marked). ``zero_shot`` concerns validation tasks only:
+    ``unseen`` leaves out the groups that training on the same source has seen, ``all`` keeps them and marks the
+    card.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     split: Split = Field("patient", description="deal whole patients, or rows as the papers did")
     split_seed: int = Field(42, ge=0, description="seed of the split")
-
-
-def parse_options(model: type[Model], values: Mapping[str, Any], *, of: str = "option") -> Model:
-    """Check ``values`` (texts are converted) against ``model``.
-
-    Raises:
-        InputError: one sentence naming the first unknown key, with the nearest known ones, or the bad value.
-    """
-    unknown = [key for key in values if key not in model.model_fields]
-    if unknown:
-        raise InputError(f"unknown {of} {unknown[0]!r}: {nearest(unknown[0], model.model_fields)}")
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if not where:
-            raise InputError(f"bad {of}s: {first['msg']}") from None
-        raise InputError(
-            f"{of} {where!r} cannot be {values.get(where)!r}: {_lower_first(first['msg'])}"
-        ) from None
+    zero_shot: ZeroShot = Field(
+        "unseen", description="validation tasks: only groups that no training split holds, or all (marked)"
+    )
 
 
 def plain(options: BaseModel) -> dict[str, Any]:
@@ -56,7 +37,3 @@ def plain(options: BaseModel) -> dict[str, Any]:
         if isinstance(value, Path):
             dumped[key] = value.name
     return dumped
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]

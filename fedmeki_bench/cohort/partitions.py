@@ -96,14 +96,10 @@ def partition(part: CohortPart, how: Partition, clients: int, seed: int) -> list
         raise InputError(f"the number of clients cannot be {clients}: at least 1 is needed")
     if clients > len(distinct):
         raise InputError(
-            f"cohort '{name}' has {len(distinct)} groups in split '{part.split}': "
-            f"too few for {clients} clients"
+            f"cohort '{name}' has {len(distinct)} groups in split '{part.split}': too few for {clients} clients"
         )
     rng = generator(seed, "partition", part.cohort.dataset, how.name, clients)
-    dealt = [
-        np.sort(np.asarray(i, dtype=np.intp))
-        for i in how.assign(groups, part.labels, part.sites, clients, rng)
-    ]
+    dealt = [np.sort(np.asarray(i, dtype=np.intp)) for i in how.assign(groups, part.labels, part.sites, clients, rng)]
     if len(dealt) != clients:
         raise RunFailed(f"partition '{how.name}' returned {len(dealt)} clients instead of {clients}")
     if not np.array_equal(np.sort(np.concatenate(dealt)), np.arange(len(part))):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.cohort.dataset import ArraySpec, DatasetPreparer, Drops, PreparerOptions
 from fedmeki_bench.cohort.splits import assign
 from fedmeki_bench.cohort.storage import ArrayWriter
+from fedmeki_bench.cohort.zero_shot import TRAINING_SPLITS
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.task import Exclude, Row, Task
 
@@ -29,6 +30,8 @@ class Plan:
     questions: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     excluded: dict[str, int] = field(default_factory=dict)
+    seen: frozenset[str] = frozenset()  # groups that a training split of the same source holds
+    registry: str | None = None  # whose patients they are
     wanted: set[str] = field(default_factory=set)
     array_row: dict[str, int] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
@@ -36,19 +39,28 @@ class Plan:
     content: dict[str, str] = field(default_factory=dict)
 
 
-def label_rows(plan: Plan, rows: Sequence[Row]) -> None:
+def look_up(plan: Plan, preparer: DatasetPreparer, registry: Mapping[str, str] | None) -> None:
+    """Remember which groups a validation task must not use."""
+    if plan.task.meta.role == "validation" and registry is not None:
+        plan.registry = preparer.registry_name or preparer.meta.name
+        plan.seen = frozenset(group for group, split in registry.items() if split in TRAINING_SPLITS)
+
+
+def label_rows(plan: Plan, rows: Sequence[Row], options: PreparerOptions) -> None:
     """Ask the task about every row."""
     task = plan.task
+    shut = plan.seen if options.zero_shot == "unseen" else frozenset()
+    plan.excluded = dict(plan.drops.left_out)
     for position, row in enumerate(rows):
         verdict = task.label(row) if task.meta.kind == "classification" else task.answer(row)
+        if not isinstance(verdict, Exclude) and str(row["group_id"]) in shut:
+            verdict = Exclude(f"zero-shot: training on '{plan.registry}' has seen this patient")
         if isinstance(verdict, Exclude):
             plan.excluded[verdict.reason] = plan.excluded.get(verdict.reason, 0) + 1
             continue
         if task.meta.kind == "classification":
             if verdict not in (0, 1):
-                raise RunFailed(
-                    f"task '{task.meta.name}' labelled {row['sample_id']!r} {verdict!r}, not 0 or 1"
-                )
+                raise RunFailed(f"task '{task.meta.name}' labelled {row['sample_id']!r} {verdict!r}, not 0 or 1")
             plan.labels.append(int(verdict))
             answer = task.answer(row)
         else:

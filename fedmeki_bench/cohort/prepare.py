@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.cohort import card as cards
 from fedmeki_bench.cohort import storage
-from fedmeki_bench.cohort.dataset import SYNTHETIC_MARKER, DatasetPreparer, Dropped, Drops, plain
-from fedmeki_bench.cohort.plan import Plan, completed, label_rows, sample_table
-from fedmeki_bench.cohort.splits import SPLITS
+from fedmeki_bench.cohort.dataset import SYNTHETIC_MARKER, DatasetPreparer, Dropped, Drops
+from fedmeki_bench.cohort.describe import card_of, nothing_left, options_told, statistics_of
+from fedmeki_bench.cohort.plan import Plan, completed, label_rows, look_up, sample_table
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.task import Task
 
@@ -102,9 +102,12 @@ def _write(
     table = preparer.table(raw, options, drops)
     _check_table(preparer, table, drops)
     rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+    zero_shot = any(plan.task.meta.role == "validation" for plan in plans)
+    registry = preparer.registry(raw, table, options) if zero_shot else None
     for plan in plans:
         plan.drops = drops.copy()
-        label_rows(plan, rows)
+        look_up(plan, preparer, registry)
+        label_rows(plan, rows, options)
     with contextlib.ExitStack() as stack:
         folders = {p.task.meta.name: stack.enter_context(_partial(out, p)) for p in plans}
         attributes, digests = _decode(preparer, raw, plans, options, workers, tell)
@@ -113,9 +116,9 @@ def _write(
         for plan in plans:
             samples = sample_table(plan, table, digests, options, preparer)
             if samples.empty:
-                raise InputError(_nothing_left(plan, raw, preparer))
-            card = _card(preparer, raw, table, plan, samples, options)
-            written.append(_finish(folders[plan.task.meta.name], plan, samples, card))
+                raise InputError(nothing_left(plan, raw, preparer))
+            card = card_of(preparer, raw, table, plan, samples, options)
+            written.append(_finish(folders[plan.task.meta.name], plan, samples, card, preparer))
         # all are complete before the first one is shown
         for plan in plans:
             storage.install(folders[plan.task.meta.name], out / plan.task.meta.name)
@@ -125,15 +128,16 @@ def _write(
     ]
 
 
-def _evidence(
-    preparer: DatasetPreparer, raw: Path, tables: Iterable[Path], options: PreparerOptions
-) -> dict[str, str]:
+def _evidence(preparer: DatasetPreparer, raw: Path, tables: Iterable[Path], options: PreparerOptions) -> dict[str, str]:
     """Name -> digest of everything that is read: tables whole, bulk folders by names and sizes."""
     found = {f"table:{k}:{path.name}": storage.file_digest(path) for k, path in enumerate(tables)}
-    found |= {f"bulk:{path.name}": storage.folder_digest(path) for path in preparer.bulk(raw, options)}
-    marker = raw / SYNTHETIC_MARKER
-    if marker.is_file():
-        found[f"table:{marker.name}"] = storage.file_digest(marker)
+    bulk = preparer.bulk(raw, options)
+    found |= {f"bulk:{k}:{path.name}": storage.folder_digest(path) for k, path in enumerate(bulk)}
+    for folder in (raw, *preparer.companions(raw, options)):
+        marker = folder / SYNTHETIC_MARKER
+        if marker.is_file():
+            name = marker.name if folder is raw else f"{folder.name}/{marker.name}"
+            found[f"table:{name}"] = storage.file_digest(marker)
     return found
 
 
@@ -142,7 +146,7 @@ def _digest(preparer: DatasetPreparer, task: Task, options: PreparerOptions, evi
         "schema": cards.SCHEMA,
         "dataset": [preparer.meta.name, preparer.meta.version],
         "task": [task.meta.name, task.meta.version],
-        "options": plain(options),
+        "options": options_told(task, options),
         "evidence": evidence,
     }
     return storage.text_digest(storage.canonical(identity))
@@ -178,10 +182,11 @@ def _check_table(preparer: DatasetPreparer, table: pd.DataFrame, drops: Drops) -
     if not table["sample_id"].is_unique:
         twice = table["sample_id"][table["sample_id"].duplicated()].iloc[0]
         raise RunFailed(f"preparer '{name}' returned the sample id {twice!r} twice")
-    if drops.read != drops.merged + drops.total + len(table):
+    left_out = sum(drops.left_out.values())
+    if drops.read != drops.merged + drops.total + left_out + len(table):
         raise RunFailed(
             f"preparer '{name}' lost rows: read {drops.read}, merged {drops.merged}, dropped {drops.total}, "
-            f"returned {len(table)}"
+            f"left out {left_out}, returned {len(table)}"
         )
 
 
@@ -237,86 +242,21 @@ def _content(decoded: Decoded) -> str:
     return digest.hexdigest()
 
 
-def _nothing_left(plan: Plan, raw: Path, preparer: DatasetPreparer) -> str:
-    reasons = plan.drops.as_json()
-    why = "every row is excluded by the task"
-    if reasons:
-        reason, facts = next(iter(reasons.items()))
-        why = f"{facts['n']} x {reason}, e.g. {facts['examples'][0]}"
-    return (
-        f"{raw} leaves no sample for task '{plan.task.meta.name}' ({why}); "
-        f"dataset '{preparer.meta.name}' expects {preparer.meta.real_layout}"
-    )
-
-
-def _card(
-    preparer: DatasetPreparer,
-    raw: Path,
-    table: pd.DataFrame,
-    plan: Plan,
-    samples: pd.DataFrame,
-    options: PreparerOptions,
+def _finish(
+    folder: Path, plan: Plan, samples: pd.DataFrame, card: dict[str, Any], preparer: DatasetPreparer
 ) -> dict[str, Any]:
-    meta, facts = plan.task.meta, cards.synthetic_facts(raw)
-    drops = plan.drops
-    rows = {
-        "read": drops.read,
-        "merged": drops.merged,
-        "kept": len(samples),
-        "dropped": drops.total,
-        "excluded": sum(plan.excluded.values()),
-    }
-    if rows["read"] != sum(rows.values()) - rows["read"]:
-        raise RunFailed(f"rows of task '{meta.name}' do not add up: {rows}")
-    counted = cards.counts(samples)
-    notes = list(drops.notes)
-    if meta.role == "training":
-        empty = [name for name in SPLITS if not counted["splits"][name]["samples"]]
-        notes += [f"split '{name}' is empty: too few samples" for name in empty]
-    return {
-        "schema": cards.SCHEMA,
-        "dataset": preparer.meta.name,
-        "dataset_version": preparer.meta.version,
-        "task": meta.name,
-        "task_version": meta.version,
-        "kind": meta.kind,
-        "role": meta.role,
-        "modalities": list(meta.modalities),
-        "release": "synthetic stand-in" if facts is not None else preparer.release(raw, table),
-        "synthetic": facts is not None,
-        "synthetic_source": facts,
-        "options": plain(options),
-        "input_digest": plan.digest,
-        "rows": rows,
-        "dropped": drops.as_json(),
-        "excluded": dict(sorted(plan.excluded.items())),
-        **counted,
-        "split_mode": "test only" if meta.role == "validation" else options.split,
-        "grouping": preparer.grouping(options),
-        "groups": int(samples["group_id"].nunique()),
-        "shortcuts": list(preparer.shortcuts),
-        "notes": notes,
-        "audit": cards.audit(samples),
-        "arrays": {
-            modality: {"shape": list(s.shape), "dtype": s.dtype, "scale": s.scale, "unit": s.unit}
-            for modality, s in plan.specs.items()
-        },
-        "licence": preparer.meta.licence,
-        "citation": preparer.meta.citation,
-    }
-
-
-def _finish(folder: Path, plan: Plan, samples: pd.DataFrame, card: dict[str, Any]) -> dict[str, Any]:
     """Write the files; the card, with their hashes, last."""
     samples.to_parquet(folder / cards.SAMPLES, index=False)
     values = samples.to_csv(index=False, lineterminator="\n")
     content = {"samples": storage.text_digest(values)}
     for modality, writer in plan.writers.items():
         content[modality] = writer.finish()
+    statistics = statistics_of(folder, plan, samples, preparer)
+    if statistics:
+        card = card | {"statistics": statistics}
     names = [cards.SAMPLES, *(f"{modality}.npy" for modality in plan.writers)]
     files = {
-        name: {"sha256": storage.file_digest(folder / name), "bytes": (folder / name).stat().st_size}
-        for name in names
+        name: {"sha256": storage.file_digest(folder / name), "bytes": (folder / name).stat().st_size} for name in names
     }
     card = card | {"content": content, "files": files}
     storage.write_json(folder / cards.CARD, card)

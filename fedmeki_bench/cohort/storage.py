@@ -82,8 +82,7 @@ class ArrayWriter:
         """Write one sample, checked against the spec."""
         if array.shape != self._spec.shape or array.dtype != self._dtype:
             raise RunFailed(
-                f"the preparer decoded {array.dtype}{array.shape} where its spec says "
-                f"{self._dtype}{self._spec.shape}"
+                f"the preparer decoded {array.dtype}{array.shape} where its spec says {self._dtype}{self._spec.shape}"
             )
         data = array.tobytes()
         self._stream.write(data)

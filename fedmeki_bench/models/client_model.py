@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fedmeki_bench import registry, seeds
+from fedmeki_bench.cohort.series import Imputation, SeriesStatistics, model_input
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.models.encoder import Encoder
 from fedmeki_bench.models.flat import FlatTensors, flatten
@@ -30,11 +32,21 @@ class Outputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """How a clinical series is filled and standardised: statistics of the private training data, and the options."""
+
+    statistics: SeriesStatistics
+    imputation: Imputation = "forward_median"
+    mask: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
-    """How one modality of a cohort is stored: shape and dtype of a sample, and physical = stored x scale."""
+    """How the model takes one modality: shape of a sample, physical = stored x scale, and how series are filled."""
 
     shape: tuple[int, ...]
     scale: float
+    series: Series | None = None
 
 
 class ClientModel(nn.Module):
@@ -94,6 +106,12 @@ class ClientModel(nn.Module):
         """Stored arrays (batch, *shape) -> physical float32 tensors on the model's device."""
         inputs = {}
         for modality, array in batch.items():
+            if modality not in self.inputs:
+                continue
+            series = self.inputs[modality].series
+            if series is not None:
+                inputs[modality] = _filled(array, batch.get("hours"), series).to(self.device)
+                continue
             stored = torch.from_numpy(array).to(self.device, non_blocking=True)
             physical = stored.to(torch.float32).mul_(self.inputs[modality].scale)
             if modality == "image":
@@ -148,6 +166,14 @@ def _decoder(width: int, hidden: int) -> nn.Module:
     if hidden:
         return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
     return nn.Linear(width, 1)
+
+
+def _filled(array: np.ndarray, hours: np.ndarray | None, series: Series) -> Tensor:
+    """Stored series (batch, hours, variables) with gaps -> (batch, hours, features + 1), the last column padding."""
+    features, padding = model_input(
+        array, series.statistics, lengths=hours, imputation=series.imputation, mask=series.mask
+    )
+    return torch.cat([torch.from_numpy(features), torch.from_numpy(padding).float().unsqueeze(-1)], dim=-1)
 
 
 class _initialised:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from fedmeki_bench import registry
 from fedmeki_bench.cohort.availability import Availability
 from fedmeki_bench.cohort.dealing import Dealt, deal
+from fedmeki_bench.cohort.series import SeriesStatistics
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
-from fedmeki_bench.models.client_model import ClientModel, Input
+from fedmeki_bench.models.client_model import ClientModel, Input, Series
 from fedmeki_bench.runs.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -59,6 +60,15 @@ def dealt(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> Dealt:
     return deal(cohorts, how, spec.clients, spec.seed, Availability(**spec.params["availability"]))
 
 
+def _series(cohort: Cohort) -> Series:
+    """How the clinical series of a training cohort is filled: by its own private samples' statistics."""
+    facts = cohort.card.get("statistics", {}).get("clinical")
+    if facts is None:
+        raise InputError(f"the card of cohort {cohort.name!r} has no statistics of its series; prepare it again")
+    options = cohort.card["options"]
+    return Series(SeriesStatistics.from_json(facts), options["imputation"], options["mask"])
+
+
 def _inputs(cohorts: Mapping[str, Cohort], settings: Profile) -> dict[str, Input]:
     """How the model takes each modality; pictures may be shrunk to the profile's size, never enlarged."""
     inputs: dict[str, Input] = {}
@@ -72,7 +82,10 @@ def _inputs(cohorts: Mapping[str, Cohort], settings: Profile) -> dict[str, Input
                         f"{settings.image_size} px; prepare it again with -o image_size={settings.image_size}"
                     )
                 shape = (shape[0], settings.image_size, settings.image_size)
-            wanted = Input(shape, array.scale)
+            series = _series(cohort) if modality == "clinical" else None
+            if series is not None:
+                shape = (shape[0], shape[1] * (1 + series.mask) + 1)
+            wanted = Input(shape, array.scale, series)
             if inputs.setdefault(modality, wanted) != wanted:
                 raise InputError(
                     f"cohort {cohort.name!r} stores {modality} as {wanted}, another cohort of this run as "

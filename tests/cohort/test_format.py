@@ -69,9 +69,7 @@ def imports(path: Path) -> set[str]:
 
 
 def test_only_the_evaluation_opens_the_test_split():
-    files = [
-        f for top in ("fedmeki_bench", "baselines", "tasks", "data_prep") for f in (ROOT / top).rglob("*.py")
-    ]
+    files = [f for top in ("fedmeki_bench", "baselines", "tasks", "data_prep") for f in (ROOT / top).rglob("*.py")]
     assert len(files) > 10
     door = ROOT / "fedmeki_bench" / "cohort" / "sealed.py"
     for file in files:
@@ -83,9 +81,7 @@ def test_only_the_evaluation_opens_the_test_split():
 
 def test_core_does_not_import_plugins():
     for file in (ROOT / "fedmeki_bench" / "cohort").rglob("*.py"):
-        assert not {name.partition(".")[0] for name in imports(file)} & {"tasks", "baselines", "data_prep"}, (
-            file
-        )
+        assert not {name.partition(".")[0] for name in imports(file)} & {"tasks", "baselines", "data_prep"}, file
 
 
 def test_importing_stays_light():

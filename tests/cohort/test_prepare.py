@@ -210,9 +210,7 @@ def test_tasks_share_decoding_and_splits(tmp_path):
     assert [cohort.unchanged for cohort in again] == [True, True]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "sentence"), [("lost", "lost rows"), ("twice", "twice"), ("dtype", "float64")]
-)
+@pytest.mark.parametrize(("wrong", "sentence"), [("lost", "lost rows"), ("twice", "twice"), ("dtype", "float64")])
 def test_a_wrong_preparer_is_caught(tmp_path, monkeypatch, wrong, sentence):
     monkeypatch.setattr(Toy, "wrong", wrong)
     with pytest.raises(RunFailed, match=sentence):

@@ -46,9 +46,7 @@ def test_iid_covers_each_sample_once_and_keeps_groups(part_of, clients, seed):
     groups = [set(part_of.group_ids[index]) for index in dealt]
     assert sum(map(len, groups)) == len(set().union(*groups))
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 3
-    assert all(
-        np.array_equal(a, b) for a, b in zip(dealt, partition(part_of, Iid(), clients, seed), strict=True)
-    )
+    assert all(np.array_equal(a, b) for a, b in zip(dealt, partition(part_of, Iid(), clients, seed), strict=True))
 
 
 @pytest.fixture(scope="module")

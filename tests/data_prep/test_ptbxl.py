@@ -127,9 +127,7 @@ def test_all_records_missing(ptbxl, tmp_path):
             "the header is no WFDB header",
         ),
         (
-            lambda p: p.with_suffix(".hea").write_text(
-                p.with_suffix(".hea").read_text().replace("mV", "mmHg")
-            ),
+            lambda p: p.with_suffix(".hea").write_text(p.with_suffix(".hea").read_text().replace("mV", "mmHg")),
             "the signal is not given in volts, millivolts or microvolts",
         ),
         (

@@ -10,9 +10,9 @@ from PIL import Image
 from data_prep.rsna import Rsna, RsnaOptions
 from data_prep.rsna_synthetic import write
 from fedmeki_bench.cohort.dataset import Dropped
-from fedmeki_bench.cohort.options import parse_options
 from fedmeki_bench.cohort.prepare import prepare
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.options import parse_options
 from tasks.lung_opacity import LungOpacity
 
 SMALL = RsnaOptions(image_size=16)
@@ -199,7 +199,7 @@ def test_all_images_missing(rsna, tmp_path):
 
 def test_options_are_checked():
     assert parse_options(RsnaOptions, {"image_size": "64"}).image_size == 64
-    with pytest.raises(InputError, match=r"unknown option 'imagesize': did you mean 'image_size'\?"):
+    with pytest.raises(InputError, match=r"unknown option 'imagesize'; did you mean 'image_size'\?"):
         parse_options(RsnaOptions, {"imagesize": "64"})
     for bad in ("-5", "0", "big", "1e9"):
         with pytest.raises(InputError, match=f"option 'image_size' cannot be '{bad}'"):
