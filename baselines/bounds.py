@@ -54,3 +54,19 @@ class Majority(Rule):
             for name, number in totals.items()
             if name.startswith("samples.")
         }
+
+
+class Public(Rule):
+    """No clients: the server has nothing but its public data (FedKIM's ablation "public data only")."""
+
+    title = "Public"
+
+    def broadcast(self, server, client, units):
+        return Payload()
+
+    def client_update(self, ctx, received):
+        return Update(ctx.client)
+
+    def aggregate(self, server, updates):
+        for _ in updates:
+            pass

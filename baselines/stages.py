@@ -17,6 +17,7 @@ class Plus(Stage):
     """Global fine-tuning: the aggregate is trained on the server's public data each round."""
 
     title = "global fine-tuning"
+    variants = {"plus": ("aggregated", "+")}
     paper = "FedMEKI, NeurIPS 2024 Datasets and Benchmarks, approaches marked +"
 
     class Params(Stage.Params):

@@ -1,4 +1,4 @@
-"""The table of algorithms: every row of the papers' tables that exists so far, and the bounds beside them.
+"""The table of algorithms: the 16 baselines, FedKIM with its baselines and ablations, and the bounds beside them.
 
 Rows are rule x scope x stage x view; none of them is a class.
 """
@@ -10,18 +10,54 @@ from fedmeki_bench.api import Algorithm
 
 _PAPER = "FedMEKI, NeurIPS 2024 Datasets and Benchmarks"
 _RULES = {"fedavg": "FedAvg", "fedprox": "FedProx"}
-_STAGES = {"": ("none", "", "aggregate only"), "_plus": ("plus", "+", "aggregate fine-tuned on public data")}
+_KIM = "FedKIM, EMNLP 2024"
+# suffix -> stage, view, mark, what the server does
+_STAGES = {
+    "": ("none", "aggregated", "", "aggregate only"),
+    "_plus": ("plus", "aggregated", "+", "aggregate fine-tuned on public data"),
+    "_star": ("injection", "aggregated", "*", "injection into the foundation model, the aggregate is scored"),
+    "_fm": ("injection", "foundation", "F", "injection into the foundation model, which answers itself"),
+}
 _SCOPES: dict[Scope, str] = {"s": "one federation per task", "m": "one federation over all tasks"}
 
 BASELINES = [
     Algorithm(
-        name=f"{rule}_{scope}{suffix}", rule=rule, scope=scope, stage=stage, base=base, sub=scope, sup=mark,
+        name=f"{rule}_{scope}{suffix}", rule=rule, scope=scope, stage=stage, view=view, base=base, sub=scope, sup=mark,
         paper=_PAPER, summary=f"{base}, {scope_text}, {stage_text}",
     )
     for rule, base in _RULES.items()
     for scope, scope_text in _SCOPES.items()
-    for suffix, (stage, mark, stage_text) in _STAGES.items()
+    for suffix, (stage, view, mark, stage_text) in _STAGES.items()
 ]  # fmt: skip
+
+FEDKIM = [
+    Algorithm(
+        name=f"{rule}_m_{stage}", rule=rule, scope="m", stage=stage, view="foundation", base=title, sub=sub, sup=base,
+        paper=_KIM, summary=f"{title}{sub} over {base}: {what}",
+    )
+    for stage, title, sub, what in (
+        ("lora", "FedPlug", "L", "injection with one LoRA"),
+        ("kim", "FedKIM", "", "injection with gated low-rank experts (M3OE)"),
+    )
+    for rule, base in _RULES.items()
+]  # fmt: skip
+
+_ABLATIONS = {
+    "kim_public": ("public", (), "public data only, no clients"),
+    "kim_notask": ("fedavg", (("stage.use_task", False),), "gate without task description"),
+    "kim_nomodality": ("fedavg", (("stage.use_modality", False),), "gate without modality description"),
+    "kim_uniform": ("fedavg", (("stage.gate", "uniform"),), "gate frozen at 1 / experts"),
+}
+ABLATIONS = [
+    Algorithm(
+        name=name, rule=rule, scope="m", stage="kim", view="foundation", base="FedKIM", sub=name.removeprefix("kim_"),
+        paper=_KIM, options=options, summary=f"FedKIM ablation: {what}",
+    )
+    for name, (rule, options, what) in _ABLATIONS.items()
+]  # fmt: skip
+
+# other names of rows above
+ALIASES = {"fedkim": "fedavg_m_kim", "fedplug": "fedavg_m_fm", "fedplug_l": "fedavg_m_lora"}
 
 BOUNDS = [
     Algorithm("majority", "majority", "s", view="constant", base="Majority", bound=True,
@@ -32,4 +68,6 @@ BOUNDS = [
               summary="all clients' data pooled in one place"),
 ]  # fmt: skip
 
-ALGORITHMS = [*BOUNDS, *BASELINES]
+ALGORITHMS = [*BOUNDS, *BASELINES, *FEDKIM, *ABLATIONS]
+TABLE = {row.name: row for row in ALGORITHMS} | {a: {r.name: r for r in ALGORITHMS}[n] for a, n in ALIASES.items()}
+"""What the core reads: name -> row; an alias is another name of a row."""

@@ -7,7 +7,7 @@ every variant for nothing and a new stage combines with every rule. Views of the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Scope = Literal["s", "m"]
 
@@ -25,6 +25,7 @@ class Algorithm:
         base, sub, sup: the display name as in the papers: base with subscript and superscript.
         bound: a reference row (majority, local, central) rather than a competitor.
         pooled: all clients' data held by one (the ``central`` bound).
+        options: what makes this row an ablation, as with ``-o``: (key, value) pairs; the command line comes after.
     """
 
     name: str
@@ -39,11 +40,12 @@ class Algorithm:
     pooled: bool = False
     paper: str = ""
     summary: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def title(self) -> str:
         """Display name in plain text, e.g. ``FedAvg_m+``."""
-        return self.base + (f"_{self.sub}" if self.sub else "") + self.sup
+        return self.base + (f"_{self.sub}" if self.sub else "") + (f"^{self.sup}" if len(self.sup) > 1 else self.sup)
 
     @property
     def html(self) -> str:

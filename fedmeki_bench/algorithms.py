@@ -20,14 +20,14 @@ _NAME = re.compile(r"^(?P<rule>[a-z][a-z0-9_]*?)_(?P<variant>[sm](?:_\w+)?)$")
 
 @lru_cache(maxsize=1)
 def table() -> dict[str, Algorithm]:
-    """Every listed algorithm by name, in the tables' order. A table that can't be loaded is left out here.
+    """Name or alias -> algorithm, in the tables' order. A table that can't be loaded is left out.
 
     ``list algorithms`` shows the broken table with its reason.
     """
     rows: dict[str, Algorithm] = {}
-    for name in registry.names("algorithms"):
-        for algorithm in registry.load("algorithms", name):
-            rows.setdefault(algorithm.name, algorithm)
+    for plugin in registry.describe("algorithms"):
+        if not plugin.broken:
+            rows = registry.load("algorithms", plugin.name) | rows
     return rows
 
 
@@ -46,20 +46,36 @@ def resolve(name: str, variant: str | None = None) -> Algorithm:
         return rows[name]
     rule, chosen = _split(name, variant)
     scope, _, suffix = chosen.partition("_")
-    stage = suffix or _PLAIN
-    if stage not in registry.names("stages"):
-        raise UsageError(f"unknown stage {stage!r} in {name!r}; {nearest(stage, registry.names('stages'))}")
+    known = suffixes()
+    if suffix not in known:
+        offered = [f"{scope}_{s}" if s else scope for s in known]
+        raise UsageError(f"unknown variant {chosen!r} in {name!r}; {nearest(chosen, offered)}")
     base = rule.rpartition(":")[2]
     if ".py:" not in rule and rule not in registry.names("rules"):
         raise UsageError(f"unknown algorithm {name!r}; {nearest(name, [*rows, *registry.names('rules')])}")
     title = getattr(registry.load("rules", rule), "title", "") or base
-    marks = {row.stage: row.sup for row in rows.values()}
-    sup = marks.get(stage, "" if stage == _PLAIN else stage)
+    stage, view, mark = known[suffix]
     typed: Scope = "s" if scope == "s" else "m"
     return Algorithm(
-        f"{rule}_{chosen}", rule, typed, stage, base=title, sub=scope, sup=sup,
-        view=views(rule, stage)[0], summary=f"{title}, scope {scope}, stage {stage}",
+        f"{rule}_{chosen}", rule, typed, stage, base=title, sub=scope, sup=mark,
+        view=view or views(rule, stage)[0], summary=f"{title}, scope {scope}, stage {stage}",
     )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def suffixes() -> dict[str, tuple[str, str, str]]:
+    """Suffix of an algorithm's name -> (stage, view, mark in tables); the empty suffix is the plain stage.
+
+    An empty view means the first view of the rule.
+    """
+    known = {"": (_PLAIN, "", "")}
+    for plugin in registry.describe("stages"):
+        if plugin.broken or plugin.name == _PLAIN:
+            continue
+        variants = registry.load("stages", plugin.name).variants or {plugin.name: ("", plugin.name)}
+        for suffix, (view, mark) in variants.items():
+            known.setdefault(suffix, (plugin.name, view, mark))
+    return known
 
 
 def views(rule: str, stage: str) -> tuple[str, ...]:

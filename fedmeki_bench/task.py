@@ -40,6 +40,7 @@ class TaskMeta:
         metrics: names of metrics, the main one first.
         grouping: the unit that never crosses splits, e.g. ``patient`` or ``image``.
         positive: what label 1 means, in words.
+        trained_by: for zero-shot tasks, the training task whose single-task federation (scope ``s``) answers them.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TaskMeta:
     citation: str
     grouping: str
     positive: str = ""
+    trained_by: str = ""
     metrics: tuple[str, ...] = field(default=("auroc", "auprc", "accuracy", "precision", "recall", "f1", "mcc"))
 
 

@@ -19,6 +19,7 @@ def finding_meta(*, name: str, title: str, what: str, positive: str) -> TaskMeta
         modalities=("image",),
         kind="classification",
         role="validation",
+        trained_by="lung_opacity",
         clinical=Clinical(
             what=what,
             who="in- and outpatients of Stanford Hospital (2002-2017) with a frontal or lateral chest X-ray",

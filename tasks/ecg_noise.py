@@ -18,6 +18,7 @@ class EcgNoise(Task):
         modalities=("signal",),
         kind="generation",
         role="validation",
+        trained_by="ecg_abnormal",
         clinical=Clinical(
             what="Which kinds of noise disturb this 12-lead ECG, and in which leads?",
             who="in- and outpatients of all ages with a 10-second resting 12-lead ECG (Germany, "

@@ -25,6 +25,7 @@ class EctopicBeats(Task):
         modalities=("signal",),
         kind="classification",
         role="validation",
+        trained_by="ecg_abnormal",
         clinical=Clinical(
             what="Are there ectopic beats (extrasystoles) in this 12-lead ECG?",
             who="in- and outpatients of all ages with a 10-second resting 12-lead ECG (Germany, 1989-1996), none of "

@@ -18,6 +18,7 @@ class MedVqa(Task):
         modalities=("image",),
         kind="generation",
         role="validation",
+        trained_by="lung_opacity",
         clinical=Clinical(
             what="What does this radiological picture show?",
             who="patients whose CT, MRI or X-ray of head, chest or abdomen is in the teaching collection MedPix",

@@ -18,6 +18,7 @@ class MedVqaSlake(Task):
         modalities=("image",),
         kind="generation",
         role="validation",
+        trained_by="lung_opacity",
         clinical=Clinical(
             what="What does this radiological picture show?",
             who="patients with a CT, MRI or X-ray of head, neck, chest, abdomen or pelvis, from three "

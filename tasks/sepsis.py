@@ -18,6 +18,7 @@ class Sepsis(Task):
         modalities=("clinical",),
         kind="classification",
         role="validation",
+        trained_by="mortality",
         clinical=Clinical(
             what="Has this intensive care patient developed sepsis?",
             who="adults in intensive care for 6 hours or longer, without sepsis in the first 6 hours "

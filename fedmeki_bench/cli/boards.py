@@ -11,7 +11,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
-from fedmeki_bench.cli.run import check_device
+from fedmeki_bench.cli.run import build_stand_in, check_device
 from fedmeki_bench.errors import InputError, RunFailed, UsageError, nearest
 
 
@@ -60,6 +60,7 @@ def run_board(
     for reason in dict.fromkeys(e.reason for e in lacking):
         click.echo(f"left out: {reason}", err=True)
     chosen = sweeping.choose(entries, only)
+    build_stand_in([entry.spec for entry in chosen], plain=plain)
     jobs = jobs or sweeping.default_jobs(chosen)
     shown = {e.key: [(c.algorithm.name, c.task, c.algorithm.view) for c in e.cells] for e in entries if e.key}
     labels = {c.algorithm.name: c.algorithm.title for e in entries for c in e.cells}

@@ -9,7 +9,8 @@ import click
 
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.boards import build_board, run_board
-from fedmeki_bench.cli.data import prepare_dataset, synthesize
+from fedmeki_bench.cli.data import prepare_dataset, releases, synthesize
+from fedmeki_bench.cohort.card import synthetic_facts
 from fedmeki_bench.errors import InputError
 
 
@@ -29,11 +30,26 @@ def demo_command(out: Path, board: str, jobs: int | None, plain: bool | None) ->
     chosen = find_board(board)
     if not chosen.synth:
         raise InputError(f"board {chosen.name!r} says nothing under `synth`: use prepare, sweep and leaderboard")
-    for dataset, wanted in chosen.synth.items():
-        raw = out / "raw" / f"{dataset}-{wanted.size}-{wanted.seed}"
-        if not raw.exists():
-            synthesize(dataset, raw, size=wanted.size, seed=wanted.seed)
-        prepare_dataset(dataset, raw, out / "data", dict(chosen.prepare.get(dataset, {})), plain=plain)
+    for release, wanted in chosen.synth.items():
+        _write_once(out / "raw" / release, release, wanted.size, wanted.seed)
+    for dataset, release in releases().items():
+        if release in chosen.synth:
+            given = chosen.prepare.get(dataset, {})
+            prepare_dataset(dataset, out / "raw" / release, out / "data", given, plain=plain)
     run_board(chosen, out / "data", out / "results", jobs=jobs, plain=plain)
     build_board(chosen, out / "results", out / "leaderboard", formats=FORMATS)
     click.echo(f"done in {time.perf_counter() - started:.0f} s; look at {out / 'leaderboard' / 'leaderboard.md'}")
+
+
+def _write_once(raw: Path, release: str, size: int, seed: int) -> None:
+    """Write the stand-in unless it is there already.
+
+    Raises:
+        InputError: another stand-in, or something else, lies there.
+    """
+    if not raw.exists():
+        synthesize(release, raw, size=size, seed=seed)
+        return
+    facts = synthetic_facts(raw) or {}
+    if (facts.get("size"), facts.get("seed")) != (size, seed):
+        raise InputError(f"{raw} is not the stand-in of size {size} and seed {seed} that the board wants; remove it")

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from fedmeki_bench import registry
 from fedmeki_bench.cli import options
 from fedmeki_bench.errors import RunFailed, UsageError
 
@@ -25,12 +26,14 @@ from fedmeki_bench.errors import RunFailed, UsageError
 @options.results
 @options.pairs
 @options.device
+@click.option("--keep-model", is_flag=True, help="Keep the trained model beside the record; adapters in PEFT's format.")
 @click.option("--resume/--fresh", default=True, show_default=True, help="Go on from a checkpoint, or forget it.")
 @options.as_json
 @options.plain
 def run_command(
     algorithm: str, data: Path, tasks: str | None, profile: str, seed: int, clients: int, partition: str,
-    variant: str | None, results: Path, pairs: Sequence[str], device: str, resume: bool, as_json: bool,
+    variant: str | None, results: Path, pairs: Sequence[str], device: str, keep_model: bool, resume: bool,
+    as_json: bool,
     plain: bool | None,
 ) -> None:  # fmt: skip
     """Train ALGORITHM on prepared cohorts and score it on their test splits.
@@ -40,16 +43,22 @@ def run_command(
     """
     from fedmeki_bench.algorithms import resolve
     from fedmeki_bench.options import split_pairs
-    from fedmeki_bench.runs.spec import specify
+    from fedmeki_bench.runs.spec import FOUNDATION, specify
 
     row = resolve(algorithm, variant)
-    names = tasks.split(",") if tasks else prepared_training_tasks(data)
+    training, zero_shot = _chosen(tasks, data)
+    if tasks and zero_shot and row.view != FOUNDATION:
+        raise UsageError(
+            f"{zero_shot[0]!r} is a zero-shot task, which only a foundation view answers: use {row.rule}_{row.scope}_fm"
+        )
     specs = specify(
-        row, [name.strip() for name in names], profile_name=profile, seed=seed, clients=clients, partition=partition,
-        options=split_pairs(pairs),
+        row, training, profile_name=profile, seed=seed, clients=clients, partition=partition,
+        options=split_pairs(pairs), zero_shot=zero_shot,
     )  # fmt: skip
     check_device(device)
-    records = _execute(specs, data, results, device=device, fresh=not resume, plain=True if as_json else plain)
+    records = _execute(
+        specs, data, results, device=device, fresh=not resume, keep_model=keep_model, plain=True if as_json else plain
+    )
     if as_json:
         click.echo(json.dumps([json.loads(r.to_json()) for r in records], indent=1, ensure_ascii=False))
     else:
@@ -58,6 +67,20 @@ def run_command(
     if failed:
         error = failed[0].error
         raise RunFailed(f"{len(failed)} of {len(records)} runs failed: {error.message if error else 'unknown reason'}")
+
+
+def _chosen(tasks: str | None, data: Path) -> tuple[list[str], list[str]]:
+    """Training and zero-shot tasks that were named; without names, all that are prepared.
+
+    Zero-shot tasks alone mean that every prepared training task is trained on.
+    """
+    from fedmeki_bench.cohort.format import prepared
+    from fedmeki_bench.runs.spec import by_role
+
+    known = set(registry.names("tasks"))
+    named = [name.strip() for name in tasks.split(",")] if tasks else [n for n in prepared(data) if n in known]
+    training, zero_shot = by_role(named)
+    return training or prepared_training_tasks(data), zero_shot
 
 
 def check_device(device: str) -> None:
@@ -82,7 +105,6 @@ def prepared_training_tasks(data: Path) -> list[str]:
     Raises:
         InputError: there is none.
     """
-    from fedmeki_bench import registry
     from fedmeki_bench.cohort.format import prepared
     from fedmeki_bench.errors import InputError
 
@@ -93,8 +115,23 @@ def prepared_training_tasks(data: Path) -> list[str]:
     return names
 
 
+def build_stand_in(specs: Sequence[Any], *, plain: bool | None) -> None:
+    """Build the foundation model ``tiny``, once per machine, where a run wants it; shows the minute it takes."""
+    if not any(spec.params["stage"].get("foundation") == "tiny" for spec in specs):
+        return
+    from fedmeki_bench.console import PrepareView
+    from fedmeki_bench.models.foundation.tiny_config import TinyConfig, cache_folder
+
+    if (cache_folder() / f"tiny-{TinyConfig().key}" / "config.json").is_file():
+        return
+    from fedmeki_bench.models.foundation.tiny import tiny_folder
+
+    with PrepareView("tiny", plain=plain) as view:
+        tiny_folder(progress=lambda done, total, loss: view(done, total, "pre-training the stand-in, once per machine"))
+
+
 def _execute(
-    specs: Sequence[Any], data: Path, results: Path, *, device: str, fresh: bool, plain: bool | None
+    specs: Sequence[Any], data: Path, results: Path, *, device: str, fresh: bool, keep_model: bool, plain: bool | None
 ) -> list[Any]:
     from fedmeki_bench.console import RunView
     from fedmeki_bench.results.store import RecordStore
@@ -102,26 +139,39 @@ def _execute(
 
     for spec in specs:  # a missing cohort is told before the first training, not after
         open_cohorts(spec, data)
+    build_stand_in(specs, plain=plain)
     records = []
     for spec in specs:
         with RunView(f"{spec.algorithm} · {', '.join(spec.tasks)} · seed {spec.seed}", plain=plain) as view:
-            records.append(execute(spec, data, RecordStore(results), device=device, fresh=fresh, listener=view))
+            done = execute(
+                spec, data, RecordStore(results), device=device, fresh=fresh, listener=view, keep_model=keep_model
+            )
+            records.append(done)
     return records
 
 
 def _report(records: Sequence[Any], results: Path) -> None:
+    """One table per set of metrics: classification and generation have different ones."""
     from fedmeki_bench.console import print_table
 
-    rows = []
+    tables: dict[tuple[str, ...], list[list[Any]]] = {}
     for record in records:
         synthetic = {c.task: c.synthetic for c in record.cohorts}
         for evaluation in record.evaluations:
-            metrics = [_interval(value) for value in evaluation.metrics.values()]
             stamp = "SYNTHETIC" if synthetic.get(evaluation.task) else "real"
-            rows.append([evaluation.task, evaluation.n, *metrics, stamp])
-    if rows:
-        names = list(records[0].evaluations[0].metrics) if records[0].evaluations else []
-        print_table("test split, 95 % intervals over patients", ["task", "n", *names, "data"], rows)
+            names = tuple(n for n in evaluation.metrics if n != "unparsed")
+            cells = [_interval(evaluation.metrics[n]) for n in names]
+            unread = evaluation.metrics.get("unparsed")
+            said = "–" if unread is None or unread.value is None else f"{unread.value:.0%}"
+            if names:
+                tables.setdefault(names, []).append(
+                    [evaluation.task, evaluation.view, evaluation.n, *cells, said, stamp]
+                )
+            else:
+                click.echo(f"{evaluation.task}, {evaluation.view}: {evaluation.note}")
+    for names, rows in tables.items():
+        columns = ["task", "view", "n", *names, "unparsed", "data"]
+        print_table("test split, 95 % intervals over patients", columns, rows)
     for record in records:
         click.echo(f"record: {results / record.key / 'record.json'} ({record.status})")
 

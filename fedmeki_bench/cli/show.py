@@ -69,7 +69,17 @@ def _algorithms() -> Table:
 
     columns = ["name", "title", "rule", "scope", "stage", "view", "bound", "summary"]
     rows: list[list[Any]] = [
-        [a.name, a.title, a.rule, a.scope, a.stage, a.view, a.bound, a.summary] for a in table().values()
+        [
+            name,
+            a.title,
+            a.rule,
+            a.scope,
+            a.stage,
+            a.view,
+            a.bound,
+            a.summary if name == a.name else f"alias of {a.name}",
+        ]
+        for name, a in table().items()
     ]
     broken = [p for p in registry.describe("algorithms") if p.broken]
     if broken:

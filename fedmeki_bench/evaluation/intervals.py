@@ -7,12 +7,12 @@ move with other patients; it says nothing about other training seeds, which are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.errors import InputError, RunFailed
-from fedmeki_bench.evaluation.metrics import MetricSpec
+from fedmeki_bench.evaluation.metrics import THRESHOLD, MetricSpec, weighted_mean, weighted_means
 from fedmeki_bench.seeds import generator
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-_CHUNK_ELEMENTS = 2_000_000
-"""Weights held at once: 16 MB of float64, whatever the number of samples and resamples."""
+_CHUNK_ELEMENTS = 500_000
+"""Weights held at once: 4 MB of float64, about a core's cache, whatever the number of samples and resamples."""
 
 _TOLERATED_UNDEFINED = 0.01
 
@@ -73,18 +73,129 @@ def estimate(
     columns = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     ids = np.asarray(groups)
     _validate(y, columns, ids)
-    whole = np.ones((1, len(y)))
-    values = {m.name: float(_mean_over_clients(m, y, columns, whole)[0]) for m in metrics}
+    if len(columns) == 1:  # sorted once here, not by every metric for every chunk of resamples
+        order = np.argsort(-columns[0], kind="stable")
+        y, columns, ids = y[order], columns[:, order], ids[order]
+    by_side = [m for m in metrics if m.needs == "label"]
+    # Only the side of the threshold matters to these: all columns of weights that share it are added up once.
+    compact = [_compact(y, column) for column in columns] if by_side else []
 
+    def values_of(weights: Floats) -> Iterator[tuple[str, Floats]]:
+        sides = [(y2, s2, weights @ member) for y2, s2, member in compact]
+        for metric in metrics:
+            cases = sides if metric.needs == "label" else [(y, column, weights) for column in columns]
+            # NaN of any client stays NaN: a mean over the clients that happen to be defined would flatter.
+            yield metric.name, np.mean([metric.function(*case) for case in cases], axis=0)
+
+    return _bootstrap(metrics, values_of, ids, seed=seed, resamples=resamples, level=level)
+
+
+def estimate_text(
+    gold: Sequence[str],
+    predicted: Sequence[str | None],
+    groups: ArrayLike,
+    metrics: Sequence[MetricSpec],
+    *,
+    seed: int,
+    closed: Sequence[bool] | None = None,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> dict[str, Estimate]:
+    """Each text metric with its percentile interval over resampled groups, as :func:`estimate` does for scores.
+
+    Args:
+        gold: n correct answers.
+        predicted: n generated answers; None where nothing could be read.
+        groups: n patients (or other units).
+        metrics: what to compute; each must have a ``per_sample``.
+        seed: as for :func:`estimate`; the same seed and groups draw the same resamples.
+        closed: which questions are closed; by default those whose gold answer is yes or no.
+        resamples: number of bootstrap resamples.
+        level: mass of the interval.
+
+    Raises:
+        InputError: lengths that do not fit, no samples, a metric that does not compare texts.
+    """
+    import numpy as np
+
+    ids = np.asarray(groups)
+    n = len(gold)
+    if n == 0:
+        raise InputError("there are no samples to evaluate")
+    if len(predicted) != n or ids.shape != (n,) or (closed is not None and len(closed) != n):
+        raise InputError(
+            f"gold answers ({n}), predictions ({len(predicted)}), groups ({len(ids)}) and closed differ in length"
+        )
+    columns = per_sample_values(gold, predicted, metrics)
+    if closed is not None and "closed_accuracy" in columns:
+        columns["closed_accuracy"] = np.where(np.asarray(closed, dtype=bool), columns["closed_accuracy"], np.nan)
+    unused = np.zeros(n)
+    averaged = [m.name for m in metrics if m.function is weighted_mean]  # all at once, in one product
+    table = np.stack([columns[name] for name in averaged], axis=1) if averaged else np.empty((n, 0))
+
+    def values_of(weights: Floats) -> Iterator[tuple[str, Floats]]:
+        yield from zip(averaged, weighted_means(table, weights).T, strict=True)
+        for metric in metrics:
+            if metric.function is not weighted_mean:
+                yield metric.name, metric.function(unused, columns[metric.name], weights)
+
+    return _bootstrap(metrics, values_of, ids, seed=seed, resamples=resamples, level=level)
+
+
+def per_sample_values(
+    gold: Sequence[str], predicted: Sequence[str | None], metrics: Sequence[MetricSpec]
+) -> dict[str, Floats]:
+    """Metric name to (n,) values; each distinct pair of texts is computed once.
+
+    Raises:
+        InputError: a metric that does not compare texts.
+    """
+    import numpy as np
+
+    functions = []
+    for metric in metrics:
+        if metric.per_sample is None:
+            raise InputError(f"metric {metric.name!r} needs probabilities, not generated text")
+        functions.append(metric.per_sample)
+    place: dict[tuple[str, str | None], int] = {}
+    which = np.fromiter(
+        (place.setdefault(pair, len(place)) for pair in zip(gold, predicted, strict=True)), np.int64, len(gold)
+    )
+    # Pairs outside, metrics inside: the metrics share the tokens of a text through a small cache.
+    shape = (len(place), len(functions))
+    flat = np.fromiter((f(*pair) for pair in place for f in functions), np.float64, shape[0] * shape[1])
+    distinct = flat.reshape(shape)
+    return {m.name: distinct[which, column] for column, m in enumerate(metrics)}
+
+
+def _bootstrap(
+    metrics: Sequence[MetricSpec],
+    values_of: Callable[[Floats], Iterable[tuple[str, Floats]]],
+    ids: NDArray[Any],
+    *,
+    seed: int,
+    resamples: int,
+    level: float,
+) -> dict[str, Estimate]:
+    """Values on the whole split, and their quantiles over resampled groups."""
+    import numpy as np
+
+    values = {name: float(found[0]) for name, found in values_of(np.ones((1, len(ids))))}
     drawn: dict[str, list[Floats]] = {m.name: [] for m in metrics}
-    wanted = [m for m in metrics if np.isfinite(values[m.name])]
-    if wanted:
+    if any(np.isfinite(value) for value in values.values()):
         for weights in _resampled_weights(ids, seed=seed, resamples=resamples):
-            for metric in wanted:
-                drawn[metric.name].append(_mean_over_clients(metric, y, columns, weights))
-
+            for name, found in values_of(weights):
+                drawn[name].append(found)
     tail = (1 - level) / 2
     return {m.name: _summarise(m, values[m.name], drawn[m.name], tail) for m in metrics}
+
+
+def _compact(labels: NDArray[Any], scores: Floats) -> tuple[NDArray[Any], Floats, Floats]:
+    """The four kinds of (label, side of the threshold): their labels, scores and (n, 4) membership."""
+    import numpy as np
+
+    kind = 2 * (labels == 1) + (scores >= THRESHOLD)
+    return np.array([0, 0, 1, 1]), np.array([0.0, 1.0, 0.0, 1.0]), np.eye(4)[kind]
 
 
 def _validate(labels: NDArray[Any], scores: Floats, groups: NDArray[Any]) -> None:
@@ -103,14 +214,6 @@ def _validate(labels: NDArray[Any], scores: Floats, groups: NDArray[Any]) -> Non
     bad = int((~np.isfinite(scores)).sum())
     if bad:
         raise RunFailed(f"{bad} of {scores.size} test scores are not finite: the model diverged")
-
-
-def _mean_over_clients(metric: MetricSpec, labels: NDArray[Any], scores: Floats, weights: Floats) -> Floats:
-    import numpy as np
-
-    # NaN of any client stays NaN: a mean over the clients that happen to be defined would flatter.
-    values: Floats = np.mean([metric.function(labels, column, weights) for column in scores], axis=0)
-    return values
 
 
 def _resampled_weights(groups: NDArray[Any], *, seed: int, resamples: int) -> Iterator[Floats]:
@@ -132,15 +235,22 @@ def _resampled_weights(groups: NDArray[Any], *, seed: int, resamples: int) -> It
 def _summarise(metric: MetricSpec, value: float, drawn: list[Floats], tail: float) -> Estimate:
     import numpy as np
 
+    nan = float("nan")
     if not np.isfinite(value):
-        return Estimate(float("nan"), float("nan"), float("nan"), f"undefined: {metric.undefined}")
+        return Estimate(nan, nan, nan, f"undefined: {metric.undefined}")
+    if not drawn:  # no resamples wanted
+        return Estimate(value, nan, nan, metric.note)
     draws = np.concatenate(drawn)
     defined = draws[np.isfinite(draws)]
     if not len(defined):
-        return Estimate(value, float("nan"), float("nan"), "undefined on every resample")
+        return Estimate(value, nan, nan, _joined("undefined on every resample", metric.note))
     low, high = np.quantile(defined, [tail, 1 - tail])
     left_out = len(draws) - len(defined)
     note = ""
     if left_out > _TOLERATED_UNDEFINED * len(draws):
         note = f"undefined on {left_out} of {len(draws)} resamples, which are left out of the interval"
-    return Estimate(value, float(low), float(high), note)
+    return Estimate(value, float(low), float(high), _joined(note, metric.note))
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
     Labels = NDArray[Any]
 
+CALIBRATION_BINS = 15
+
 THRESHOLD = 0.5
 """A probability at or above this counts as a prediction of the positive class."""
 
@@ -35,10 +37,15 @@ class MetricSpec:
         definition: one sentence, printed below every table that shows the metric.
         direction: whether ``higher`` or ``lower`` is better.
         range: smallest and largest possible value.
-        kind: the kind of task it applies to.
-        needs: ``score`` if the probability itself matters, ``label`` if only its side of the threshold does.
-        function: ``(labels, scores, weights) -> values`` with shapes (n,), (n,), (B, n) and (B,).
+        kind: the kind of task it applies to; ``any`` for both.
+        needs: ``score`` if the probability itself matters, ``label`` if only its side of the threshold does,
+            ``text`` if it compares a generated text with the gold one.
+        function: ``(labels, scores, weights) -> values`` with shapes (n,), (n,), (B, n) and (B,). A text metric
+            gets its values per sample as scores (see :func:`weighted_mean`).
         undefined: why the value may be NaN, in words that fit behind "undefined:".
+        per_sample: of a text metric, ``(gold, predicted) -> value``; ``predicted`` is None where nothing could be
+            read from the answer, and NaN means that the sample does not count.
+        note: what a record must say beside every value, such as a resource that was missing.
     """
 
     name: str
@@ -47,10 +54,12 @@ class MetricSpec:
     definition: str
     direction: Literal["higher", "lower"]
     range: tuple[float, float]
-    kind: Literal["classification", "generation"]
-    needs: Literal["score", "label"]
+    kind: Literal["classification", "generation", "any"]
+    needs: Literal["score", "label", "text"]
     function: Callable[[Labels, Floats, Floats], Floats]
     undefined: str = "the samples do not determine it"
+    per_sample: Callable[[str, str | None], float] | None = None
+    note: str = ""
 
     def __call__(self, labels: Labels, scores: Floats) -> float:
         """The metric of (n,) labels and (n,) scores, every sample counted once; NaN where undefined."""
@@ -105,6 +114,17 @@ def f1(labels: Labels, scores: Floats, weights: Floats) -> Floats:
     return _ratio(2 * tp, 2 * tp + fp + fn, tp + fn > 0)
 
 
+def specificity(labels: Labels, scores: Floats, weights: Floats) -> Floats:
+    """tn / (tn + fp); NaN without a negative sample."""
+    _, fp, _, tn = _confusion(labels, scores, weights)
+    return _ratio(tn, tn + fp, tn + fp > 0)
+
+
+def balanced_accuracy(labels: Labels, scores: Floats, weights: Floats) -> Floats:
+    """Mean of recall and specificity (Brodersen et al. 2010); NaN with one class of labels."""
+    return (recall(labels, scores, weights) + specificity(labels, scores, weights)) / 2
+
+
 def mcc(labels: Labels, scores: Floats, weights: Floats) -> Floats:
     """Matthews' correlation (Matthews 1975); NaN with one class of labels.
 
@@ -123,43 +143,93 @@ def mcc(labels: Labels, scores: Floats, weights: Floats) -> Floats:
 
 
 def _by_score(labels: Labels, scores: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Weights of positive and negative samples per distinct score, highest score first: two (B, k) arrays."""
+    """Weights of positive and of all samples per distinct score, highest score first: two (B, k) arrays."""
     import numpy as np
 
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
+    ranked, of_all, positives = scores, weights, labels == 1
+    if not (scores[1:] <= scores[:-1]).all():
+        order = np.argsort(-scores, kind="stable")
+        ranked, of_all, positives = scores[order], weights[:, order], positives[order]
     first = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    sorted_weights = weights[:, order]
-    positive = sorted_weights * (labels[order] == 1)
-    negative = sorted_weights - positive
+    positive = of_all * positives
     if len(first) == len(ranked):  # no ties: every sample is its own block
-        return positive, negative
-    return np.add.reduceat(positive, first, axis=1), np.add.reduceat(negative, first, axis=1)
+        return positive, of_all
+    return np.add.reduceat(positive, first, axis=1), np.add.reduceat(of_all, first, axis=1)
 
 
 def auroc(labels: Labels, scores: Floats, weights: Floats) -> Floats:
     """Probability that a positive outranks a negative, ties counted half; NaN with one class of labels."""
-    positive, negative = _by_score(labels, scores, weights)
-    total_positive, total_negative = positive.sum(axis=1), negative.sum(axis=1)
-    # Each block of positives beats every negative below it and half of the negatives tied with it.
-    below = total_negative[:, None] - negative.cumsum(axis=1)
-    wins = (positive * (below + negative / 2)).sum(axis=1)
-    return _ratio(wins, total_positive * total_negative, (total_positive > 0) & (total_negative > 0))
+    import numpy as np
+
+    positive, of_all = _by_score(labels, scores, weights)
+    # Each positive beats all samples below its block and half of the block, itself included; of these wins, those
+    # over positives are half of all pairs of positives. Sums of counts and halves are exact, whatever their order.
+    above = of_all.cumsum(axis=1)
+    total, total_positive = above[:, -1], np.einsum("bk->b", positive)
+    beaten = (
+        total_positive * total - np.einsum("bk,bk->b", positive, above) + np.einsum("bk,bk->b", positive, of_all) / 2
+    )
+    total_negative = total - total_positive
+    return _ratio(
+        beaten - total_positive**2 / 2, total_positive * total_negative, (total_positive > 0) & (total_negative > 0)
+    )
 
 
 def auprc(labels: Labels, scores: Floats, weights: Floats) -> Floats:
     """Average precision, sum of (R_k - R_(k-1)) P_k over distinct scores; NaN with one class of labels."""
     import numpy as np
 
-    positive, negative = _by_score(labels, scores, weights)
-    true_positive, false_positive = positive.cumsum(axis=1), negative.cumsum(axis=1)
-    flagged = true_positive + false_positive
-    at = np.zeros_like(flagged)
-    np.divide(true_positive, flagged, out=at, where=flagged > 0)
-    total, total_negative = true_positive[:, -1], false_positive[:, -1]
-    return _ratio((positive * at).sum(axis=1), total, (total > 0) & (total_negative > 0))
+    positive, of_all = _by_score(labels, scores, weights)
+    true_positive, flagged = positive.cumsum(axis=1), of_all.cumsum(axis=1)
+    total, total_negative = true_positive[:, -1].copy(), flagged[:, -1] - true_positive[:, -1]
+    np.maximum(flagged, np.finfo(np.float64).tiny, out=flagged)  # 0 / 0 becomes 0
+    np.divide(true_positive, flagged, out=true_positive)
+    np.multiply(true_positive, positive, out=true_positive)
+    return _ratio(true_positive.sum(axis=1), total, (total > 0) & (total_negative > 0))
 
 
+def weighted_means(values: Floats, weights: Floats) -> Floats:
+    """Means of (n, m) values per row of (B, n) weights, (B, m); NaN values do not count, NaN where none counts."""
+    import numpy as np
+
+    counts = np.isfinite(values)
+    if counts.all():
+        total: Floats = np.repeat(weights @ np.ones((len(values), 1)), values.shape[1], axis=1)
+        return _ratio(weights @ values, total, total > 0)
+    total = weights @ counts.astype(weights.dtype)
+    return _ratio(weights @ np.where(counts, values, 0.0), total, total > 0)
+
+
+def weighted_mean(labels: Labels, values: Floats, weights: Floats) -> Floats:
+    """Mean of (n,) values per row of ``weights``, (B,); the ``function`` of a metric that averages over samples."""
+    return weighted_means(values[:, None], weights)[:, 0]
+
+
+def brier(labels: Labels, scores: Floats, weights: Floats) -> Floats:
+    """Mean squared difference between probability and label (Brier 1950); 0 perfect, 0.25 for a constant 0.5."""
+    return weighted_mean(labels, (scores - labels) ** 2, weights)
+
+
+def ece(labels: Labels, scores: Floats, weights: Floats) -> Floats:
+    """Expected calibration error of the positive class (Naeini et al. 2015).
+
+    Mean over 15 bins of equal width, [0, 1/15), ..., [14/15, 1], weighted by their samples, of
+    |share of positives - mean probability|.
+    """
+    import numpy as np
+
+    bins = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    # n_b |mean label - mean score| is the absolute sum of (label - score) over the bin: no division per bin.
+    differences = weights * (labels - scores)
+    if (bins[1:] > bins[:-1]).any():  # samples that come sorted by score are already together
+        order = np.argsort(bins, kind="stable")
+        bins, differences = bins[order], differences[:, order]
+    gaps = np.add.reduceat(differences, np.flatnonzero(np.diff(bins, prepend=-1)), axis=1)
+    total = weights @ np.ones(len(labels))
+    return _ratio(np.abs(gaps).sum(axis=1), total, total > 0)
+
+
+_NO_SAMPLES = "there are no samples"
 _ONE_CLASS = "all samples have the same label"
 _NO_POSITIVE = "no sample is positive"
 
@@ -172,13 +242,14 @@ def _spec(
     *,
     needs: Literal["score", "label"] = "label",
     low: float = 0.0,
+    direction: Literal["higher", "lower"] = "higher",
 ) -> MetricSpec:
     return MetricSpec(
         name=function.__name__,
         version=1,
         title=title,
         definition=definition,
-        direction="higher",
+        direction=direction,
         range=(low, 1.0),
         kind="classification",
         needs=needs,
@@ -191,7 +262,7 @@ ACCURACY = _spec(
     "Accuracy",
     accuracy,
     "Share of samples whose predicted probability lies on the right side of 0.5.",
-    "there are no samples",
+    _NO_SAMPLES,
 )
 PRECISION = _spec(
     "Precision",
@@ -235,5 +306,40 @@ AUPRC = _spec(
     needs="score",
 )
 
-BUILT_IN: dict[str, MetricSpec] = {m.name: m for m in (AUROC, AUPRC, ACCURACY, PRECISION, RECALL, F1, MCC)}
+SPECIFICITY = _spec(
+    "Specificity",
+    specificity,
+    "Share of the negative samples that are predicted negative (probability < 0.5).",
+    "no sample is negative",
+)
+BALANCED_ACCURACY = _spec(
+    "Balanced accuracy",
+    balanced_accuracy,
+    "Mean of recall and specificity at probability 0.5; a constant predictor scores 0.5.",
+    _ONE_CLASS,
+)
+BRIER = _spec(
+    "Brier score",
+    brier,
+    "Mean squared difference between predicted probability and label; lower is better, 0 is perfect.",
+    _NO_SAMPLES,
+    needs="score",
+    direction="lower",
+)
+ECE = _spec(
+    "ECE",
+    ece,
+    "Expected calibration error: the gap between predicted probability and share of positives, averaged over 15 bins "
+    "of equal width; lower is better.",
+    _NO_SAMPLES,
+    needs="score",
+    direction="lower",
+)
+
+BUILT_IN: dict[str, MetricSpec] = {
+    m.name: m
+    for m in (
+        AUROC, AUPRC, ACCURACY, BALANCED_ACCURACY, PRECISION, RECALL, SPECIFICITY, F1, MCC, BRIER, ECE,
+    )
+}  # fmt: skip
 """The metrics of this module by name, in the usual order of tables."""

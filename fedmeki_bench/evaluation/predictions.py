@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Column = NDArray[Any] | Sequence[Any]
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _COLUMNS = ("sample_id", "group_id", "site", "label", "score")
+_TEXT_COLUMNS = ("sample_id", "group_id", "site", "answer", "parsed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,27 @@ class Predictions:
     site: NDArray[Any]
     label: NDArray[np.int64]
     score: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class TextPredictions:
+    """Generated answers of one view on the test split of one task.
+
+    Attributes:
+        sample_id, group_id, site: n strings; the group is the unit that is resampled (the patient).
+        gold: n labels 0 and 1 of a classification task, or n gold answers.
+        answer: n generated texts, as they came.
+        parsed: n times what was read from them: labels, or texts; None where nothing could be read.
+        score: (n,) probabilities of yes where the model gives one, else None.
+    """
+
+    sample_id: Column
+    group_id: Column
+    site: Column
+    gold: Column
+    answer: Column
+    parsed: Column
+    score: NDArray[np.float64] | None = None
 
 
 def predictions_path(folder: Path, view: str, task: str) -> Path:
@@ -53,7 +78,6 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     """
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     n = len(predictions.sample_id)
     scores = np.asarray(predictions.score, dtype=np.float64)
@@ -74,6 +98,54 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     }
     if scores.ndim == 2:
         columns["client"] = pa.array(np.repeat(np.arange(clients), n))
+    _write(path, columns)
+
+
+def write_text_predictions(path: Path, predictions: TextPredictions) -> None:
+    """Write atomically; the same predictions give the same bytes.
+
+    Labels are the column ``label`` (integers), gold answers the column ``gold`` (text); ``parsed`` has the same type,
+    null where unparsed. With ``score`` the file of a classification task can be read by :func:`read_predictions` too.
+
+    Raises:
+        InputError: the columns differ in length, or ``parsed`` does not have the type of ``gold``.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    n = len(predictions.sample_id)
+    described = (predictions.group_id, predictions.site, predictions.gold, predictions.answer, predictions.parsed)
+    scores = None if predictions.score is None else np.asarray(predictions.score, dtype=np.float64)
+    if any(len(column) != n for column in described) or (scores is not None and scores.shape != (n,)):
+        raise InputError(f"{path.name}: the columns of the predictions differ in length")
+
+    def text(values: Column) -> pa.Array:
+        return pa.array([str(v) for v in values], type=pa.string())
+
+    labels = n > 0 and not isinstance(predictions.gold[0], str)
+    columns = {name: text(getattr(predictions, name)) for name in ("sample_id", "group_id", "site")}
+    kind = pa.int64() if labels else pa.string()
+    try:
+        columns["label" if labels else "gold"] = pa.array([_python(v) for v in predictions.gold], type=kind)
+        columns["answer"] = text(predictions.answer)
+        columns["parsed"] = pa.array([_python(v) for v in predictions.parsed], type=kind)
+    except (pa.ArrowException, TypeError) as error:
+        raise InputError(
+            f"{path.name}: gold and parsed answers must be labels, or texts, throughout: {error}"
+        ) from error
+    if scores is not None:
+        columns["score"] = pa.array(scores)
+    _write(path, columns)
+
+
+def _python(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _write(path: Path, columns: dict[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -90,16 +162,8 @@ def read_predictions(path: Path) -> Predictions:
         InputError: no such file, not Parquet, or a column is missing.
     """
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot read predictions: {error}") from error
-    lacking = [name for name in _COLUMNS if name not in table.column_names]
-    if lacking:
-        raise InputError(f"{path}: predictions lack the column {lacking[0]!r}")
+    table = _read(path, _COLUMNS)
     data = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
     score, n = data["score"], table.num_rows
     if "client" in data:
@@ -115,3 +179,47 @@ def read_predictions(path: Path) -> Predictions:
         label=data["label"][:n],
         score=score,
     )
+
+
+def read_text_predictions(path: Path) -> TextPredictions:
+    """Read a file written by :func:`write_text_predictions`.
+
+    Raises:
+        InputError: no such file, not Parquet, or a column is missing.
+    """
+    import numpy as np
+
+    table = _read(path, _TEXT_COLUMNS)
+    gold = "label" if "label" in table.column_names else "gold"
+    if gold not in table.column_names:
+        raise InputError(f"{path}: predictions have neither a column 'label' nor a column 'gold'")
+
+    def objects(name: str) -> NDArray[Any]:
+        # Through Python values: a null among integers would turn them into floats.
+        out = np.empty(table.num_rows, dtype=object)
+        out[:] = table.column(name).to_pylist()
+        return out
+
+    return TextPredictions(
+        sample_id=objects("sample_id"),
+        group_id=objects("group_id"),
+        site=objects("site"),
+        gold=table.column("label").to_numpy() if gold == "label" else objects("gold"),
+        answer=objects("answer"),
+        parsed=objects("parsed"),
+        score=table.column("score").to_numpy() if "score" in table.column_names else None,
+    )
+
+
+def _read(path: Path, wanted: tuple[str, ...]) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: cannot read predictions: {error}") from error
+    lacking = [name for name in wanted if name not in table.column_names]
+    if lacking:
+        raise InputError(f"{path}: predictions lack the column {lacking[0]!r}")
+    return table

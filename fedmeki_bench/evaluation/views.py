@@ -1,22 +1,28 @@
-"""Which model is scored: each view turns a trained federation and samples into probabilities."""
+"""Which model is scored: each view turns a trained federation and samples into probabilities or answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.models.injected import description
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import CohortPart
     from fedmeki_bench.federation.loop import Federation
     from fedmeki_bench.models.client_model import ClientModel
+    from fedmeki_bench.task import Task
 
 _BATCH = 256
+_ANSWER_BATCH = 64
+_NEW_TOKENS = {"yes or no": 6, "free text": 32}
+"""Tokens an answer may have: yes and no need few in any tokenizer, the longest gold answers about thirty."""
 
 View = Callable[["Federation", str, "CohortPart"], np.ndarray]
 
@@ -65,6 +71,51 @@ def constant(federation: Federation, task: str, part: CohortPart) -> np.ndarray:
     if task not in prevalence:
         raise RunFailed(f"rule {type(federation.rule).__name__} left no prevalence for the task {task!r}")
     return np.full(len(part), float(prevalence[task]))
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the foundation model says about n samples.
+
+    Attributes:
+        text: n greedy answers as generated.
+        parsed: n readings of them by the task's own strict parser; None where it reads nothing.
+        probability: (n,) probability of yes against no by the likelihood of the two answers; None for free text.
+    """
+
+    text: list[str]
+    parsed: list[int | str | None]
+    probability: np.ndarray | None
+
+
+def foundation(federation: Federation, task: Task, part: CohortPart) -> Answers | None:
+    """The injected foundation model, answering in text; None where a modality of the task was never trained.
+
+    Greedy decoding; adapters are folded into the weights under the task's gate and taken out again afterwards.
+    """
+    injected = federation.stage.foundation(federation.server, federation.at_server)
+    if injected is None:
+        raise RunFailed(f"stage {type(federation.stage).__name__} leaves no foundation model to be asked")
+    if not injected.applies(task):
+        return None
+    model, language = federation.model, injected.language
+    model.load(federation.server.model)
+    model.eval()
+    injected.eval()
+    binary = task.meta.kind == "classification"
+    questions = part.questions
+    text: list[str] = []
+    found: list[np.ndarray] = []
+    with torch.no_grad(), injected.merged(description(task), task.meta.modalities):
+        for start in range(0, len(part), _ANSWER_BATCH):
+            index = np.arange(start, min(start + _ANSWER_BATCH, len(part)))
+            soft, there = injected.soft(model, task.meta.modalities, model.to_inputs(part.batch(index)))
+            prompts = [task.prompt(str(questions[i])) for i in index]
+            text += language.generate(soft, there, prompts, _NEW_TOKENS["yes or no" if binary else "free text"])
+            if binary:
+                likelihood = language.score(soft, there, prompts, ["no", "yes"]).double()
+                found.append(torch.softmax(likelihood, dim=1)[:, 1].cpu().numpy())
+    return Answers(text, [task.parse(t) for t in text], np.concatenate(found) if found else None)
 
 
 VIEWS: dict[str, View] = {"aggregated": aggregated, "personal": personal, "constant": constant}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import CohortPart
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.profiles import Profile
+    from fedmeki_bench.task import Task
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Federation:
         public: task -> the server's public samples.
         settings: the profile.
         seed: the run's seed.
+        tasks: the training tasks by name, for stages that ask questions.
         folder: where checkpoints go; None keeps none.
         validate: scores the federation on `valid` after a round.
     """
@@ -70,6 +72,7 @@ class Federation:
         settings: Profile,
         *,
         seed: int,
+        tasks: Mapping[str, Task] | None = None,
         folder: Path | None = None,
         validate: Validate | None = None,
     ) -> None:
@@ -84,6 +87,7 @@ class Federation:
         self.history: list[Round] = []
         self.validate = validate
         self._engine = SequentialEngine()
+        self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks)
         keep = rule.buffers == "local"
         self.server = Server(model.values.clone(), len(self.clients), send_buffers=not keep)
 
@@ -133,7 +137,8 @@ class Federation:
             self.rule.aggregate(self.server, updates)
             for _ in updates:  # a rule that stops early still owes every client its turn
                 pass
-        self.stage.run(self.server, self.public, ServerContext(self.model, self.settings, seed=self.seed, round=number))
+        self.at_server.round = number
+        self.stage.run(self.server, self.public, self.at_server)
         if not bool(torch.isfinite(self.server.model.flat).all()):
             raise RunFailed(f"the global model is no longer finite after round {number + 1}; a smaller lr may help")
         steps = sum(n for _, n in losses)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from fedmeki_bench.federation.payload import Update
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.flat import FlatTensors
+    from fedmeki_bench.models.injected import Injected
     from fedmeki_bench.profiles import Profile
+    from fedmeki_bench.task import Task
 
 
 @dataclass
@@ -71,13 +73,26 @@ class ServerContext:
         settings: the run's profile.
         seed: the run's seed; derive streams from it, never draw from a global generator.
         round: 0-based communication round.
+        rounds: how many there are.
+        tasks: the training tasks by name.
     """
 
-    def __init__(self, model: ClientModel, settings: Profile, *, seed: int, round: int) -> None:
+    def __init__(
+        self,
+        model: ClientModel,
+        settings: Profile,
+        *,
+        seed: int,
+        rounds: int = 1,
+        tasks: Mapping[str, Task] | None = None,
+    ) -> None:
         self.model = model
         self.settings = settings
         self.seed = seed
-        self.round = round
+        self.round = 0
+        self.rounds = rounds
+        self.tasks = dict(tasks or {})
+        self._injected: Injected | None = None
 
     def fine_tune(
         self, start: FlatTensors, public: Mapping[str, CohortPart], *, epochs: int, lr: float | None = None
@@ -91,3 +106,47 @@ class ServerContext:
             where=f"in round {self.round + 1} at the server", lr=lr,
         )  # fmt: skip
         return self.model.values.clone(), trained
+
+    def injected(
+        self, server: Server, foundation: str, adapter: Mapping[str, Any], *, scale_soft: bool,
+        gradient_checkpointing: bool = False, trust_remote_code: bool = False,
+    ) -> Injected:  # fmt: skip
+        """The foundation model with what has been injected so far; loaded once, then resident.
+
+        Args:
+            foundation: ``tiny``, or the folder or name of a causal LM.
+            adapter: keywords of :class:`~fedmeki_bench.models.injected.AdapterChoice`.
+            scale_soft: start soft tokens at the size of the model's embeddings.
+        """
+        if self._injected is None:
+            from fedmeki_bench.models.foundation.build import build
+            from fedmeki_bench.models.injected import AdapterChoice, Injected
+
+            language = build(
+                foundation,
+                device=self.model.device,
+                gradient_checkpointing=gradient_checkpointing,
+                trust_remote_code=trust_remote_code,
+            )
+            self._injected = Injected(
+                language, self.model, AdapterChoice(**adapter), seed=self.seed, scale_soft=scale_soft
+            )
+            if "injected" in server.memory:
+                self._injected.load_state_dict(server.memory["injected"])
+        return self._injected
+
+    def inject(self, server: Server, injected: Injected, public: Mapping[str, CohortPart], **options: Any) -> float:
+        """Train the way in on public data; encoders go back to ``server.model``, the rest to ``server.memory``.
+
+        Options are those of :func:`fedmeki_bench.federation.injecting.inject`; returns the mean loss.
+        """
+        from fedmeki_bench.federation.injecting import inject
+
+        self.model.load(server.model)
+        loss = inject(
+            injected, self.model, public, self.tasks, seed=self.seed, round=self.round, rounds=self.rounds, **options
+        )
+        server.model.load(self.model.values)
+        server.memory["injected"] = {name: value.clone() for name, value in injected.state_dict().items()}
+        server.memory["injection_loss"] = [*server.memory.get("injection_loss", []), loss]
+        return loss

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import CohortPart
     from fedmeki_bench.federation.server import Server, ServerContext
+    from fedmeki_bench.models.injected import Injected
 
 
 class Stage:
@@ -18,12 +19,15 @@ class Stage:
     Attributes:
         version: raised whenever the stage's numbers change; part of every run's identity.
         views: the views it adds to those of the rule.
+        variants: suffixes of algorithm names that mean this stage -> (view that is scored, mark in tables); a suffix
+            ``star`` makes ``fedavg_m_star``. Without any, the stage's registered name is the suffix.
     """
 
     title: ClassVar[str] = ""
     version: ClassVar[int] = 1
     paper: ClassVar[str] = ""
     views: ClassVar[tuple[str, ...]] = ()
+    variants: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     class Params(BaseModel):
         """The stage's own parameters, validated; none by default."""
@@ -35,3 +39,7 @@ class Stage:
 
     def run(self, server: Server, public: Mapping[str, CohortPart], ctx: ServerContext) -> None:
         """Change ``server.model`` (and ``server.memory``) using the public split of every task."""
+
+    def foundation(self, server: Server, ctx: ServerContext) -> Injected | None:
+        """The injected foundation model as it stands on the server; None for stages without one."""
+        return None

@@ -206,12 +206,12 @@ def _basis(outcome: Outcome) -> dict[str, str]:
     assert outcome.record is not None
     assert outcome.evaluation is not None
     versions = outcome.record.versions
-    metrics = {name: versions.metrics.get(name) for name in outcome.evaluation.metrics}
-    return {
+    # each metric by itself: views may have metrics of their own, such as the share of unparsed answers
+    metrics = {f"version of {name}": str(versions.metrics.get(name)) for name in outcome.evaluation.metrics}
+    return metrics | {
         "data": _cohort(outcome, "card", ""),
         "split": _cohort(outcome, "split", "patient"),
         "task version": str(versions.tasks.get(outcome.cell.task)),
-        "metric version": json.dumps(metrics, sort_keys=True),
     }
 
 

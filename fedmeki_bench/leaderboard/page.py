@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.evaluation.metrics import BUILT_IN, MetricSpec
@@ -35,6 +35,7 @@ class Page:
     board: Board
     grid: Grid
     main: Table
+    zero_shot: Table | None
     details: tuple[Table, ...]
     rows: tuple[Row, ...]
     gaps: tuple[Gap, ...]
@@ -46,8 +47,8 @@ class Page:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The main table, then one per task."""
-        return (self.main, *self.details)
+        """The main table, that of the zero-shot tasks if there are any, then one per task."""
+        return (self.main, *((self.zero_shot,) if self.zero_shot is not None else ()), *self.details)
 
     @property
     def stamp(self) -> str:
@@ -72,7 +73,11 @@ def make_page(
     metrics: Mapping[str, MetricSpec] | None = None,
 ) -> Page:
     """Gather a page; ``tasks`` and ``metrics`` give titles and definitions beyond the built-in metrics."""
-    grid = Grid(board, collected, Facts(tasks or {}, metrics or BUILT_IN))
+    facts = Facts(tasks or {}, metrics or BUILT_IN)
+    trained, zero_shot = _by_role(collected, tasks or {})
+    grid = Grid(board, trained, facts)
+    asked = Grid(board, zero_shot, facts) if zero_shot.outcomes else None
+    collected = replace(collected, outcomes=(*trained.outcomes, *zero_shot.outcomes))
     records = collected.records
     files = {f"{p.kind} {p.name} ({p.origin})" for r in records for p in r.plugins if p.origin.startswith("file:")}
     rows = tuple(tidy(collected))
@@ -80,7 +85,8 @@ def make_page(
         board=board,
         grid=grid,
         main=main_table(grid),
-        details=tuple(task_table(grid, task) for task in grid.tasks),
+        zero_shot=None if asked is None else replace(main_table(asked), key="zero_shot", title="Zero-shot tasks"),
+        details=tuple(task_table(g, task) for g in (grid, asked) if g is not None for task in g.tasks),
         rows=rows,
         gaps=_gaps(collected),
         unreadable=tuple(f"{b.path.parent.name}/record.json: {b.reason}" for b in collected.unreadable),
@@ -89,6 +95,16 @@ def make_page(
         environments=tuple(sorted({r.environment for r in rows if r.environment})),
         from_files=tuple(sorted(files)),
     )
+
+
+def _by_role(collected: Collected, tasks: Mapping[str, TaskMeta]) -> tuple[Collected, Collected]:
+    """Trained tasks and zero-shot tasks; of the latter only the rows that can answer at least one."""
+    zero = {name for name, meta in tasks.items() if meta.role == "validation"}
+    trained = tuple(o for o in collected.outcomes if o.cell.task not in zero)
+    asked = [o for o in collected.outcomes if o.cell.task in zero]
+    answering = {o.cell.algorithm.name for o in asked if o.status != "not_applicable"}
+    kept = tuple(o for o in asked if o.cell.algorithm.name in answering)
+    return replace(collected, outcomes=trained), replace(collected, outcomes=kept)
 
 
 def _gaps(collected: Collected) -> tuple[Gap, ...]:

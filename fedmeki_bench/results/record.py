@@ -116,6 +116,21 @@ class Dealt(_Strict):
     counts: dict[str, list[dict[str, int | None]]] = Field(default_factory=dict)
 
 
+class FoundationFacts(_Strict):
+    """What injection did to the foundation model.
+
+    ``routing`` maps task to the gate's vector over experts; ``forgetting`` holds the share of plain-text questions
+    answered right before and after injection, and how many were asked; ``loss`` is the injection's loss per round.
+    """
+
+    name: str
+    adapter: dict[str, Any] = Field(default_factory=dict)
+    parameters: int = 0
+    loss: list[float] = Field(default_factory=list)
+    routing: dict[str, list[float]] = Field(default_factory=dict)
+    forgetting: dict[str, float] | None = None
+
+
 class Versions(_Strict):
     """Versions of everything whose change changes numbers."""
 
@@ -174,6 +189,7 @@ class Record(_Strict):
     cohorts: list[CohortRef] = Field(default_factory=list)
     dealt: Dealt | None = None
     evaluations: list[Evaluation] = Field(default_factory=list)
+    foundation: FoundationFacts | None = None
     history: list[Round] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
     environment: dict[str, Any] = Field(default_factory=dict)

@@ -49,6 +49,7 @@ def assemble(
         {name: cohort.part("public") for name, cohort in cohorts.items() if len(cohort.part("public"))},
         settings,
         seed=spec.seed,
+        tasks=tasks,
         folder=folder,
     )
 

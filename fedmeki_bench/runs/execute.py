@@ -29,6 +29,7 @@ from fedmeki_bench.runs.spec import RunSpec, views_of
 from fedmeki_bench.task import Task
 
 CHECKPOINT = "checkpoint"
+KEPT = "model"
 
 
 def open_cohorts(spec: RunSpec, data: Path) -> dict[str, Cohort]:
@@ -37,7 +38,8 @@ def open_cohorts(spec: RunSpec, data: Path) -> dict[str, Cohort]:
     Raises:
         InputError: one is missing or damaged; the sentence names the command that prepares it.
     """
-    return {name: find(data, name, dataset=_task(name).meta.dataset) for name in spec.tasks}
+    names = (*spec.tasks, *spec.zero_shot)
+    return {name: find(data, name, dataset=_task(name).meta.dataset) for name in names}
 
 
 def key_of(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> str:
@@ -47,7 +49,7 @@ def key_of(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> str:
 
 def execute(
     spec: RunSpec, data: Path, store: RecordStore, *, device: str = "cpu", fresh: bool = False,
-    listener: Listener = silent,
+    listener: Listener = silent, keep_model: bool = False,
 ) -> Record:  # fmt: skip
     """Run ``spec`` unless its record already says ok, and leave a record whatever happens.
 
@@ -55,6 +57,7 @@ def execute(
 
     Args:
         fresh: forget record and checkpoint of this run first.
+        keep_model: write what was trained beside the record; a finished run without it is run again.
 
     Raises:
         InputError: a cohort is missing; nothing was run and no record is left.
@@ -63,7 +66,8 @@ def execute(
     cohorts = open_cohorts(spec, data)
     key = key_of(spec, cohorts)
     with store.lock(key):
-        known = None if fresh else _known(store, key)
+        kept = (store.folder(key) / KEPT).is_dir()
+        known = None if fresh or (keep_model and not kept) else _known(store, key)
         if known is not None and known.status == "ok":
             listener(RunEnded(key, "cached", known.cost.seconds, main_scores(known)))
             return known
@@ -74,7 +78,7 @@ def execute(
         record = _record(spec, key, cohorts)
         started = time.perf_counter()
         try:
-            _train_and_score(spec, record, cohorts, folder, device, listener)
+            _train_and_score(spec, record, cohorts, folder, device, listener, keep_model)
         except KeyboardInterrupt:
             record.status = "interrupted"
             record.error = RunError(type="KeyboardInterrupt", message="interrupted by the user")
@@ -102,21 +106,25 @@ def _known(store: RecordStore, key: str) -> Record | None:
 
 
 def _train_and_score(
-    spec: RunSpec, record: Record, cohorts: Mapping[str, Cohort], folder: Path, device: str, listener: Listener
-) -> None:
+    spec: RunSpec, record: Record, cohorts: Mapping[str, Cohort], folder: Path, device: str, listener: Listener,
+    keep_model: bool,
+) -> None:  # fmt: skip
     import torch
 
+    from fedmeki_bench.evaluation.foundation import foundation_facts
     from fedmeki_bench.evaluation.scoring import Validation, score_test
     from fedmeki_bench.runs.assemble import assemble, dealt
+    from fedmeki_bench.runs.keep import keep
 
     settings = spec.settings()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     record.environment = environment(device, torch.get_num_threads())
     tasks = {name: _task(name) for name in spec.tasks}
     views = views_of(spec)
-    private = dealt(spec, cohorts)
+    trained = {name: cohorts[name] for name in spec.tasks}
+    private = dealt(spec, trained)
     record.dealt = Dealt(digest=private.digest, counts=private.counts())
-    federation = assemble(spec, cohorts, tasks, private, device=device, folder=folder / CHECKPOINT)
+    federation = assemble(spec, trained, tasks, private, device=device, folder=folder / CHECKPOINT)
     federation.validate = Validation(cohorts, tasks, views[0])
     record.cost.parameters = sum(e.size for e in federation.server.model.layout.entries.values() if e.trained)
     first = federation.resume()
@@ -132,15 +140,19 @@ def _train_and_score(
         )  # fmt: skip
     record.cost.bytes_up = sum(r.bytes_up for r in record.history)
     record.cost.bytes_down = sum(r.bytes_down for r in record.history)
+    tasks |= {name: _task(name) for name in spec.zero_shot}
     record.evaluations = score_test(federation, views, cohorts, tasks, seed=spec.seed, folder=folder)
+    record.foundation = foundation_facts(federation, tasks)
+    if keep_model:
+        keep(federation, tasks, folder)
     record.status = "ok"
 
 
 def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
-    tasks = {name: _task(name) for name in spec.tasks}
+    tasks = {name: _task(name) for name in (*spec.tasks, *spec.zero_shot)}
     metrics = {m: registry.load("metrics", m).version for task in tasks.values() for m in task.meta.metrics}
     parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
-    parts += [("tasks", name) for name in spec.tasks]
+    parts += [("tasks", name) for name in tasks]
     return Record(
         key=key,
         setting=spec.setting,
@@ -157,7 +169,8 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
         tasks=list(spec.tasks),
         views=list(views_of(spec)),
         versions=Versions(
-            tasks=spec.versions["tasks"], rule=spec.versions["rule"], stage=spec.versions["stage"], metrics=metrics
+            tasks={name: task.meta.version for name, task in tasks.items()}, metrics=metrics,
+            rule=spec.versions["rule"], stage=spec.versions["stage"],
         ),
         plugins=[PluginRef(**origin) for origin in registry.origins(parts)],
         cohorts=[

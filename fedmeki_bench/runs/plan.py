@@ -15,7 +15,7 @@ from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.results.store import BadRecord, RecordStore
 from fedmeki_bench.runs.execute import key_of, open_cohorts
-from fedmeki_bench.runs.spec import RunSpec, option_models, specify
+from fedmeki_bench.runs.spec import FOUNDATION, RunSpec, by_role, option_models, specify
 
 
 @dataclass
@@ -45,23 +45,35 @@ def plan(board: Board) -> list[Planned]:
     """
     rows = [algorithms.resolve(name) for name in board.algorithms]
     _check_options(board, rows)
+    training, zero_shot = by_role(board.tasks)
     planned: dict[str, Planned] = {}
     for algorithm in rows:
         for seed in board.seeds:
             specs = specify(
-                algorithm, board.tasks, profile_name=board.profile, seed=seed, clients=board.clients,
-                partition=board.partition, options=_accepted(board, algorithm),
+                algorithm, training, profile_name=board.profile, seed=seed, clients=board.clients,
+                partition=board.partition, options=_accepted(board, algorithm), zero_shot=zero_shot,
             )  # fmt: skip
             for spec in specs:
                 entry = planned.setdefault(spec.setting, Planned(spec))
-                entry.cells += [Cell(algorithm, task, seed, spec.setting) for task in spec.tasks]
+                answered = spec.zero_shot if algorithm.view == FOUNDATION else ()
+                entry.cells += [Cell(algorithm, task, seed, spec.setting) for task in (*spec.tasks, *answered)]
     return list(planned.values())
 
 
 def cells(board: Board) -> list[Cell]:
     """The cells of a board in row order, for its leaderboard."""
     found = [cell for planned in plan(board) for cell in planned.cells]
-    rows = {name: i for i, name in enumerate(board.algorithms)}
+    _, zero_shot = by_role(board.tasks)
+    there = {(cell.algorithm.name, cell.task) for cell in found}
+    for row in (algorithms.resolve(name) for name in board.algorithms):
+        reason = (
+            "nothing was trained for it"
+            if row.view == FOUNDATION
+            else "only the foundation view answers zero-shot tasks"
+        )
+        lacking = [task for task in zero_shot if (row.name, task) not in there]
+        found += [Cell(row, task, seed, "", reason) for task in lacking for seed in board.seeds]
+    rows = {algorithms.resolve(name).name: i for i, name in enumerate(board.algorithms)}
     columns = {name: i for i, name in enumerate(board.tasks)}
     return sorted(found, key=lambda c: (rows[c.algorithm.name], columns[c.task], c.seed))
 

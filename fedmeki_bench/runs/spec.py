@@ -26,6 +26,9 @@ from fedmeki_bench.task import Task
 RESULTS_VERSION = 1
 """Raised whenever the same specification gives other numbers than before."""
 
+FOUNDATION = "foundation"
+"""The view that answers in text, and alone answers zero-shot tasks."""
+
 _SECTIONS = ("profile", "rule", "stage", "partition", "availability")
 
 
@@ -35,6 +38,8 @@ class RunSpec:
 
     Attributes:
         algorithm: the name it was asked for under; not part of its identity.
+        tasks: what is trained on, sorted.
+        zero_shot: validation tasks that the foundation view answers, sorted.
         params: section (profile, rule, stage, partition, availability) -> resolved parameters.
         versions: of the results, rule, stage and tasks; and the hash of a plug-in given as a file.
     """
@@ -44,6 +49,7 @@ class RunSpec:
     scope: str
     stage: str
     tasks: tuple[str, ...]
+    zero_shot: tuple[str, ...]
     profile: str
     params: dict[str, dict[str, Any]]
     seed: int
@@ -62,7 +68,8 @@ class RunSpec:
 
     def key(self, cohorts: Mapping[str, str]) -> str:
         """Name of the run on these cohorts (task -> card hash)."""
-        return _digest({"setting": self.setting, "cohorts": {t: cohorts[t] for t in self.tasks}})
+        asked = {task: cohorts[task] for task in (*self.tasks, *self.zero_shot)}
+        return _digest({"setting": self.setting, "cohorts": asked})
 
     def settings(self) -> Profile:
         """The resolved profile."""
@@ -83,10 +90,13 @@ def specify(
     clients: int = 5,
     partition: str = "iid",
     options: Mapping[str, Any] | None = None,
+    zero_shot: Sequence[str] = (),
 ) -> list[RunSpec]:
     """The trainings an algorithm needs for these tasks: one per task in scope ``s``, one over all in scope ``m``.
 
     Args:
+        zero_shot: validation tasks for the foundation view to answer; ignored where there is none. In scope ``s`` each
+            goes to the training of the task it names as ``trained_by``.
         options: ``key`` or ``section.key`` -> value, as given with ``-o``.
 
     Raises:
@@ -102,7 +112,7 @@ def specify(
         raise InputError(f"the seed cannot be {seed}: it is not negative")
     rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
     dealt = registry.load("partitions", partition)
-    given = assign_options(option_models(algorithm, partition), options or {})
+    given = assign_options(option_models(algorithm, partition), dict(algorithm.options) | dict(options or {}))
     if algorithm.pooled:  # one place holds everything, whoever lacks what
         given["availability"] = {}
     params = {
@@ -115,16 +125,32 @@ def specify(
     names = sorted(task.meta.name for task in chosen)
     groups = [(name,) for name in names] if algorithm.scope == "s" else [tuple(names)]
     versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
-    versions |= _file_hashes(algorithm)
+    versions |= _file_hashes(algorithm) | _foundation_identity(params["stage"])
     by_name = {task.meta.name: task.meta.version for task in chosen}
     return [
         RunSpec(
-            algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, profile_name, params, seed,
+            algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group,
+            _answered(algorithm, group, zero_shot), profile_name, params, seed,
             1 if algorithm.pooled else clients, partition,
             versions | {"tasks": {name: by_name[name] for name in group}},
         )
         for group in groups
     ]  # fmt: skip
+
+
+def by_role(tasks: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Training tasks and zero-shot tasks among these, in order."""
+    roles = {name: registry.load("tasks", name).meta.role for name in tasks}
+    return [n for n in roles if roles[n] == "training"], [n for n in roles if roles[n] != "training"]
+
+
+def _answered(algorithm: Algorithm, group: Sequence[str], zero_shot: Sequence[str]) -> tuple[str, ...]:
+    """Which zero-shot tasks the training over ``group`` answers."""
+    if FOUNDATION not in algorithms.views(algorithm.rule, algorithm.stage):
+        return ()
+    if algorithm.scope == "m":
+        return tuple(sorted(zero_shot))
+    return tuple(sorted(t for t in zero_shot if registry.load("tasks", t).meta.trained_by in group))
 
 
 def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseModel]]:
@@ -186,6 +212,26 @@ def _file_hashes(algorithm: Algorithm) -> dict[str, str]:
         return {}
     content = Path(plugin.target.rpartition(":")[0]).read_bytes()
     return {"rule_file": hashlib.sha256(content).hexdigest()[:16]}
+
+
+def _foundation_identity(stage: Mapping[str, Any]) -> dict[str, str]:
+    """What the foundation model is, not what it is called: the recipe of ``tiny``, or a folder's files.
+
+    Weights are told by name and size and the configuration by content: hashing 14 GB at every command would not do.
+    """
+    name = stage.get("foundation")
+    if name is None:
+        return {}
+    if name == "tiny":
+        from fedmeki_bench.models.foundation.tiny_config import TinyConfig
+
+        return {"foundation": f"tiny-{TinyConfig().key}"}
+    folder = Path(name)
+    if not folder.is_dir():
+        return {"foundation": name}
+    facts = [(f.name, f.stat().st_size) for f in sorted(folder.iterdir()) if f.is_file()]
+    config = folder / "config.json"
+    return {"foundation": _digest([facts, config.read_text(encoding="utf-8") if config.is_file() else ""])}
 
 
 def views_of(spec: RunSpec) -> tuple[str, ...]:

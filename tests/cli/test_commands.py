@@ -184,9 +184,12 @@ def test_jobs_do_not_change_a_bit(bench, cohorts, tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_mid_run_it_goes_on_to_the_same_bits(bench, cohorts, tmp_path, how):
-    args = ["run", "fedavg_s", "--data", str(cohorts), "--tasks", "ecg_abnormal", "-o", "rounds=6", "--plain"]
+    args = ["run", "fedavg_s", "--data", str(cohorts), "--tasks", "ecg_abnormal", "-o", "rounds=10", "--plain"]
     command = [sys.executable, "-m", "fedmeki_bench", *args, "--results", str(tmp_path / "cut")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # a shell's background jobs ignore SIGINT, and their children inherit it: give it its meaning back
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, preexec_fn=heed) as process:
         deadline = time.monotonic() + 60
         while not list((tmp_path / "cut").glob("*/checkpoint/state.pt")):
             assert time.monotonic() < deadline
@@ -204,7 +207,7 @@ def test_killed_in_mid_run_it_goes_on_to_the_same_bits(bench, cohorts, tmp_path,
     assert a["status"] == b["status"] == "ok"
     assert a["evaluations"] == b["evaluations"]
     assert [h["loss"] for h in a["history"]] == [h["loss"] for h in b["history"]]
-    assert len(a["history"]) == 6
+    assert len(a["history"]) == 10
 
 
 def test_two_runs_of_the_same_key_at_once(cohorts, tmp_path):
@@ -252,3 +255,29 @@ def test_the_main_job_on_real_ecgs(bench, tmp_path):
     assert record["clients"] == 5
     assert record["cohorts"][0]["synthetic"] is False
     assert record["evaluations"][0]["metrics"]["auroc"]["low"] > 0.5
+
+
+def test_answers_of_others_are_scored(bench, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"label": "yes", "answer": "Yes."}\n{"label": "no", "answer": "maybe"}\n')
+    strict = json.loads(bench("score", "a.jsonl", "--kind", "classification", "--json", "--resamples", "0").out)
+    assert strict
+    assert bench("score", "a.jsonl", "--kind", "classification", "--protocol", "published").code == 0
+    (tmp_path / "bad.jsonl").write_text('{"label": "yes"}\n')
+    bad = bench("score", "bad.jsonl", "--kind", "classification")
+    assert bad.code == 3
+    assert "bad.jsonl" in one_sentence(bad.err)
+
+
+def test_a_zero_shot_task_needs_a_foundation_view(bench, cohorts):
+    ended = bench("run", "fedavg_m", "--data", cohorts, "--tasks", "ecg_abnormal,medvqa")
+    assert ended.code == 2
+    assert "fedavg_m_fm" in one_sentence(ended.err)
+
+
+def test_a_foundation_model_that_is_not_there_is_one_sentence(bench, cohorts, tmp_path):
+    ended = bench(
+        "run", "fedavg_m_fm", "--data", cohorts, "--tasks", "ecg_abnormal", "--results", tmp_path, *FAST,
+        "-o", "foundation=/nowhere/at/all",
+    )  # fmt: skip
+    assert ended.code == 4
+    assert "cannot load the foundation model '/nowhere/at/all'" in ended.err

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.evaluation import intervals
-from fedmeki_bench.evaluation.intervals import estimate
+from fedmeki_bench.evaluation.intervals import estimate, estimate_text
 from fedmeki_bench.evaluation.metrics import ACCURACY, AUROC, BUILT_IN, PRECISION, RECALL
+from fedmeki_bench.evaluation.text_metrics import TEXT
 
 ALL = list(BUILT_IN.values())
 
@@ -90,7 +93,64 @@ def test_same_result_in_small_chunks_of_samples(monkeypatch):
     y, s, g = data(60)
     whole = estimate(y, s, g, [AUROC], seed=0, resamples=50)
     monkeypatch.setattr(intervals, "_CHUNK_ELEMENTS", 60)
-    assert estimate(y, s, g, [AUROC], seed=0, resamples=50)["auroc"].value == whole["auroc"].value
+    assert estimate(y, s, g, [AUROC], seed=0, resamples=50) == whole
+
+
+def test_no_resamples_no_interval():
+    y, s, g = data()
+    e = estimate(y, s, g, [AUROC], seed=0, resamples=0)["auroc"]
+    assert e.value == estimate(y, s, g, [AUROC], seed=0)["auroc"].value
+    assert np.isnan([e.low, e.high]).all()
+    assert e.note == ""
+
+
+def test_order_of_samples_does_not_matter():
+    y, s, g = data()
+    shuffled = np.random.default_rng(9).permutation(len(y))
+    one, two = estimate(y, s, g, ALL, seed=0), estimate(y[shuffled], s[shuffled], g[shuffled], ALL, seed=0)
+    for name in one:
+        assert (one[name].value, one[name].low, one[name].high) == pytest.approx(
+            (two[name].value, two[name].low, two[name].high)
+        )
+
+
+def test_text_is_resampled_like_scores():
+    y, s, g = data()
+    right = (s >= 0.5) == (y == 1)
+    gold = ["yes" if label else "no" for label in y]
+    said = [w if ok else "maybe" for w, ok in zip(gold, right, strict=True)]
+    by_text = estimate_text(gold, said, g // 2, [TEXT["exact_match"]], seed=5)["exact_match"]
+    by_score = estimate(y, s, g // 2, [ACCURACY], seed=5)["accuracy"]
+    assert (by_text.value, by_text.low, by_text.high) == pytest.approx((by_score.value, by_score.low, by_score.high))
+
+
+def test_text_per_sample_values_are_kept_apart_and_custom_functions_called():
+    calls = []
+
+    def once(gold, predicted):
+        calls.append((gold, predicted))
+        return float(gold == predicted)
+
+    largest = replace(
+        TEXT["exact_match"], name="largest", per_sample=once, function=lambda y, v, w: np.where(w > 0, v, 0).max(axis=1)
+    )
+    found = estimate_text(["a", "b", "a"], ["a", "c", "a"], range(3), [largest, TEXT["unparsed"]], seed=0, resamples=20)
+    assert calls == [("a", "a"), ("b", "c")]  # a repeated pair is computed once
+    assert (found["largest"].value, found["largest"].low) == (1.0, pytest.approx(0.0, abs=1))
+    assert found["unparsed"].value == 0
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "groups", "metrics", "says"),
+    [
+        ([], [], [], ["bleu1"], "no samples"),
+        (["x"], [], [0], ["bleu1"], "differ in length"),
+        (["x"], ["x"], [0], ["auroc"], "'auroc' needs probabilities"),
+    ],
+)
+def test_bad_text(gold, predicted, groups, metrics, says):
+    with pytest.raises(InputError, match=says):
+        estimate_text(gold, predicted, groups, [{**TEXT, **BUILT_IN}[m] for m in metrics], seed=0)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,25 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from fedmeki_bench.evaluation.intervals import estimate
-from fedmeki_bench.evaluation.metrics import BUILT_IN
+from fedmeki_bench.evaluation.metrics import BUILT_IN, weighted_mean
+
+
+def calibration_error(y, s, w):
+    """ECE bin by bin, from its definition."""
+    total = 0.0
+    for b in range(15):
+        inside = (s * 15 >= b) & ((s * 15 < b + 1) | (b == 14))
+        if w[inside].sum():
+            gap = np.average(y[inside], weights=w[inside]) - np.average(s[inside], weights=w[inside])
+            total += w[inside].sum() * abs(gap)
+    return total / w.sum()
+
 
 REFERENCE = {
+    "balanced_accuracy": lambda y, s, w: sk.balanced_accuracy_score(y, s >= 0.5, sample_weight=w),
+    "specificity": lambda y, s, w: sk.recall_score(1 - y, s < 0.5, sample_weight=w),
+    "brier": lambda y, s, w: sk.brier_score_loss(y, s, sample_weight=w),
+    "ece": calibration_error,
     "accuracy": lambda y, s, w: sk.accuracy_score(y, s >= 0.5, sample_weight=w),
     "precision": lambda y, s, w: sk.precision_score(y, s >= 0.5, sample_weight=w),
     "recall": lambda y, s, w: sk.recall_score(y, s >= 0.5, sample_weight=w),
@@ -57,7 +73,9 @@ def test_by_hand():
     assert values == pytest.approx(
         {
             "auroc": 3 / 4, "auprc": (1 + 2 / 3) / 2, "accuracy": 0.5, "precision": 0.5, "recall": 0.5,
-            "f1": 0.5, "mcc": 0.0,
+            "f1": 0.5, "mcc": 0.0, "specificity": 0.5, "balanced_accuracy": 0.5,
+            "brier": (0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4,
+            "ece": (0.1 + 0.6 + 0.6 + 0.1) / 4,  # each in a bin of its own
         }
     )  # fmt: skip
 
@@ -75,11 +93,27 @@ def test_many_weightings_at_once_equal_repeated_samples():
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_is_undefined_never_zero(label):
     y, s = np.full(5, label), np.linspace(0, 1, 5)
-    for name in ("auroc", "auprc", "mcc"):
+    for name in ("auroc", "auprc", "mcc", "balanced_accuracy"):
         assert np.isnan(BUILT_IN[name](y, s))
         assert BUILT_IN[name].undefined
     for name in ("precision", "recall", "f1"):
         assert np.isnan(BUILT_IN[name](y, s)) == (label == 0)
+    assert np.isnan(BUILT_IN["specificity"](y, s)) == (label == 1)
+
+
+def test_calibration_by_hand():
+    # Four samples at .5 (bin 7), three of them positive: |.75 - .5|; one at exactly 1 belongs to the last bin.
+    y, s = np.array([1, 1, 1, 0, 0]), np.array([0.5, 0.5, 0.5, 0.5, 1.0])
+    assert BUILT_IN["ece"](y, s) == pytest.approx((4 * 0.25 + 1 * 1.0) / 5)
+    assert BUILT_IN["ece"](np.array([0, 1]), np.array([0.0, 1.0])) == 0
+    assert BUILT_IN["brier"](y, s) == pytest.approx((4 * 0.25 + 1) / 5)
+    assert {n for n, m in BUILT_IN.items() if m.direction == "lower"} == {"brier", "ece"}
+
+
+def test_means_leave_out_undefined_samples():
+    values, weights = np.array([1.0, np.nan, 0.0]), np.array([[1.0, 1, 1], [3, 0, 1], [0, 2, 0]])
+    found = weighted_mean(np.zeros(3), values, weights)
+    np.testing.assert_allclose(found, [0.5, 0.75, np.nan])
 
 
 def test_constant_predictor():

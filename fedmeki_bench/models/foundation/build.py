@@ -1,0 +1,91 @@
+"""From a name or a folder to a frozen language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from fedmeki_bench.errors import InputError
+from fedmeki_bench.models.foundation.language import Language
+from fedmeki_bench.models.foundation.quiet import quiet
+
+TINY = "tiny"
+
+
+def build(
+    name_or_path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: Literal["auto"] | torch.dtype = "auto",
+    gradient_checkpointing: bool = False,
+    local_files_only: bool = True,
+    trust_remote_code: bool = False,
+    extra_prompts: Sequence[str] = (),
+) -> Language:
+    """The foundation model of that name: ``tiny``, a folder saved by transformers, or a name in the hub's cache.
+
+    Args:
+        name_or_path: see above. ``tiny`` is built on first use (about half a minute) and cached.
+        device: where the model lives.
+        dtype: ``auto`` is bfloat16 where the device has it, else float32.
+        gradient_checkpointing: recompute the layers in the backward pass.
+        local_files_only: never ask the network; set to false to let a name be downloaded.
+        trust_remote_code: run the model's own Python code (InternLM2 and MMedLM-2 need it); only if asked.
+        extra_prompts: prompts ``tiny`` learns the wording of (the tasks' own); part of its cache key.
+
+    Raises:
+        InputError: the model cannot be found or read, in one sentence.
+    """
+    if str(name_or_path) == TINY:
+        from fedmeki_bench.models.foundation.tiny import tiny_folder
+        from fedmeki_bench.models.foundation.tiny_config import TinyConfig
+
+        folder = tiny_folder(TinyConfig(extra_prompts=tuple(extra_prompts)))
+        language = load(folder, device=device, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
+        language.name = TINY
+        return language
+    return load(
+        name_or_path,
+        device=device,
+        dtype=dtype,
+        gradient_checkpointing=gradient_checkpointing,
+        local_files_only=local_files_only,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: Literal["auto"] | torch.dtype = "auto",
+    gradient_checkpointing: bool = False,
+    local_files_only: bool = True,
+    trust_remote_code: bool = False,
+) -> Language:
+    """Load any Hugging Face causal LM with its tokenizer, safetensors only. Arguments and errors as :func:`build`."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options = {"local_files_only": local_files_only, "trust_remote_code": trust_remote_code}
+    chosen = _auto_dtype(torch.device(device)) if dtype == "auto" else dtype
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(str(name_or_path), **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                str(name_or_path), dtype=chosen, use_safetensors=True, **options
+            )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:160].rstrip(". ")
+        raise InputError(
+            f"cannot load the foundation model '{name_or_path}': name 'tiny' or a folder saved by transformers "
+            f"(config.json, tokenizer, *.safetensors); it said: {reason}"
+        ) from error
+    return Language(model.to(device), tokenizer, name=str(name_or_path), gradient_checkpointing=gradient_checkpointing)
+
+
+def _auto_dtype(device: torch.device) -> torch.dtype:
+    has = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if has else torch.float32

@@ -1,0 +1,66 @@
+"""What defines the stand-in ``tiny`` and where it is cached; loads nothing heavy, so that a run can be named by it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+TEXT_VERSION = 1
+"""Raised whenever a template or word changes: it is part of the cache key of the model trained on this text."""
+
+RECIPE_VERSION = 1
+"""Raised whenever the training below changes: part of the cache key."""
+
+CACHE_VARIABLE = "FEDMEKI_BENCH_CACHE"
+
+
+@dataclass(frozen=True, slots=True)
+class TinyConfig:
+    """Everything that defines ``tiny``; its hash names the cache folder.
+
+    Attributes:
+        hidden: width of a token.
+        layers: decoder layers.
+        heads: attention heads.
+        intermediate: width of the MLP.
+        vocabulary: at most so many tokens (byte-level BPE trained on the generated text).
+        positions: longest sequence.
+        steps: optimiser steps.
+        batch: questions per step.
+        rate: highest learning rate.
+        seed: initial weights and text.
+        extra_prompts: prompts whose wording it learns (the tasks' own).
+    """
+
+    hidden: int = 128
+    layers: int = 4
+    heads: int = 4
+    intermediate: int = 256
+    vocabulary: int = 1024
+    positions: int = 512
+    steps: int = 600
+    batch: int = 16
+    rate: float = 3e-3
+    seed: int = 0
+    extra_prompts: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits over the configuration and the versions of text and recipe."""
+        defining = {**asdict(self), "text": TEXT_VERSION, "recipe": RECIPE_VERSION}
+        return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """``FEDMEKI_BENCH_CACHE``, else ``fedmeki-bench`` in the platform's user cache folder."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", str(Path.home()))) / "fedmeki-bench" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fedmeki-bench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedmeki-bench"

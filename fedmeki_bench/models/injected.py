@@ -1,0 +1,173 @@
+"""The foundation model with what is injected into it: projectors, and adapters with their gate if there are any.
+
+For a sample of task t: the encoders' tokens e go through their modality's projector g, the prompt p follows, and the
+frozen model F answers: h = [g(e); p] (FedKIM, arXiv 2408.10276). Without adapters this is FedPlug, with one LoRA
+FedPlug_L, with gated experts M3OE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fedmeki_bench.models.client_model import ClientModel
+from fedmeki_bench.models.encoder import Encoder
+from fedmeki_bench.models.foundation.adapters import Adapters
+from fedmeki_bench.models.foundation.gate import Gate, UniformGate
+from fedmeki_bench.models.foundation.language import Language
+from fedmeki_bench.models.foundation.projector import Projector
+from fedmeki_bench.task import Task
+
+MODALITY_TEXT = {
+    "image": "a chest radiograph or another medical image, as picture patches",
+    "signal": "a twelve-lead electrocardiogram of ten seconds, as a signal over time",
+    "clinical": "laboratory results, vital signs, inputs and outputs of an intensive care stay, hour by hour",
+    "text": "plain text",
+}
+"""The description M_t of each modality that the gate reads; an unknown modality is described by its name."""
+
+TEXT_ONLY = "Answering a question about a short text."
+"""The task description under which plain-text questions are asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterChoice:
+    """Which adapters: none (FedPlug), lora (FedPlug_L) or m3oe (FedKIM), and their sizes.
+
+    ``gate`` is ``learned`` or ``uniform``; ``use_task`` and ``use_modality`` are false in FedKIM's ablations.
+    """
+
+    kind: Literal["none", "lora", "m3oe"] = "none"
+    rank: int = 8
+    alpha: float = 32.0
+    dropout: float = 0.1
+    experts: int = 12
+    gate: Literal["learned", "uniform"] = "learned"
+    use_task: bool = True
+    use_modality: bool = True
+
+
+class Injected(nn.Module):
+    """F with projectors and adapters; F itself is frozen and no part of this module's parameters.
+
+    Args:
+        language: F.
+        model: the client model whose encoders feed F; one projector per encoder.
+        adapter: what is trained inside F.
+        seed: initial weights.
+        scale_soft: whether soft tokens start at the size of F's embeddings.
+    """
+
+    def __init__(
+        self, language: Language, model: ClientModel, adapter: AdapterChoice, *, seed: int, scale_soft: bool = True
+    ) -> None:
+        super().__init__()
+        object.__setattr__(self, "language", language)  # not a submodule: its weights are nobody's to train or save
+        rms = language.embedding_rms if scale_soft else None
+        self.projectors = nn.ModuleDict()
+        for modality, encoder in model.encoders.items():
+            assert isinstance(encoder, Encoder)
+            self.projectors[modality] = Projector(
+                encoder.width, language.hidden_size, seed=seed, name=modality, rms=rms
+            )
+        self.adapter = adapter
+        self.adapters: Adapters | None = None
+        self.gate: Gate | UniformGate | None = None
+        if adapter.kind != "none":
+            experts = adapter.experts if adapter.kind == "m3oe" else 1
+            self.adapters = Adapters(
+                language, rank=adapter.rank, alpha=adapter.alpha, dropout=adapter.dropout, experts=experts, seed=seed
+            )
+            if experts > 1:
+                learned = adapter.gate == "learned"
+                self.gate = (
+                    Gate(
+                        language.hidden_size, experts, seed=seed, use_task=adapter.use_task,
+                        use_modality=adapter.use_modality,
+                    )
+                    if learned
+                    else UniformGate(experts)
+                )  # fmt: skip
+        self.to(language.device)
+
+    language: Language
+
+    def trainable(self) -> list[nn.Parameter]:
+        """Parameters of projectors, adapters and gate."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def alpha(self, task: str, modalities: Sequence[str]) -> Tensor | None:
+        """The gate's vector (P,) for a task description and modalities; None without a gate."""
+        if self.gate is None:
+            return None
+        described = "; ".join(MODALITY_TEXT.get(m, m) for m in modalities)
+        return self.gate(self.language.embed_text(described), self.language.embed_text(task))
+
+    def applies(self, task: Task) -> bool:
+        """Whether every modality of the task was trained here."""
+        return all(m in self.projectors for m in task.meta.modalities)
+
+    def soft(
+        self, model: ClientModel, modalities: Sequence[str], inputs: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Soft tokens (batch, S, H) of all modalities one after another, and which of them are real (batch, S)."""
+        pieces, masks = [], []
+        for modality in modalities:
+            tokens = self.projectors[modality](model.encoders[modality](inputs[modality]))
+            there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+            if modality == "clinical":  # padded hours say nothing
+                there = inputs[modality][..., -1] < 0.5
+            pieces.append(tokens)
+            masks.append(there)
+        return torch.cat(pieces, dim=1), torch.cat(masks, dim=1)
+
+    def losses(
+        self,
+        model: ClientModel,
+        task: Task,
+        inputs: Mapping[str, Tensor],
+        prompts: Sequence[str],
+        answers: Sequence[str],
+    ) -> tuple[Tensor, Tensor]:
+        """Summed next-token loss of each answer (batch,) and its tokens (batch,); gradients reach the encoders."""
+        soft, there = self.soft(model, task.meta.modalities, inputs)
+        with self.gated(task):
+            return self.language.answer_losses(soft, there, prompts, answers)
+
+    def gated(self, task: Task) -> AbstractContextManager[Any]:
+        """The adapters under the task's gate, as they are trained."""
+        alpha = self.alpha(description(task), task.meta.modalities)
+        return nullcontext() if self.adapters is None or alpha is None else self.adapters.gated(alpha)
+
+    def merged(self, task: str, modalities: Sequence[str]) -> AbstractContextManager[Any]:
+        """The adapters folded into F's weights under a task's gate, for evaluation; F gets its own bits back."""
+        if self.adapters is None:
+            return nullcontext()
+        with torch.no_grad():
+            alpha = self.alpha(task, modalities)
+        return self.adapters.merged(alpha)
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """F as it was before anything was injected: its own weights, adapters switched off."""
+        if self.adapters is None:
+            yield
+            return
+        zeros = torch.zeros(self.adapters.experts, device=self.language.device)
+        with self.adapters.gated(zeros):
+            yield
+
+    def detach(self) -> None:
+        """Take the adapters off F, which other runs in this process may use."""
+        if self.adapters is not None:
+            self.adapters.detach()
+
+
+def description(task: Task) -> str:
+    """The task description T_t that the gate reads."""
+    return f"{task.meta.title}. {task.meta.clinical.what}"
