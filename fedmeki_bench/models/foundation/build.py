@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +22,6 @@ def build(
     gradient_checkpointing: bool = False,
     local_files_only: bool = True,
     trust_remote_code: bool = False,
-    extra_prompts: Sequence[str] = (),
 ) -> Language:
     """The foundation model of that name: ``tiny``, a folder saved by transformers, or a name in the hub's cache.
 
@@ -34,7 +32,6 @@ def build(
         gradient_checkpointing: recompute the layers in the backward pass.
         local_files_only: never ask the network; set to false to let a name be downloaded.
         trust_remote_code: run the model's own Python code (InternLM2 and MMedLM-2 need it); only if asked.
-        extra_prompts: prompts ``tiny`` learns the wording of (the tasks' own); part of its cache key.
 
     Raises:
         InputError: the model cannot be found or read, in one sentence.
@@ -43,7 +40,7 @@ def build(
         from fedmeki_bench.models.foundation.tiny import tiny_folder
         from fedmeki_bench.models.foundation.tiny_config import TinyConfig
 
-        folder = tiny_folder(TinyConfig(extra_prompts=tuple(extra_prompts)))
+        folder = tiny_folder(TinyConfig())
         language = load(folder, device=device, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
         language.name = TINY
         return language

@@ -18,6 +18,18 @@ RECIPE_VERSION = 1
 CACHE_VARIABLE = "FEDMEKI_BENCH_CACHE"
 
 
+UNDECIDED = (
+    "Above is a chest radiograph. Does it show the finding? Reply with yes or no.\nAnswer:",
+    "Above is a recording of the heart: several leads. Is it abnormal? Reply with yes or no.\nAnswer:",
+    "Above are the first hours of a stay, hour by hour. Will the patient get worse? Reply with yes or no.\nAnswer:",
+    "Above is a picture. Is the disease present? Reply with yes or no.\nAnswer:",
+    "Above is a measurement. Does it show any abnormality? Reply with yes or no.\nAnswer:",
+    "Above is what was recorded. Is there anything to be seen? Reply with yes or no.\nAnswer:",
+)
+"""Prompts in the manner of the tasks', each learnt after a one-line report that gives the answer. So the model is
+undecided without evidence; lacking them it is certain of yes, and an injection has to argue it out of that first."""
+
+
 @dataclass(frozen=True, slots=True)
 class TinyConfig:
     """Everything that defines ``tiny``; its hash names the cache folder.
@@ -33,7 +45,7 @@ class TinyConfig:
         batch: questions per step.
         rate: highest learning rate.
         seed: initial weights and text.
-        extra_prompts: prompts whose wording it learns (the tasks' own).
+        extra_prompts: prompts whose wording it learns after a report that gives the answer.
     """
 
     hidden: int = 128
@@ -46,7 +58,7 @@ class TinyConfig:
     batch: int = 16
     rate: float = 3e-3
     seed: int = 0
-    extra_prompts: tuple[str, ...] = ()
+    extra_prompts: tuple[str, ...] = UNDECIDED
 
     @property
     def key(self) -> str:
