@@ -15,8 +15,8 @@ from fedmeki_bench.cli import options
 from fedmeki_bench.errors import UsageError, nearest
 
 _LISTED = (
-    "tasks", "algorithms", "rules", "stages", "datasets", "partitions", "metrics", "encoders", "leaderboards",
-    "profiles",
+    "tasks", "algorithms", "rules", "stages", "datasets", "partitions", "metrics", "encoders", "foundations",
+    "leaderboards", "profiles",
 )  # fmt: skip
 
 
@@ -26,7 +26,8 @@ _LISTED = (
 def list_command(kind: str, as_json: bool) -> None:
     """List everything of a KIND; a plug-in that can't be loaded is shown with the reason.
 
-    KIND is tasks, algorithms, rules, stages, datasets, partitions, metrics, encoders, leaderboards or profiles.
+    KIND is tasks, algorithms, rules, stages, datasets, partitions, metrics, encoders, foundations, leaderboards or
+    profiles.
     """
     from fedmeki_bench.console import print_table
 
@@ -183,7 +184,7 @@ def describe(name: str) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if name in algorithms.table():
         facts["algorithm"] = _algorithm_facts(name)
-    for kind in ("rules", "stages", "tasks", "datasets", "partitions", "encoders", "metrics"):
+    for kind in ("rules", "stages", "tasks", "datasets", "partitions", "encoders", "foundations", "metrics"):
         if name in registry.names(kind):
             facts[kind[:-1]] = _plugin_facts(kind, name)
     if name in PROFILES:

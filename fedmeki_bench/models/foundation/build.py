@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from fedmeki_bench import registry
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.models.foundation.language import Language
 from fedmeki_bench.models.foundation.quiet import quiet
@@ -23,7 +24,10 @@ def build(
     local_files_only: bool = True,
     trust_remote_code: bool = False,
 ) -> Language:
-    """The foundation model of that name: ``tiny``, a folder saved by transformers, or a name in the hub's cache.
+    """The foundation model of that name: a registered one, a folder saved by transformers, or a name in the hub cache.
+
+    A plug-in of the entry-point group ``fedmeki_bench.foundations`` is a function that takes ``device``, ``dtype`` and
+    ``gradient_checkpointing`` by keyword and returns a :class:`Language`; the stand-in ``tiny`` is one.
 
     Args:
         name_or_path: see above. ``tiny`` is built on first use (about half a minute) and cached.
@@ -36,13 +40,9 @@ def build(
     Raises:
         InputError: the model cannot be found or read, in one sentence.
     """
-    if str(name_or_path) == TINY:
-        from fedmeki_bench.models.foundation.tiny import tiny_folder
-        from fedmeki_bench.models.foundation.tiny_config import TinyConfig
-
-        folder = tiny_folder(TinyConfig())
-        language = load(folder, device=device, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
-        language.name = TINY
+    if str(name_or_path) in registry.names("foundations"):
+        make = registry.load("foundations", str(name_or_path))
+        language: Language = make(device=device, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
         return language
     return load(
         name_or_path,
@@ -52,6 +52,22 @@ def build(
         local_files_only=local_files_only,
         trust_remote_code=trust_remote_code,
     )
+
+
+def tiny(
+    *,
+    device: torch.device | str = "cpu",
+    dtype: Literal["auto"] | torch.dtype = "auto",
+    gradient_checkpointing: bool = False,
+) -> Language:
+    """The stand-in: a small decoder built once on this machine; it knows the format of questions and no medicine."""
+    from fedmeki_bench.models.foundation.tiny import tiny_folder
+    from fedmeki_bench.models.foundation.tiny_config import TinyConfig
+
+    folder = tiny_folder(TinyConfig())
+    language = load(folder, device=device, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
+    language.name = TINY
+    return language
 
 
 def load(
