@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,8 @@ from fedmeki_bench.audit.reading import Audited
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+    from fedmeki_bench.cohort.format import CohortPart
 
 Level = Literal["ok", "note", "leak"]
 _EXAMPLES = 6
@@ -54,13 +56,17 @@ class Finding:
         return asdict(self)
 
 
-def run_all(audited: Sequence[Audited], *, near: bool = True) -> list[Finding]:
-    """Every check on every cohort and pair of cohorts, leaks first."""
+def run_all(
+    audited: Sequence[Audited], *, near: bool = True, parts: Sequence[Mapping[str, CohortPart]] = ()
+) -> list[Finding]:
+    """Every check on every cohort and pair of cohorts, leaks first; ``parts`` is what each client holds, if dealt."""
     found: list[Finding] = []
     for one in audited:
         found += [groups_within(one), identical_within(one), *official_split(one), *shortcuts(one)]
     for left, right in combinations(audited, 2):
         found += [*groups_between(left, right), *identical_between(left, right)]
+    if parts:
+        found += groups_on_clients(audited, parts)
     if near:
         found += near_duplicates(audited)
     order = {"leak": 0, "note": 1, "ok": 2}
@@ -82,6 +88,23 @@ def groups_within(one: Audited) -> Finding:
     share = f"{100 * hit / max(1, len(test)):.0f} %"
     text = f"{len(crossing)} of {len(splits)} groups ({unit}) cross splits: {share} of the test samples have been seen"
     return Finding("groups", (one.name,), "leak", text, facts)
+
+
+def groups_on_clients(audited: Sequence[Audited], parts: Sequence[Mapping[str, CohortPart]]) -> list[Finding]:
+    """Does a group sit with more than one client, in one cohort or in several over the same source?"""
+    found = []
+    for registry in sorted({one.registry for one in audited if one.cohort.role == "training"}):
+        names = tuple(one.name for one in audited if one.registry == registry and one.cohort.role == "training")
+        owners: dict[str, set[int]] = {}
+        for client, held in enumerate(parts):
+            for name in names:
+                for group in held[name].group_ids.tolist() if name in held else ():
+                    owners.setdefault(group, set()).add(client)
+        shared = sum(len(clients) > 1 for clients in owners.values())
+        text = f"{shared} of {len(owners)} private groups sit with more than one of {len(parts)} clients"
+        facts = {"groups": len(owners), "shared": shared}
+        found.append(Finding("clients", names, "leak" if shared else "ok", text, facts))
+    return found
 
 
 def official_split(one: Audited) -> list[Finding]:

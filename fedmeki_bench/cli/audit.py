@@ -43,18 +43,19 @@ def audit_command(
     if full:
         for one in audited:
             one.cohort.verify()
-    findings = run_all(audited, near=near)
     dealt = _dealt(audited, clients, partition, seed)
+    findings = run_all(audited, near=near, parts=dealt.parts if dealt else ())
+    counts = dealt.counts() if dealt else {}
     if html is not None:
         from fedmeki_bench.audit.page import render
 
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(render(audited, findings, dealt), encoding="utf-8")
+        html.write_text(render(audited, findings, counts), encoding="utf-8")
     if as_json:
         content = {
             "cohorts": [facts_of(one) for one in audited],
             "findings": [finding.as_json() for finding in findings],
-            "clients": dealt,
+            "clients": counts,
         }
         click.echo(json.dumps(content, indent=1, ensure_ascii=False, default=str))
     else:
@@ -72,11 +73,11 @@ def audit_command(
         )
 
 
-def _dealt(audited: Sequence[Any], clients: int, partition: str, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Class counts per client of every training cohort."""
+def _dealt(audited: Sequence[Any], clients: int, partition: str, seed: int) -> Any:
+    """The training cohorts as a run would deal them; None if there is none."""
     from fedmeki_bench.cohort.dealing import deal
 
     training = {one.name: one.cohort for one in audited if one.cohort.role == "training"}
     if not training:
-        return {}
-    return deal(training, registry.load("partitions", partition)(), clients, seed).counts()
+        return None
+    return deal(training, registry.load("partitions", partition)(), clients, seed)

@@ -116,7 +116,7 @@ def prepared_training_tasks(data: Path) -> list[str]:
 
 
 def build_stand_in(specs: Sequence[Any], *, plain: bool | None) -> None:
-    """Build the foundation model ``tiny``, once per machine, where a run wants it; shows the minute it takes."""
+    """Build the foundation model ``tiny``, once per machine, where a run wants it; shows how far it is."""
     if not any(spec.params["stage"].get("foundation") == "tiny" for spec in specs):
         return
     from fedmeki_bench.console import PrepareView

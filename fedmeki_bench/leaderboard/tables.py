@@ -256,7 +256,11 @@ def shown_as(board: Board) -> str:
 _COST = (
     Column("mb_up", "MB/round ↑", "Megabytes all clients send per round, over all federations of the row."),
     Column("mb_down", "MB/round ↓", "Megabytes all clients receive per round, over all federations of the row."),
-    Column("seconds", "Seconds", "Wall-clock time of the runs behind the row, mean over seeds; machines differ."),
+    Column(
+        "seconds",
+        "Seconds",
+        "Wall-clock time of the rounds behind the row, without the final scoring, mean over seeds; machines differ.",
+    ),
     Column("coverage", "Cells", "Cells with a number / all cells of the row."),
 )
 

@@ -149,7 +149,10 @@ class PluginRef(_Strict):
 
 
 class Cost(_Strict):
-    """What the run used: wall-clock seconds, peak memory in bytes, bytes both ways, trained parameters."""
+    """What the run used: wall-clock seconds of its rounds, peak memory in bytes, bytes both ways, trained parameters.
+
+    The seconds leave out the final scoring.
+    """
 
     seconds: float = 0.0
     peak_memory: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,17 @@ def keep(federation: Federation, tasks: Mapping[str, Task], folder: Path) -> Non
 
     The gate depends on the task, so every task has an adapter of its own: the experts folded into one LoRA.
     """
+    target = folder / f".{KEPT}.partial"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    _write(federation, tasks, target)
+    shutil.rmtree(folder / KEPT, ignore_errors=True)
+    target.rename(folder / KEPT)  # a folder of this name means that everything is in it
+
+
+def _write(federation: Federation, tasks: Mapping[str, Task], target: Path) -> None:
     from safetensors.torch import save_file
 
-    target = folder / KEPT
-    target.mkdir(parents=True, exist_ok=True)
     model = {name: value.detach().cpu().contiguous() for name, value in federation.server.model.items()}
     save_file(model, target / "model.safetensors", metadata={"format": "pt"})
     injected = federation.stage.foundation(federation.server, federation.at_server)

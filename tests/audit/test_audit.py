@@ -141,3 +141,14 @@ def test_names_are_escaped_on_the_page(data):
 def test_no_cohort_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="prepare"):
         read(tmp_path)
+
+
+def test_a_group_on_two_clients_is_found(cohorts):
+    one = [a for a in read(cohorts) if a.name == "ecg_abnormal"]
+    part = one[0].cohort.part("client")
+    apart = [{"ecg_abnormal": part.take(range(0, 40))}, {"ecg_abnormal": part.take(range(40, len(part)))}]
+    assert [f.level for f in run_all(one, parts=apart[:1]) if f.check == "clients"] == ["ok"]
+    both = [{"ecg_abnormal": part}, {"ecg_abnormal": part.take([0])}]
+    (found,) = [f for f in run_all(one, parts=both) if f.check == "clients"]
+    assert found.level == "leak"
+    assert found.facts["shared"] == 1
