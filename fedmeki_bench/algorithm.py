@@ -44,8 +44,8 @@ class Algorithm:
 
     @property
     def title(self) -> str:
-        """Display name in plain text, e.g. ``FedAvg_m+``."""
-        return self.base + (f"_{self.sub}" if self.sub else "") + (f"^{self.sup}" if len(self.sup) > 1 else self.sup)
+        """Display name in plain text, e.g. ``FedAvg_m+`` or ``FedAvg_m^F``."""
+        return self.base + (f"_{self.sub}" if self.sub else "") + (f"^{self.sup}" if self.sup.isalnum() else self.sup)
 
     @property
     def html(self) -> str:

@@ -146,7 +146,9 @@ def _cost(entry: Any, entries: Sequence[Any]) -> tuple[float | None, float | Non
 @click.option(
     "--out", type=click.Path(path_type=Path), default=None, help="Folder; leaderboards/generated/BOARD by default."
 )
-@click.option("--format", "formats", default=None, help="Comma-separated: md, csv, json, svg; all by default.")
+@click.option(
+    "--format", "formats", default=None, help="Comma-separated: md, csv, json, tex, html, svg; all by default."
+)
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the tables there differ from the records.")
 @options.as_json
 def leaderboard_command(
@@ -173,19 +175,15 @@ def build_board(
     from fedmeki_bench.runs.plan import cells
 
     store = RecordStore(results)
-    found = cells(board)
-    context: dict[str, Any] = {
-        "tasks": {name: registry.load("tasks", name).meta for name in board.tasks},
-        "metrics": {p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
-    }
+    found, context = cells(board), context_of(board)
     if check:
-        building.check(board, found, store, out, formats, **context)
+        building.check(board, found, store, out, formats, context)
         click.echo(f"{out}: what the records give")
         return
     if not any(not hasattr(r, "reason") for r in store.all()):
         raise InputError(f"no record in {results}; run `fedmeki-bench sweep {board.name}` first")
-    written = building.build(board, found, store, out, formats, **context)
-    page = building.page_of(board, found, store, **context)
+    page = building.page_of(board, found, store, context)
+    written = building.write(page, out, formats)
     if as_json:
         from fedmeki_bench.leaderboard.render import page_json
 
@@ -196,10 +194,26 @@ def build_board(
         click.echo(f"wrote {path}")
 
 
+def context_of(board: Any) -> Any:
+    """What the board's page takes from the registry: its tasks, all metrics, and how to write a command."""
+    from fedmeki_bench.leaderboard.page import Context
+    from fedmeki_bench.leaderboard.published import load_published, published_folder
+    from fedmeki_bench.runs.command import command_of
+
+    return Context(
+        tasks={name: registry.load("tasks", name).meta for name in board.tasks},
+        metrics={p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
+        command=command_of,
+        published=load_published(published_folder(board) / f"{board.published}.csv") if board.published else None,
+    )
+
+
 def show_page(page: Any) -> None:
-    """The board's main table in the terminal."""
+    """The board's tables of main metrics in the terminal."""
     from fedmeki_bench.console import print_table
 
-    columns = ["algorithm", *(column.header for column in page.main.columns)]
-    rows = [[row.algorithm.title + row.mark, *(entry.text for entry in row.entries)] for row in page.main.rows]
-    print_table(page.title, columns, rows)
+    for section in page.sections:
+        columns = ["algorithm", *(column.header for column in section.table.columns)]
+        rows = [[r.algorithm.title + r.mark, *(entry.text for entry in r.entries)] for r in section.table.rows]
+        title = page.title if section.key == "main" and not section.dealing else f"{page.title}: {section.title}"
+        print_table(title, columns, rows)

@@ -26,6 +26,8 @@ _COMMANDS = {
     "sweep": ("boards", "Run what a board lacks."),
     "status": ("boards", "The board's grid: done, missing (and why), failed, estimated time."),
     "leaderboard": ("boards", "Build a board's tables from its records, or check the committed ones."),
+    "compare": ("compare", "Two algorithms of a board, or two records: paired differences with intervals."),
+    "reproduce": ("reproduce", "Run a record again and report the difference per metric."),
     "score": ("score", "Score stored answers, under this project's rules or the published ones."),
     "doctor": ("doctor", "Check environment, devices, data found and determinism."),
     "demo": ("demo", "Synthetic data, preparation, sweep and leaderboard, end to end."),

@@ -105,6 +105,15 @@ class Cohort:
             self._columns = _read_columns(self.path / SAMPLES, self.kind)
         return self._columns
 
+    def _attribute(self, name: str) -> list[Any] | None:
+        import pyarrow.parquet as pq
+
+        path = self.path / SAMPLES
+        if name not in pq.read_schema(path).names:
+            return None
+        values: list[Any] = pq.read_table(path, columns=[name]).column(name).to_pylist()
+        return values
+
     def _map(self, modality: str) -> np.ndarray:
         if modality not in self._maps:
             import numpy as np
@@ -177,6 +186,11 @@ class CohortPart:
     def answers(self) -> np.ndarray:
         """The gold answer, as text; shape (n,)."""
         return self._column("answer")
+
+    def attribute(self, name: str) -> list[Any] | None:
+        """A column such as ``sex`` or ``age``, None where a value is unknown; None if the cohort has no such column."""
+        found = self.cohort._attribute(name)
+        return None if found is None else [found[row] for row in self.rows]
 
     def batch(self, index: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
         """Arrays of the samples at ``index`` (positions in this part), as stored: a copy per modality.

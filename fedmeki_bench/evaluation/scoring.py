@@ -10,7 +10,7 @@ import numpy as np
 
 from fedmeki_bench import registry, seeds
 from fedmeki_bench.cohort.sealed import open_test
-from fedmeki_bench.evaluation.intervals import Estimate, estimate, estimate_text
+from fedmeki_bench.evaluation.intervals import Estimate, estimate, estimate_text, per_sample_values
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.evaluation.predictions import (
     Predictions,
@@ -19,8 +19,9 @@ from fedmeki_bench.evaluation.predictions import (
     write_predictions,
     write_text_predictions,
 )
-from fedmeki_bench.evaluation.views import VIEWS, foundation
-from fedmeki_bench.results.record import Evaluation, MetricValue
+from fedmeki_bench.evaluation.subgroups import subgroups
+from fedmeki_bench.evaluation.views import VIEWS, Answers, foundation, foundation_alone
+from fedmeki_bench.results.record import Evaluation, MetricValue, Subgroup
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import Cohort, CohortPart
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 
 FOUNDATION = "foundation"
+BEFORE = "foundation_before"
+"""The foundation model before anything was injected: it gets the question in words and none of the data."""
 
 
 def metric(name: str) -> MetricSpec:
@@ -70,55 +73,50 @@ def score_test(
 ) -> list[Evaluation]:
     """Open the test split once, score every view, save the predictions under ``folder``.
 
-    Zero-shot tasks are put to the foundation view alone. Intervals are bootstraps over groups, drawn from a stream that
-    depends on the seed and task alone, so that all algorithms are resampled alike.
+    Zero-shot tasks are put to the foundation view alone, and to the foundation model before injection. Intervals are
+    bootstraps over groups, drawn from a stream that depends on the seed and task alone, so that all algorithms are
+    resampled alike.
     """
     evaluations = []
     for name, cohort in cohorts.items():
         task, part = tasks[name], open_test(cohort)
         chosen = [v for v in views if v == FOUNDATION or task.meta.role == "training"]
         for view in chosen:
+            if view == FOUNDATION:
+                evaluations += _asked(federation, task, part, folder, draw=seeds.derive(seed, "bootstrap", name))
+                continue
             path = predictions_path(folder, view, name)
             draw = seeds.derive(seed, "bootstrap", name)
-            found = (
-                _score_answers(federation, task, part, path, draw)
-                if view == FOUNDATION
-                else _score_probabilities(federation, view, task, part, path, draw)
-            )
-            if found is None:
-                missing = ", ".join(m for m in task.meta.modalities if m not in federation.model.encoders)
-                note = f"not applicable: this training never saw the modality {missing}"
-                evaluations.append(Evaluation(view=view, task=name, n=0, note=note))
-                continue
-            groups = len(np.unique(part.group_ids))
-            evaluations.append(
-                Evaluation(
-                    view=view, task=name, n=len(part), groups=groups, metrics=found,
-                    predictions=str(path.relative_to(folder)),
-                )
-            )  # fmt: skip
+            predicted = VIEWS[view](federation, task.meta.name, part)
+            labels = np.asarray(part.targets, dtype=np.int64)
+            write_predictions(path, Predictions(part.sample_ids, part.group_ids, part.sites, labels, predicted))
+            specs = [metric(m) for m in task.meta.metrics]
+            found = estimate(labels, predicted, part.group_ids, specs, seed=draw)
+            parts = subgroups(part, labels, predicted, specs[0], seed=draw)
+            evaluations.append(_evaluation(view, name, part, found, parts, path.relative_to(folder)))
     return evaluations
 
 
-def _score_probabilities(
-    federation: Federation, view: str, task: Task, part: CohortPart, path: Path, draw: int
-) -> dict[str, MetricValue]:
-    predicted = VIEWS[view](federation, task.meta.name, part)
-    labels = np.asarray(part.targets, dtype=np.int64)
-    write_predictions(path, Predictions(part.sample_ids, part.group_ids, part.sites, labels, predicted))
-    return _values(estimate(labels, predicted, part.group_ids, [metric(m) for m in task.meta.metrics], seed=draw))
+def _asked(federation: Federation, task: Task, part: CohortPart, folder: Path, *, draw: int) -> list[Evaluation]:
+    """The foundation view, and the same questions put to the foundation model before injection."""
+    name = task.meta.name
+    said = foundation(federation, task, part)
+    if said is None:
+        missing = ", ".join(m for m in task.meta.modalities if m not in federation.model.encoders)
+        note = f"not applicable: this training never saw the modality {missing}"
+        return [Evaluation(view=FOUNDATION, task=name, n=0, note=note)]
+    return [
+        _score_answers(view, answers, task, part, folder, draw)
+        for view, answers in ((FOUNDATION, said), (BEFORE, foundation_alone(federation, task, part)))
+    ]
 
 
-def _score_answers(
-    federation: Federation, task: Task, part: CohortPart, path: Path, draw: int
-) -> dict[str, MetricValue] | None:
-    """Metrics of the foundation view: of yes's probability for classification, of the text for generation.
+def _score_answers(view: str, said: Answers, task: Task, part: CohortPart, folder: Path, draw: int) -> Evaluation:
+    """Metrics of answers in words: of yes's probability for classification, of the text for generation.
 
     Either way the share of answers that the task's parser could not read is shown.
     """
-    said = foundation(federation, task, part)
-    if said is None:
-        return None
+    path = predictions_path(folder, view, task.meta.name)
     gold = [str(a) for a in part.answers]
     readable = [None if p is None else t for t, p in zip(said.text, said.parsed, strict=True)]
     binary = task.meta.kind == "classification"
@@ -130,14 +128,25 @@ def _score_answers(
         gold=part.answers if labels is None else labels, parsed=parsed, score=said.probability,
     )  # fmt: skip
     write_text_predictions(path, answered)
+    specs = [metric(m) for m in task.meta.metrics]
     if labels is not None and said.probability is not None:
-        specs = [metric(m) for m in task.meta.metrics]
-        values = estimate(labels, said.probability, part.group_ids, specs, seed=draw)
-        values |= estimate_text(gold, readable, part.group_ids, [metric("unparsed")], seed=draw)
+        found = estimate(labels, said.probability, part.group_ids, specs, seed=draw)
+        found |= estimate_text(gold, readable, part.group_ids, [metric("unparsed")], seed=draw)
+        parts = subgroups(part, labels, said.probability, specs[0], seed=draw)
     else:
-        specs = [metric(m) for m in (*task.meta.metrics, "unparsed")]
-        values = estimate_text(gold, readable, part.group_ids, specs, seed=draw)
-    return _values(values)
+        found = estimate_text(gold, readable, part.group_ids, [*specs, metric("unparsed")], seed=draw)
+        values = per_sample_values(gold, readable, specs[:1])[specs[0].name]
+        parts = subgroups(part, np.zeros(len(part), dtype=np.int64), values, specs[0], seed=draw)
+    return _evaluation(view, task.meta.name, part, found, parts, path.relative_to(folder))
+
+
+def _evaluation(
+    view: str, task: str, part: CohortPart, found: Mapping[str, Estimate], parts: dict[str, list[Subgroup]], file: Path
+) -> Evaluation:
+    return Evaluation(
+        view=view, task=task, n=len(part), groups=len(np.unique(part.group_ids)), metrics=_values(found),
+        subgroups=parts, predictions=file.as_posix(),
+    )  # fmt: skip
 
 
 def _values(found: Mapping[str, Estimate]) -> dict[str, MetricValue]:

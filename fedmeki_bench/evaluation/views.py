@@ -118,4 +118,33 @@ def foundation(federation: Federation, task: Task, part: CohortPart) -> Answers 
     return Answers(text, [task.parse(t) for t in text], np.concatenate(found) if found else None)
 
 
+def foundation_alone(federation: Federation, task: Task, part: CohortPart) -> Answers:
+    """The same questions in words only, put to the foundation model as it was before injection.
+
+    It sees none of the data, so equal questions get equal answers and are put once. This is where injection starts.
+    """
+    injected = federation.stage.foundation(federation.server, federation.at_server)
+    if injected is None:
+        raise RunFailed(f"stage {type(federation.stage).__name__} leaves no foundation model to be asked")
+    language = injected.language
+    injected.eval()
+    binary = task.meta.kind == "classification"
+    asked = [str(q) for q in part.questions]
+    place = {question: i for i, question in enumerate(dict.fromkeys(asked))}
+    prompts = [task.prompt(question) for question in place]
+    text: list[str] = []
+    found: list[np.ndarray] = []
+    with torch.no_grad(), injected.silenced():
+        for start in range(0, len(prompts), _ANSWER_BATCH):
+            batch = prompts[start : start + _ANSWER_BATCH]
+            text += language.generate(None, None, batch, _NEW_TOKENS["yes or no" if binary else "free text"])
+            if binary:
+                likelihood = language.score(None, None, batch, ["no", "yes"]).double()
+                found.append(torch.softmax(likelihood, dim=1)[:, 1].cpu().numpy())
+    which = [place[question] for question in asked]
+    text = [text[i] for i in which]
+    probability = np.concatenate(found)[which] if found else None
+    return Answers(text, [task.parse(t) for t in text], probability)
+
+
 VIEWS: dict[str, View] = {"aggregated": aggregated, "personal": personal, "constant": constant}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from fedmeki_bench.errors import InputError, UsageError, nearest
 
@@ -23,6 +24,18 @@ class SynthSpec(BaseModel):
     seed: int = Field(default=0, ge=0)
 
 
+@dataclass(frozen=True, slots=True)
+class Dealing:
+    """A way to deal the private samples: a partition and its options; each has tables of its own.
+
+    ``label`` tells it from the board's others, and is empty where there are none.
+    """
+
+    partition: str
+    options: tuple[tuple[str, Scalar], ...] = ()
+    label: str = ""
+
+
 class Board(BaseModel):
     """The content of a board file.
 
@@ -30,10 +43,12 @@ class Board(BaseModel):
         name, title, summary: identifier, heading, and one paragraph on what is compared and what it is worth.
         profile: named budget, ``demo`` or ``paper``.
         seeds, clients, partition: the federation; every algorithm gets the same.
+        partitions: several ways to deal instead of one, e.g. ``[iid, {dirichlet: {alpha: 0.3}}]``.
         tasks, algorithms: columns and rows, by name.
         reference: the row others are compared with.
         options: the same keys as ``-o`` on the command line.
         synth, prepare: what ``demo`` generates per dataset and the options it prepares it with.
+        published: name of a table of published numbers to be shown beside the measured ones.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -45,12 +60,14 @@ class Board(BaseModel):
     seeds: list[int] = Field(min_length=1)
     clients: int = Field(default=5, ge=1)
     partition: str = "iid"
+    partitions: list[str | dict[str, dict[str, Scalar]]] = Field(default_factory=list)
     tasks: list[str] = Field(min_length=1)
     algorithms: list[str] = Field(min_length=1)
     reference: str | None = None
     options: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     synth: dict[str, SynthSpec] = Field(default_factory=dict)
     prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
+    published: str | None = None
     _source: Path | None = PrivateAttr(default=None)
 
     @property
@@ -58,7 +75,34 @@ class Board(BaseModel):
         """The file the board was read from."""
         return self._source
 
-    @field_validator("seeds", "tasks", "algorithms")
+    @property
+    def dealings(self) -> list[Dealing]:
+        """How the private samples are dealt; one dealing, or one per entry of ``partitions``."""
+        if not self.partitions:
+            return [Dealing(self.partition)]
+        found = []
+        for entry in self.partitions:
+            name, options = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+            label = " ".join([name, *(f"{key} {value}" for key, value in options.items())])
+            found.append(Dealing(name, tuple(options.items()), label if len(self.partitions) > 1 else ""))
+        return found
+
+    @property
+    def dealt(self) -> str:
+        """How the private samples are dealt, in words."""
+        dealings = self.dealings
+        said = " and ".join(d.label or " ".join([d.partition, *(f"{k} {v}" for k, v in d.options)]) for d in dealings)
+        return f"{said} partition{'s' * (len(dealings) > 1)}"
+
+    @model_validator(mode="after")
+    def _one_way_to_deal(self) -> Board:
+        if self.partitions and "partition" in self.model_fields_set:
+            raise ValueError("give either partition or partitions")
+        if any(isinstance(entry, dict) and len(entry) != 1 for entry in self.partitions):
+            raise ValueError("an entry of partitions is a name or one name with its options")
+        return self
+
+    @field_validator("seeds", "tasks", "algorithms", "partitions")
     @classmethod
     def _unique(cls, values: list[Any]) -> list[Any]:
         twice = [v for i, v in enumerate(values) if v in values[:i]]
@@ -131,7 +175,7 @@ def _explain(error: ValidationError, path: Path, lines: dict[tuple[Any, ...], in
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     place = tuple(problem["loc"])
     line = next((lines[place[:k]] for k in range(len(place), 0, -1) if place[:k] in lines), 1)
-    key = ".".join(str(part) for part in place)
+    key = ".".join(str(part) for part in place) or "the board"
     if problem["type"] == "extra_forbidden":
         known = SynthSpec.model_fields if place[0] == "synth" else Board.model_fields
         return f"{path}:{line}: unknown key {key!r}; {nearest(str(place[-1]), known)}"

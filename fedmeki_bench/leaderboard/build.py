@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fedmeki_bench.errors import CheckFailed, UsageError, nearest
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.leaderboard.collect import collect
-from fedmeki_bench.leaderboard.page import Page, make_page
+from fedmeki_bench.leaderboard.latex import page_latex
+from fedmeki_bench.leaderboard.page import Context, Page, make_page
+from fedmeki_bench.leaderboard.pairs import reader
 from fedmeki_bench.leaderboard.render import markdown, page_json, rows_csv
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.results.store import BadRecord, RecordStore, write_atomically
 
-if TYPE_CHECKING:
-    from fedmeki_bench.evaluation.metrics import MetricSpec
-    from fedmeki_bench.task import TaskMeta
+FORMATS = ("md", "csv", "json", "tex", "html", "svg")
 
-FORMATS = ("md", "csv", "json", "svg")
+_PICTURE = re.compile(rb"<svg.*?</svg>", re.DOTALL)
 
 
 def default_folder(board: Board) -> Path:
@@ -31,13 +32,14 @@ def page_of(
     board: Board,
     cells: Sequence[Cell],
     store: RecordStore | Iterable[Record | BadRecord],
-    *,
-    tasks: Mapping[str, TaskMeta] | None = None,
-    metrics: Mapping[str, MetricSpec] | None = None,
+    context: Context | None = None,
 ) -> Page:
-    """Everything the board shows, from the records of ``store``."""
+    """Everything the board shows, from the records of ``store`` and the predictions beside them."""
+    context = context or Context()
+    if isinstance(store, RecordStore) and context.read is None:
+        context = replace(context, read=reader(store.folder))
     records = store.all() if isinstance(store, RecordStore) else store
-    return make_page(board, collect(cells, records, tasks=tasks), tasks=tasks, metrics=metrics)
+    return make_page(board, collect(cells, records, tasks=context.tasks), context)
 
 
 def build(
@@ -46,20 +48,18 @@ def build(
     store: RecordStore | Iterable[Record | BadRecord],
     out: Path,
     formats: Sequence[str] = FORMATS,
-    *,
-    tasks: Mapping[str, TaskMeta] | None = None,
-    metrics: Mapping[str, MetricSpec] | None = None,
+    context: Context | None = None,
 ) -> list[Path]:
     """Write ``leaderboard.<format>`` into ``out`` for each format; returns the files.
-
-    Args:
-        tasks, metrics: titles and definitions of what the board shows, by name. Without ``tasks``, titles
-            are names and the main metric is the first in the record; without ``metrics``, the built-in ones.
 
     Raises:
         UsageError: an unknown format.
     """
-    page = page_of(board, cells, store, tasks=tasks, metrics=metrics)
+    return write(page_of(board, cells, store, context), out, formats)
+
+
+def write(page: Page, out: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write a page into ``out`` in each format, every file whole or not at all; returns the files."""
     written = []
     for name, content in render(page, formats).items():
         path = out / name
@@ -75,27 +75,28 @@ def check(
     store: RecordStore | Iterable[Record | BadRecord],
     out: Path,
     formats: Sequence[str] = FORMATS,
-    *,
-    tasks: Mapping[str, TaskMeta] | None = None,
-    metrics: Mapping[str, MetricSpec] | None = None,
+    context: Context | None = None,
 ) -> None:
     """Compare the files in ``out`` with what the records give, byte for byte.
 
-    The figure's bytes depend on the version of matplotlib, so it is compared by the digest it carries.
+    The bytes of pictures depend on the version of matplotlib, so the figure is compared by the digest it carries, and
+    the HTML page without its pictures.
 
     Raises:
         CheckFailed: names every file that is missing or stale, and the first line that differs.
         UsageError: an unknown format.
     """
-    page = page_of(board, cells, store, tasks=tasks, metrics=metrics)
+    page = page_of(board, cells, store, context)
     text_formats = [f for f in formats if f != "svg"]
     stale = []
     for name, content in render(page, text_formats, figure="svg" in formats).items():
         path = out / name
         if not path.exists():
             stale.append(f"{path} is missing")
-        elif (found := path.read_bytes()) != content:
-            stale.append(f"{path} is stale (line {_first_difference(found, content)})")
+            continue
+        found, wanted = _PICTURE.sub(b"", path.read_bytes()), _PICTURE.sub(b"", content)
+        if found != wanted:
+            stale.append(f"{path} is stale (line {_first_difference(found, wanted)})")
     if "svg" in formats:
         path = out / "leaderboard.svg"
         if not path.exists():
@@ -111,21 +112,34 @@ def render(page: Page, formats: Sequence[str], *, figure: bool | None = None) ->
     unknown = [f for f in formats if f not in FORMATS]
     if unknown:
         raise UsageError(f"unknown format {unknown[0]!r}; {nearest(unknown[0], FORMATS)}")
-    files: dict[str, bytes] = {}
-    for name in formats:
-        file = f"leaderboard.{name}"
-        if name == "md":
-            with_figure = "svg" in formats if figure is None else figure
-            files[file] = markdown(page, figure="leaderboard.svg" if with_figure else None).encode()
-        elif name == "csv":
-            files[file] = rows_csv(page).encode()
-        elif name == "json":
-            files[file] = page_json(page).encode()
-        else:
-            from fedmeki_bench.leaderboard.figure import figure_svg
+    return {f"leaderboard.{name}": _WRITERS[name](page, figure, formats) for name in formats}
 
-            files[file] = figure_svg(page)
-    return files
+
+def _markdown(page: Page, figure: bool | None, formats: Sequence[str]) -> bytes:
+    shown = "svg" in formats if figure is None else figure
+    return markdown(page, figure="leaderboard.svg" if shown else None).encode()
+
+
+def _html(page: Page, figure: bool | None, formats: Sequence[str]) -> bytes:
+    from fedmeki_bench.leaderboard.html import page_html
+
+    return page_html(page).encode()
+
+
+def _svg(page: Page, figure: bool | None, formats: Sequence[str]) -> bytes:
+    from fedmeki_bench.leaderboard.figure import figure_svg
+
+    return figure_svg(page)
+
+
+_WRITERS: dict[str, Callable[[Page, bool | None, Sequence[str]], bytes]] = {
+    "md": _markdown,
+    "csv": lambda page, *_: rows_csv(page).encode(),
+    "json": lambda page, *_: page_json(page).encode(),
+    "tex": lambda page, *_: page_latex(page).encode(),
+    "html": _html,
+    "svg": _svg,
+}
 
 
 def _first_difference(found: bytes, wanted: bytes) -> int:

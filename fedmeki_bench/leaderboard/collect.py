@@ -48,6 +48,7 @@ class Row:
 
     algorithm: str
     task: str
+    dealing: str
     seed: int
     metric: str
     value: float | None
@@ -221,7 +222,7 @@ def _mark_others(outcomes: list[Outcome]) -> list[Outcome]:
     for outcome in outcomes:
         if outcome.status == "ok":
             for what, value in _basis(outcome).items():
-                counts[outcome.cell.task, what][value] += 1
+                counts[outcome.cell.task, what][value] += 1  # over all dealings: data don't depend on them
     for place, counter in counts.items():
         usual[place] = min(counter, key=lambda value: (-counter[value], value))
     cards = {task: card for (task, what), card in usual.items() if what == "data"}
@@ -256,6 +257,7 @@ def _row(outcome: Outcome, metric: str, value: float | None, low: float | None, 
     return Row(
         algorithm=outcome.cell.algorithm.name,
         task=outcome.cell.task,
+        dealing=outcome.cell.dealing,
         seed=outcome.cell.seed,
         metric=metric,
         value=value,

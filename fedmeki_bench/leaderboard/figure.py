@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fedmeki_bench.algorithm import Algorithm
-    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.leaderboard.grid import Grid
+    from fedmeki_bench.leaderboard.page import Page, Section
 
 _INK, _MUTED, _FAINT, _ACCENT, _WARN = "#1f2933", "#7b8794", "#e4e7eb", "#0072b2", "#b84a00"
 _STYLE = {
@@ -70,28 +71,31 @@ def draw(page: Page) -> Figure:
     """The figure itself; never touches pyplot's global state or needs a display."""
     from matplotlib.figure import Figure
 
-    rows = [(algorithm, section) for algorithm, section in ordered(page.grid)]
-    tasks = page.grid.tasks
-    across = max(1, min(len(tasks), _PANELS_PER_ROW))
-    down = max(1, -(-len(tasks) // across))
-    panel = 0.245 * max(len(rows), 3) + 0.75
+    blocks = [section for section in page.sections if not section.zero_shot]
+    grid = blocks[0].grid
+    across = max(1, min(len(grid.tasks), _PANELS_PER_ROW))
+    lines = -(-len(grid.tasks) // across)
+    down = lines * len(blocks)
+    panel = 0.245 * max(len(grid.algorithms), 3) + 0.75
     head, foot = 0.62, 0.36
     height = head + down * panel + foot
-    names = 0.45 + 0.075 * max((len(a.title) for a, _ in rows), default=0)  # inches
+    names = 0.45 + 0.075 * max((len(a.title) for a in grid.algorithms.values()), default=0)  # inches
     width = names + 0.25 + 3.2 * across
     figure = Figure(figsize=(width, height), facecolor="white")
     left, right = names / width, 1 - 0.25 / width
     gap = 0.28 / width
     each = (right - left - gap * (across - 1)) / across
-    for index, task in enumerate(tasks):
-        line, place = divmod(index, across)
-        bottom = (foot + (down - 1 - line) * panel + 0.42) / height
-        axes = figure.add_axes((left + place * (each + gap), bottom, each, (panel - 0.75) / height))
-        _panel(axes, page, task, rows)
-        if place == 0:
-            for y, (algorithm, _) in enumerate(rows):
-                down_to = axes.get_position().y1 - (y + 0.6) / (len(rows) + 0.2) * axes.get_position().height
-                figure.text(_MARGIN / width, down_to, _label(algorithm), fontsize=8.5, va="center")
+    for number, block in enumerate(blocks):
+        rows: list[tuple[Algorithm, Any]] = list(ordered(block.grid))
+        for index, task in enumerate(block.grid.tasks):
+            line, place = divmod(index, across)
+            bottom = (foot + (down - 1 - number * lines - line) * panel + 0.42) / height
+            axes = figure.add_axes((left + place * (each + gap), bottom, each, (panel - 0.75) / height))
+            _panel(axes, block, task, rows)
+            if place == 0:
+                for y, (algorithm, _) in enumerate(rows):
+                    down_to = axes.get_position().y1 - (y + 0.6) / (len(rows) + 0.2) * axes.get_position().height
+                    figure.text(_MARGIN / width, down_to, _label(algorithm), fontsize=8.5, va="center")
     _titles(figure, page, width, height)
     return figure
 
@@ -108,7 +112,7 @@ def _titles(figure: Figure, page: Page, width: float, height: float) -> None:
             bbox={"boxstyle": "round,pad=0.35", "fc": "#fff4e6", "ec": _WARN, "lw": 0.8},
         )  # fmt: skip
     seeds = f"{len(board.seeds)} seeds" if len(board.seeds) > 1 else f"seed {board.seeds[0]}"
-    said = f"profile {board.profile} · {board.clients} clients, {board.partition} partition · {seeds}"
+    said = f"profile {board.profile} · {board.clients} clients, {board.dealt} · {seeds}"
     figure.text(at, 1 - 0.49 / height, said, fontsize=8.5, color=_MUTED, va="center")
     if len(board.seeds) >= 3:
         whiskers = "Dot: mean over seeds, bar: ± SD over seeds, small dots: single seeds."
@@ -116,7 +120,7 @@ def _titles(figure: Figure, page: Page, width: float, height: float) -> None:
         whiskers = "Dot: mean over two seeds, small dots: single seeds."
     else:
         whiskers = "Dot: test value, bar: 95 % interval over patients."
-    sections = {row.section for row in page.main.rows}
+    sections = {row.section for section in page.sections for row in section.table.rows}
     hollow = " Hollow: incomplete row, not ranked." if "incomplete" in sections else ""
     figure.text(
         at,
@@ -128,10 +132,10 @@ def _titles(figure: Figure, page: Page, width: float, height: float) -> None:
     )
 
 
-def _dot(page: Page, algorithm: str, task: str) -> Dot | None:
+def _dot(grid: Grid, algorithm: str, task: str) -> Dot | None:
     from fedmeki_bench.statistics import summarise_seeds
 
-    found = page.grid.values(algorithm, task, page.grid.main_metric(task))
+    found = grid.values(algorithm, task, grid.main_metric(task))
     numbers = [v.value for v in found if v.value is not None]
     if not numbers or len(numbers) < len(found):
         return None
@@ -143,13 +147,13 @@ def _dot(page: Page, algorithm: str, task: str) -> Dot | None:
     return Dot(summary.mean, summary.mean - spread, summary.mean + spread, summary.values)
 
 
-def _panel(axes: Axes, page: Page, task: str, rows: list[tuple[Algorithm, Any]]) -> None:
-    grid = page.grid
-    dots = {a.name: _dot(page, a.name, task) for a, _ in rows}
+def _panel(axes: Axes, block: Section, task: str, rows: list[tuple[Algorithm, Any]]) -> None:
+    grid = block.grid
+    dots = {a.name: _dot(grid, a.name, task) for a, _ in rows}
     bests = {
         row.algorithm.name
-        for row in page.main.rows
-        for column, entry in zip(page.main.columns, row.entries, strict=True)
+        for row in block.table.rows
+        for column, entry in zip(block.table.columns, row.entries, strict=True)
         if column.key == task and entry.best
     }
     low, high = _limits([d for d in dots.values() if d])
@@ -180,7 +184,8 @@ def _panel(axes: Axes, page: Page, task: str, rows: list[tuple[Algorithm, Any]])
             color=_INK if weight == "bold" else _MUTED, zorder=5,
         )  # fmt: skip
     metric = grid.main_metric(task)
-    axes.set_title(grid.facts.task_title(task), fontsize=9.5, fontweight="bold", loc="left", pad=7)
+    said = f", {block.dealing}" if block.dealing else ""
+    axes.set_title(grid.facts.task_title(task) + said, fontsize=9.5, fontweight="bold", loc="left", pad=7)
     axes.set_xlabel(grid.facts.metric_title(metric), fontsize=8, labelpad=3)
     axes.set_xlim(low, high + 0.17 * (high - low))  # room for the numbers at the right
     axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -1,20 +1,45 @@
-"""Everything one board shows, gathered once, so that Markdown, CSV, JSON and the figure cannot disagree."""
+"""Everything one board shows, gathered once, so that its tables, pages and pictures cannot disagree."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.evaluation.metrics import BUILT_IN, MetricSpec
+from fedmeki_bench.leaderboard.analysis import Analysis, analyse
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.collect import Collected, Row, tidy
-from fedmeki_bench.leaderboard.tables import Facts, Grid, Table, main_table, task_table
+from fedmeki_bench.leaderboard.grid import Facts, Grid
+from fedmeki_bench.leaderboard.groups import client_tables, group_tables, target_table
+from fedmeki_bench.leaderboard.pairs import Reader
+from fedmeki_bench.leaderboard.published import PaperTable, Published, paper_tables
+from fedmeki_bench.leaderboard.tables import Table, main_table, task_table
 
 if TYPE_CHECKING:
     from fedmeki_bench.algorithm import Algorithm
+    from fedmeki_bench.results.record import Record
     from fedmeki_bench.task import TaskMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a page takes from outside the records.
+
+    Attributes:
+        tasks, metrics: titles and definitions by name. Without ``tasks``, titles are names and the main metric is the
+            first in the record; without ``metrics``, the built-in ones are known.
+        read: reads the predictions behind an evaluation; without it there are no paired differences.
+        command: the command line that reproduces a record.
+        published: published figures to stand beside the measured ones.
+    """
+
+    tasks: Mapping[str, TaskMeta] = field(default_factory=dict)
+    metrics: Mapping[str, MetricSpec] = field(default_factory=lambda: BUILT_IN)
+    read: Reader | None = None
+    command: Callable[[Record], str] | None = None
+    published: Published | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +54,34 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """The algorithms on the trained or the zero-shot tasks, under one way of dealing the private samples.
+
+    Attributes:
+        key: ``main`` or ``zero_shot``, numbered from the second dealing on.
+        dealing: label of the dealing; empty where the board has one.
+        grid, analysis, table: outcomes, what statistics say about them, and the table of main metrics.
+        details: costs to a target, groups, clients, and all metrics of each task.
+    """
+
+    key: str
+    title: str
+    dealing: str
+    zero_shot: bool
+    grid: Grid
+    analysis: Analysis
+    table: Table
+    details: tuple[Table, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """A board's tables, tidy rows, gaps and provenance."""
+    """A board's sections, tidy rows, gaps and provenance; the first section holds the trained tasks."""
 
     board: Board
-    grid: Grid
-    main: Table
-    zero_shot: Table | None
-    details: tuple[Table, ...]
+    collected: Collected
+    facts: Facts
+    sections: tuple[Section, ...]
     rows: tuple[Row, ...]
     gaps: tuple[Gap, ...]
     unreadable: tuple[str, ...]
@@ -44,18 +89,25 @@ class Page:
     versions: Mapping[str, tuple[str, ...]]
     environments: tuple[str, ...]
     from_files: tuple[str, ...]
+    commands: Mapping[str, str]
+    papers: tuple[PaperTable, ...] = ()
+
+    @property
+    def main(self) -> Table:
+        """The table of the trained tasks; of the first dealing where there are several."""
+        return self.sections[0].table
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The main table, that of the zero-shot tasks if there are any, then one per task."""
-        return (self.main, *((self.zero_shot,) if self.zero_shot is not None else ()), *self.details)
+        """The tables of main metrics, then one per task."""
+        details = (table for section in self.sections for table in section.details)
+        return (*(section.table for section in self.sections), *details)
 
     @property
     def stamp(self) -> str:
         """``SYNTHETIC`` or ``PUBLISHED SPLIT`` if any number deserves it; empty otherwise."""
-        collected = self.grid.collected
-        marks = ["SYNTHETIC"] if collected.synthetic_tasks else []
-        marks += ["PUBLISHED SPLIT"] if collected.published_tasks else []
+        marks = ["SYNTHETIC"] if self.collected.synthetic_tasks else []
+        marks += ["PUBLISHED SPLIT"] if self.collected.published_tasks else []
         return ", ".join(marks)
 
     @property
@@ -65,28 +117,24 @@ class Page:
         return f"{title} ({self.stamp})" if self.stamp else title
 
 
-def make_page(
-    board: Board,
-    collected: Collected,
-    *,
-    tasks: Mapping[str, TaskMeta] | None = None,
-    metrics: Mapping[str, MetricSpec] | None = None,
-) -> Page:
-    """Gather a page; ``tasks`` and ``metrics`` give titles and definitions beyond the built-in metrics."""
-    facts = Facts(tasks or {}, metrics or BUILT_IN)
-    trained, zero_shot = _by_role(collected, tasks or {})
-    grid = Grid(board, trained, facts)
-    asked = Grid(board, zero_shot, facts) if zero_shot.outcomes else None
-    collected = replace(collected, outcomes=(*trained.outcomes, *zero_shot.outcomes))
+def make_page(board: Board, collected: Collected, context: Context | None = None) -> Page:
+    """Gather a page; the same outcomes and predictions give the same page."""
+    context = context or Context()
+    facts = Facts(context.tasks, context.metrics)
+    sections = tuple(
+        _section(board, part, facts, context, key, dealing, zero_shot)
+        for key, dealing, zero_shot, part in _parts(board, collected, context.tasks)
+    )
+    shown = {id(o) for section in sections for o in section.grid.collected.outcomes}
+    collected = replace(collected, outcomes=tuple(o for o in collected.outcomes if id(o) in shown))
     records = collected.records
     files = {f"{p.kind} {p.name} ({p.origin})" for r in records for p in r.plugins if p.origin.startswith("file:")}
     rows = tuple(tidy(collected))
-    return Page(
+    page = Page(
         board=board,
-        grid=grid,
-        main=main_table(grid),
-        zero_shot=None if asked is None else replace(main_table(asked), key="zero_shot", title="Zero-shot tasks"),
-        details=tuple(task_table(g, task) for g in (grid, asked) if g is not None for task in g.tasks),
+        collected=collected,
+        facts=facts,
+        sections=sections,
         rows=rows,
         gaps=_gaps(collected),
         unreadable=tuple(f"{b.path.parent.name}/record.json: {b.reason}" for b in collected.unreadable),
@@ -94,17 +142,53 @@ def make_page(
         versions=_versions(collected),
         environments=tuple(sorted({r.environment for r in rows if r.environment})),
         from_files=tuple(sorted(files)),
+        commands={} if context.command is None else {r.key: context.command(r) for r in records},
     )
+    if context.published is None:
+        return page
+    return replace(page, papers=paper_tables(context.published, sections, page.stamp))
 
 
-def _by_role(collected: Collected, tasks: Mapping[str, TaskMeta]) -> tuple[Collected, Collected]:
-    """Trained tasks and zero-shot tasks; of the latter only the rows that can answer at least one."""
+def _section(
+    board: Board, part: Collected, facts: Facts, context: Context, key: str, dealing: str, zero_shot: bool
+) -> Section:
+    grid = Grid(board, part, facts)
+    analysis = analyse(grid, context.read)
+    title = "Zero-shot tasks" if zero_shot else "Main metrics"
+    said = f", {dealing}" if dealing else ""
+    targets = target_table(grid, analysis)
+    details = [*((targets,) if targets else ()), *group_tables(grid), *client_tables(grid)]
+    details += [task_table(grid, task) for task in grid.tasks]
+    return Section(
+        key, title + said, dealing, zero_shot, grid, analysis,
+        replace(main_table(grid, analysis), key=key, title=title + said),
+        tuple(replace(t, title=t.title + (said or (" (zero-shot)" if zero_shot and t.key in _SHARED else "")))
+              for t in details),
+    )  # fmt: skip
+
+
+_SHARED = ("targets", "groups_site", "groups_sex", "groups_age")
+"""Keys of tables that a section of trained and one of zero-shot tasks both have."""
+
+
+def _parts(board: Board, collected: Collected, tasks: Mapping[str, TaskMeta]) -> list[tuple[str, str, bool, Collected]]:
+    """Key, dealing, role and outcomes of each section: per dealing the trained tasks, then the zero-shot ones.
+
+    Of the zero-shot tasks only the rows that can answer at least one are shown.
+    """
     zero = {name for name, meta in tasks.items() if meta.role == "validation"}
-    trained = tuple(o for o in collected.outcomes if o.cell.task not in zero)
-    asked = [o for o in collected.outcomes if o.cell.task in zero]
-    answering = {o.cell.algorithm.name for o in asked if o.status != "not_applicable"}
-    kept = tuple(o for o in asked if o.cell.algorithm.name in answering)
-    return replace(collected, outcomes=trained), replace(collected, outcomes=kept)
+    found = []
+    for number, dealing in enumerate(d.label for d in board.dealings):
+        suffix = f"_{number + 1}" if number else ""
+        own = [o for o in collected.outcomes if o.cell.dealing == dealing]
+        trained = tuple(o for o in own if o.cell.task not in zero)
+        asked = [o for o in own if o.cell.task in zero]
+        answering = {o.cell.algorithm.name for o in asked if o.status != "not_applicable"}
+        kept = tuple(o for o in asked if o.cell.algorithm.name in answering)
+        found.append((f"main{suffix}", dealing, False, replace(collected, outcomes=trained)))
+        if kept:
+            found.append((f"zero_shot{suffix}", dealing, True, replace(collected, outcomes=kept)))
+    return found
 
 
 def _gaps(collected: Collected) -> tuple[Gap, ...]:

@@ -16,14 +16,16 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from fedmeki_bench.leaderboard.collect import Row
-from fedmeki_bench.leaderboard.page import Gap, Page
-from fedmeki_bench.leaderboard.tables import Section, Table, TableRow
+from fedmeki_bench.leaderboard.page import Gap, Page, Section
+from fedmeki_bench.leaderboard.published import PaperTable
+from fedmeki_bench.leaderboard.tables import Section as RowSection
+from fedmeki_bench.leaderboard.tables import Table, TableRow
 
 DECIMALS = 6
 
 # Inside words '_' is literal, and ']' matters only where a link could follow: the source stays readable.
 _MARKDOWN = re.compile(r"[|*`~$\\]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^#|(?<=\W)#(?=\d)")
-_SECTIONS: dict[Section, str] = {
+_SECTIONS: dict[RowSection, str] = {
     "bound": "Bounds",
     "ranked": "Federated",
     "incomplete": "Incomplete, not ranked",
@@ -43,7 +45,7 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
     seeds = ", ".join(str(s) for s in board.seeds)
     options = "".join(f" · {_text(k)} {_text(str(v))}" for k, v in sorted(board.options.items()))
     lines += [
-        f"Profile **{_text(board.profile)}** · {board.clients} clients, {_text(board.partition)} partition · "
+        f"Profile **{_text(board.profile)}** · {board.clients} clients, {_text(board.dealt)} · "
         f"seed{'s' * (len(board.seeds) > 1)} {seeds}{options}",
         "",
     ]
@@ -51,6 +53,10 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
         lines += [f"![Main metric of every algorithm per task]({figure})", ""]
     for table in page.tables:
         lines += _table(table, page.stamp)
+    for paper in page.papers:
+        lines += _paper(paper)
+    for section in page.sections:
+        lines += _comparison_lines(page, section)
     lines += _gap_lines(page.gaps, page.unreadable)
     lines += _provenance(page)
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -89,6 +95,50 @@ def _row(row: TableRow) -> str:
     return f"| {_name(row.algorithm.html)}{mark} | " + " | ".join(entries) + " |"
 
 
+def _paper(paper: PaperTable) -> list[str]:
+    lines = [f"## {_text(paper.title)}", "", *(f"> {_text(warning)}" for warning in paper.warnings), ""]
+    lines += ["| Task | Metric | " + " | ".join(_name(a.html) for a in paper.algorithms) + " |"]
+    lines += ["|:--|:--" + "|--:" * len(paper.algorithms) + "|"]
+    lines += [f"| {_text(t)} | {_text(m)} | " + " | ".join(c.text for c in cells) + " |" for t, m, cells in paper.rows]
+    return [*lines, "", *(f"{_text(note)}  " for note in paper.notes), ""]
+
+
+def _comparison_lines(page: Page, section: Section) -> list[str]:
+    """Differences to the reference whose sign is certain after Holm; the rest are counted, not listed."""
+    found, reference = section.analysis.comparisons, section.analysis.reference
+    if not found or reference is None:
+        return []
+    tested = [c for c in found if c.adjusted is not None]
+    certain = [c for c in tested if c.separated]
+    where = f" ({_text(section.title)})" if len(page.sections) > 1 else ""
+    lines = [
+        f"## Differences to {_name(reference.html)}{where}",
+        "",
+        f"Same seeds, same patients. {len(certain)} of {len(tested)} differences are significant at 0.05 after Holm's "
+        "adjustment over all of them as one family.",
+        "",
+    ]
+    if certain:
+        lines += ["| Algorithm | Task | Difference [95 %] | p | p (Holm) | Test |", "|:--|:--|--:|--:|--:|:--|"]
+        for c in certain:
+            name = _name(section.grid.algorithms[c.algorithm].html)
+            metric = page.facts.metric_title(c.metric)
+            interval = "" if c.low is None or c.high is None else f" [{c.low:+.3f}, {c.high:+.3f}]"
+            lines.append(
+                f"| {name} | {_text(page.facts.task_title(c.task))} | {metric} {c.difference:+.3f}{interval} | "
+                f"{p_text(c.p)} | {p_text(c.adjusted)} | {c.test} |"
+            )
+        lines.append("")
+    return lines
+
+
+def p_text(p: float | None) -> str:
+    """A p value as tables show it."""
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _gap_lines(gaps: Sequence[Gap], unreadable: Sequence[str]) -> list[str]:
     if not gaps and not unreadable:
         return ["## Not in the tables", "", "Nothing: every cell of the board has a number.", ""]
@@ -102,7 +152,7 @@ def _gap_lines(gaps: Sequence[Gap], unreadable: Sequence[str]) -> list[str]:
 
 
 def _provenance(page: Page) -> list[str]:
-    records = page.grid.collected.records
+    records = page.collected.records
     lines = [
         "## Provenance",
         "",
@@ -165,6 +215,8 @@ def page_json(page: Page) -> str:
         "stamp": page.stamp,
         "tables": [_table_json(table) for table in page.tables],
         "rows": [{k: _number(v) for k, v in asdict(row).items()} for row in page.rows],
+        "sections": [_section_json(section) for section in page.sections],
+        "papers": [_paper_json(paper) for paper in page.papers],
         "gaps": [
             {
                 "algorithm": g.algorithm.name,
@@ -177,14 +229,52 @@ def page_json(page: Page) -> str:
         ],
         "unreadable": list(page.unreadable),
         "provenance": {
-            "records": len(page.grid.collected.records),
+            "records": len(page.collected.records),
             "sha256": page.digest,
             "versions": {name: list(found) for name, found in page.versions.items()},
             "environments": list(page.environments),
             "plugins_from_files": list(page.from_files),
+            "commands": dict(page.commands),
         },
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _section_json(section: Section) -> dict[str, Any]:
+    analysis = section.analysis
+    return {
+        "key": section.key,
+        "dealing": section.dealing,
+        "reference": analysis.reference.name if analysis.reference else None,
+        "ranks": {name: asdict(interval) for name, interval in analysis.ranks.items()},
+        "tied_for_first": list(analysis.first),
+        "resolution": analysis.resolution,
+        "shares": {name: _number(share) for name, share in analysis.shares.items()},
+        "pareto": list(analysis.front),
+        "comparisons": [{k: _number(v) for k, v in asdict(c).items()} for c in analysis.comparisons],
+        "targets": [{k: _number(v) for k, v in asdict(t).items()} for t in analysis.targets],
+    }
+
+
+def _paper_json(paper: PaperTable) -> dict[str, Any]:
+    return {
+        "key": paper.key,
+        "title": paper.title,
+        "warnings": list(paper.warnings),
+        "notes": list(paper.notes),
+        "algorithms": [a.name for a in paper.algorithms],
+        "rows": [
+            {
+                "task": task,
+                "metric": metric,
+                "cells": [
+                    {"published": c.published, "measured": _number(c.measured), "contradicted": c.contradicted}
+                    for c in cells
+                ],
+            }
+            for task, metric, cells in paper.rows
+        ],
+    }
 
 
 def _table_json(table: Table) -> dict[str, Any]:

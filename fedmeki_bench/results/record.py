@@ -58,11 +58,29 @@ class MetricValue(_Strict):
         return _nullify(data, ("value", "low", "high"))
 
 
+class Subgroup(_Strict):
+    """The main metric on the samples of one site, sex, age band, or under one client's own model."""
+
+    name: str
+    n: int = Field(ge=0)
+    groups: int | None = Field(default=None, ge=0)
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_nan(cls, data: Any) -> Any:
+        return _nullify(data, ("value", "low", "high"))
+
+
 class Evaluation(_Strict):
     """One view scored on one split of one task.
 
-    ``metrics`` keeps the task's order, the main one first. ``predictions`` is a path relative to the record's
-    folder. Without metrics, ``note`` says why the view does not apply to the task.
+    ``metrics`` keeps the task's order, the main one first. ``subgroups`` maps ``site``, ``sex``, ``age`` and, where
+    every client has its own model, ``client`` to the main metric on each part. ``predictions`` is a path relative to
+    the record's folder. Without metrics, ``note`` says why the view does not apply to the task.
     """
 
     view: str
@@ -71,6 +89,7 @@ class Evaluation(_Strict):
     n: int = Field(ge=0)
     groups: int | None = Field(default=None, ge=0)
     metrics: dict[str, MetricValue] = Field(default_factory=dict)
+    subgroups: dict[str, list[Subgroup]] = Field(default_factory=dict)
     predictions: str | None = None
     note: str = ""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from fedmeki_bench import algorithms
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.errors import InputError, nearest
-from fedmeki_bench.leaderboard.board import Board
+from fedmeki_bench.leaderboard.board import Board, Dealing
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.results.store import BadRecord, RecordStore
@@ -48,15 +49,18 @@ def plan(board: Board) -> list[Planned]:
     training, zero_shot = by_role(board.tasks)
     planned: dict[str, Planned] = {}
     for algorithm in rows:
-        for seed in board.seeds:
+        for dealing, seed in product(board.dealings, board.seeds):
             specs = specify(
                 algorithm, training, profile_name=board.profile, seed=seed, clients=board.clients,
-                partition=board.partition, options=_accepted(board, algorithm), zero_shot=zero_shot,
+                partition=dealing.partition, options=_accepted(board, algorithm, dealing), zero_shot=zero_shot,
             )  # fmt: skip
             for spec in specs:
                 entry = planned.setdefault(spec.setting, Planned(spec))
                 answered = spec.zero_shot if algorithm.view == FOUNDATION else ()
-                entry.cells += [Cell(algorithm, task, seed, spec.setting) for task in (*spec.tasks, *answered)]
+                entry.cells += [
+                    Cell(algorithm, task, seed, spec.setting, dealing=dealing.label)
+                    for task in (*spec.tasks, *answered)
+                ]
     return list(planned.values())
 
 
@@ -65,6 +69,7 @@ def cells(board: Board) -> list[Cell]:
     found = [cell for planned in plan(board) for cell in planned.cells]
     _, zero_shot = by_role(board.tasks)
     there = {(cell.algorithm.name, cell.task) for cell in found}
+    dealings = [dealing.label for dealing in board.dealings]
     for row in (algorithms.resolve(name) for name in board.algorithms):
         reason = (
             "nothing was trained for it"
@@ -72,10 +77,13 @@ def cells(board: Board) -> list[Cell]:
             else "only the foundation view answers zero-shot tasks"
         )
         lacking = [task for task in zero_shot if (row.name, task) not in there]
-        found += [Cell(row, task, seed, "", reason) for task in lacking for seed in board.seeds]
+        found += [
+            Cell(row, task, seed, "", reason, dealing)
+            for task, dealing, seed in product(lacking, dealings, board.seeds)
+        ]
     rows = {algorithms.resolve(name).name: i for i, name in enumerate(board.algorithms)}
     columns = {name: i for i, name in enumerate(board.tasks)}
-    return sorted(found, key=lambda c: (rows[c.algorithm.name], columns[c.task], c.seed))
+    return sorted(found, key=lambda c: (dealings.index(c.dealing), rows[c.algorithm.name], columns[c.task], c.seed))
 
 
 def inspect(board: Board, data: Path, store: RecordStore) -> list[Planned]:
@@ -108,17 +116,19 @@ def _has(models: Mapping[str, Any], option: str) -> bool:
     return any(option in model.model_fields for model in models.values())
 
 
-def _accepted(board: Board, algorithm: Algorithm) -> dict[str, Any]:
+def _accepted(board: Board, algorithm: Algorithm, dealing: Dealing) -> dict[str, Any]:
     """The board's options that this algorithm has: ``mu`` reaches FedProx and leaves FedAvg alone."""
-    models = option_models(algorithm, board.partition)
-    return {key: value for key, value in board.options.items() if _has(models, key)}
+    models = option_models(algorithm, dealing.partition)
+    options = {key: value for key, value in board.options.items() if _has(models, key)}
+    if algorithm.pooled:  # there is nothing to deal
+        return options
+    return options | {f"partition.{key}": value for key, value in dealing.options}
 
 
 def _check_options(board: Board, rows: list[Algorithm]) -> None:
-    known: set[str] = set()
-    for algorithm in rows:
-        known |= {key for model in option_models(algorithm, board.partition).values() for key in model.model_fields}
+    models = [option_models(row, dealing.partition) for row in rows for dealing in board.dealings]
+    known = {key for found in models for model in found.values() for key in model.model_fields}
     for option in board.options:
-        if not any(_has(option_models(algorithm, board.partition), option) for algorithm in rows):
+        if not any(_has(found, option) for found in models):
             where = f" in {board.source}" if board.source else ""
             raise InputError(f"no algorithm of the board has the option {option!r}{where}; {nearest(option, known)}")

@@ -111,10 +111,10 @@ def specify(
     if seed < 0:
         raise InputError(f"the seed cannot be {seed}: it is not negative")
     rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
-    dealt = registry.load("partitions", partition)
     given = assign_options(option_models(algorithm, partition), dict(algorithm.options) | dict(options or {}))
-    if algorithm.pooled:  # one place holds everything, whoever lacks what
-        given["availability"] = {}
+    if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be dealt
+        partition, given["availability"], given["partition"] = "iid", {}, {}
+    dealt = registry.load("partitions", partition)
     params = {
         "profile": _resolve_profile(profile_name, given["profile"]).model_dump(mode="json"),
         "rule": _resolve(rule.Params, given["rule"], f"rule {algorithm.rule}"),

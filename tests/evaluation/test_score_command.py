@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -143,7 +142,7 @@ def test_the_published_protocol_takes_any_text_as_label(tmp_path):
     assert read_answers(path, "classification", "published").gold == ["The answer is yes", "maybe"]
 
 
-def test_no_torch_and_not_slow(tmp_path):
+def test_no_torch(tmp_path):
     draw = random.Random(0)
     word = ["yes", "no", "unclear"]
     kinds = {
@@ -157,10 +156,8 @@ def test_no_torch_and_not_slow(tmp_path):
     )
     for kind, row in kinds.items():
         path = written(tmp_path, [row() for _ in range(20_000)], f"{kind}.jsonl")
-        began = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-c", code, str(path), "--kind", kind], capture_output=True, text=True, check=False,
             timeout=60, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert time.perf_counter() - began < 10  # about one second on an idle core

@@ -7,7 +7,7 @@ from typing import Any
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.cells import Cell
-from fedmeki_bench.results.record import Record
+from fedmeki_bench.results.record import Record, Subgroup
 
 TASKS = ["ecg_abnormal", "lung_opacity"]
 
@@ -62,3 +62,51 @@ def record(cell: Cell, values: dict[str, Any], **changes: Any) -> Record:
         "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:10:00+00:00",
     }  # fmt: skip
     return Record.model_validate({**content, **changes})
+
+
+def scored(store: Any, cell: Cell, *, strength: float, sites: tuple[str, ...] = ("A", "B")) -> Record:
+    """A finished run with predictions on 60 patients; the larger ``strength``, the better its AUROC."""
+    import numpy as np
+
+    from fedmeki_bench.evaluation.metrics import BUILT_IN
+    from fedmeki_bench.evaluation.predictions import Predictions, predictions_path, write_predictions
+    from fedmeki_bench.seeds import generator
+
+    patients = generator(0, "patients", cell.task)
+    labels = patients.integers(0, 2, 60)
+    own = generator(cell.seed, "scores", cell.algorithm.name, cell.task)
+    logits = strength * (labels - 0.5) + 0.5 * patients.normal(size=60) + 0.5 * own.normal(size=60)
+    found = Predictions(
+        np.array([f"s{i}" for i in range(60)]), np.array([f"p{i}" for i in range(60)]),
+        np.array([sites[i % len(sites)] for i in range(60)]), labels, 1 / (1 + np.exp(-logits)),
+    )  # fmt: skip
+    value = BUILT_IN["auroc"](labels, found.score)
+    made = record(cell, {"auroc": value, "f1": BUILT_IN["f1"](labels, found.score)})
+    for number, item in enumerate(made.history):
+        item.valid = {cell.task: value - 0.1 * (1 - number)}
+    path = predictions_path(store.folder(made.key), cell.algorithm.view, cell.task)
+    write_predictions(path, found)
+    made.evaluations[0].predictions = f"predictions/{path.name}"
+    groups = [Subgroup(name=s, n=30, groups=30, value=value - 0.1 * i, low=0.4, high=0.9) for i, s in enumerate(sites)]
+    made.evaluations[0].subgroups = {"site": groups}
+    store.write(made)
+    return made
+
+
+STRENGTH = {"majority": 0.0, "central": 3.0, "fedavg_s": 1.6, "fedprox_s": 1.7, "fedavg_m": 0.1}
+
+
+def judged(folder: Any, seeds: list[int], tasks: list[str] = TASKS) -> tuple[Board, list[Cell], Any]:
+    """A board with bounds, three competitors and predictions behind every number."""
+    from fedmeki_bench.results.store import RecordStore
+
+    algorithms = [
+        algorithm("majority", view="constant"), algorithm("central", pooled=True), algorithm("fedavg_s"),
+        algorithm("fedprox_s"), algorithm("fedavg_m"),
+    ]  # fmt: skip
+    made = [Cell(a, t, s, f"{a.name}-{t}-{s}") for a in algorithms for t in tasks for s in seeds]
+    store = RecordStore(folder)
+    for cell in made:
+        scored(store, cell, strength=STRENGTH[cell.algorithm.name])
+    toy = board(algorithms=[a.name for a in algorithms], seeds=seeds, reference="fedavg_s", tasks=tasks)
+    return toy, made, store

@@ -9,6 +9,8 @@ from board_fakes import TASKS, algorithm, board, cells, record
 
 from fedmeki_bench.errors import CheckFailed, UsageError
 from fedmeki_bench.leaderboard.build import FORMATS, build, check, default_folder, page_of
+from fedmeki_bench.leaderboard.page import Context
+from fedmeki_bench.leaderboard.pairs import reader
 from fedmeki_bench.leaderboard.render import markdown
 from fedmeki_bench.results.store import RecordStore
 
@@ -31,7 +33,7 @@ def test_same_bytes_twice_and_check(tmp_path, filled):
     assert [p.name for p in paths] == [f"leaderboard.{f}" for f in FORMATS]
     first = [p.read_bytes() for p in paths]
     # Records in any order, from any source, at any time.
-    build(toy, made, list(store.all())[::-1], out)
+    build(toy, made, list(store.all())[::-1], out, context=Context(read=reader(store.folder)))
     assert [p.read_bytes() for p in paths] == first
     assert all(b.endswith(b"\n") and not b.endswith(b"\n\n") for b in first)
     check(toy, made, store, out)

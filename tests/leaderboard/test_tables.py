@@ -25,6 +25,10 @@ def full(seeds=(0,)):
     return made, [record(c, {"auroc": VALUES[c.algorithm.name, c.task], "f1": 0.5}) for c in made]
 
 
+def details(page):
+    return [table for section in page.sections for table in section.details if table.key in TASKS]
+
+
 def shown(page, table=None):
     table = table or page.main
     return {r.algorithm.name: [e.text for e in r.entries] for r in table.rows}
@@ -34,19 +38,19 @@ def test_one_seed_by_hand():
     page = page_of(board(), *full())
     placed = [(r.algorithm.name, r.section, r.rank) for r in page.main.rows]
     assert placed == [("majority", "bound", None), ("fedprox_s", "ranked", 1), ("fedavg_s", "ranked", 2)]
-    assert [c.key for c in page.main.columns] == [*TASKS, "mean", "mb_up", "mb_down", "seconds", "coverage"]
+    assert [c.key for c in page.main.columns] == [*TASKS, "mean", "rank", "mb_up", "mb_down", "seconds", "coverage"]
     assert shown(page) == {
-        "majority": ["0.500", "0.500", "0.500", "4.00", "6.00", "25.0", "2/2"],
-        "fedprox_s": ["0.700 [0.60, 0.80]", "0.900 [0.85, 0.95]", "0.800", "4.00", "6.00", "25.0", "2/2"],
-        "fedavg_s": ["0.800 [0.70, 0.90]", "0.600 [0.55, 0.65]", "0.700", "4.00", "6.00", "25.0", "2/2"],
+        "majority": ["0.500", "0.500", "0.500", "–", "4.00", "6.00", "25.0", "2/2"],
+        "fedprox_s": ["0.700 [0.60, 0.80]", "0.900 [0.85, 0.95]", "0.800", "1–2", "4.00", "6.00", "25.0", "2/2"],
+        "fedavg_s": ["0.800 [0.70, 0.90]", "0.600 [0.55, 0.65]", "0.700", "1–2", "4.00", "6.00", "25.0", "2/2"],
     }
     best = {(r.algorithm.name, i) for r in page.main.rows for i, e in enumerate(r.entries) if e.best}
     assert best == {("fedavg_s", 0), ("fedprox_s", 1), ("fedprox_s", 2)}
-    assert [t.key for t in page.details] == TASKS
+    assert [t.key for t in details(page)] == TASKS
     assert page.title == "Toy board (SYNTHETIC)"
     assert page.gaps == ()
     # Equal at the digits shown: both are best, and the tie is visible.
-    assert shown(page, page.details[0])["fedavg_s"] == ["0.800 [0.70, 0.90]", "0.500 ="]
+    assert shown(page, details(page)[0])["fedavg_s"] == ["0.800 [0.70, 0.90]", "0.500 ="]
 
 
 def test_two_and_three_seeds():
@@ -117,7 +121,7 @@ def test_latest_of_several_records_counts_and_other_data_is_marked():
     marks = {r.algorithm.name: r.mark for r in page.main.rows}
     assert marks == {"majority": "", "fedavg_s": "‡", "fedprox_s": ""}
     assert any(w.startswith("Rows marked ‡ rest on other data") for w in page.main.warnings)
-    assert [w for w in page.details[1].warnings if "‡" in w] == []
+    assert [w for w in details(page)[1].warnings if "‡" in w] == []
 
 
 def test_other_versions_and_published_split_are_marked():
@@ -141,7 +145,7 @@ def test_a_run_over_several_tasks_is_counted_once():
     one = one.model_copy(update={"evaluations": [*one.evaluations, other]})
     page = page_of(board(algorithms=["fedavg_m"]), made, [one])
     assert shown(page)["fedavg_m"][2:] == ["0.700", "2.00", "3.00", "12.5", "2/2"]
-    assert len(page.grid.collected.records) == 1
+    assert len(page.sections[0].grid.collected.records) == 1
 
 
 def test_worse_than_constant_is_flagged():

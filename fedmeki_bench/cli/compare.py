@@ -1,0 +1,142 @@
+"""``compare``: two algorithms of a board, or two records, on the same seeds and patients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedmeki_bench import registry
+from fedmeki_bench.cli import options
+from fedmeki_bench.errors import InputError, UsageError, nearest
+
+
+@click.command("compare")
+@click.argument("a")
+@click.argument("b")
+@click.option("--board", default=None, help="The board whose rows A and B are; without it they are records.")
+@click.option("--metrics", default=None, help="Comma-separated; by default the main metric of each task.")
+@options.results
+@options.as_json
+def compare_command(a: str, b: str, board: str | None, metrics: str | None, results: Path, as_json: bool) -> None:
+    """Paired differences A minus B with 95 % intervals, tests, and Holm's adjustment over all of them.
+
+    A and B are two rows of --board, or two records: a record.json, its folder, or a key in --results.
+    """
+    from fedmeki_bench.leaderboard.analysis import adjust, compare_outcomes
+    from fedmeki_bench.leaderboard.pairs import reader
+
+    pairs, folders, notes = _of_board(a, b, board, results) if board else _of_records(a, b, results)
+    known = {p.name: p for p in registry.describe("metrics") if not p.broken}
+    wanted = [name.strip() for name in metrics.split(",")] if metrics else None
+    for name in wanted or ():
+        if name not in known:
+            raise UsageError(f"unknown metric {name!r}; {nearest(name, known)}")
+    read = reader(lambda key: folders[key])
+    found = []
+    for task, (ours, theirs) in pairs.items():
+        scored = [o.evaluation.metrics for o in (*ours, *theirs) if o.evaluation is not None]
+        main = list(registry.load("tasks", task).meta.metrics[:1])
+        for name in wanted or main:
+            if all(name in metrics_of for metrics_of in scored):
+                found.append(compare_outcomes(ours, theirs, registry.load("metrics", name), read))
+    if not found:
+        raise InputError(f"{a} and {b} share no task that both finished" + (f" with {metrics}" if metrics else ""))
+    found = list(adjust(found))
+    if as_json:
+        rows = [{k: v for k, v in asdict(c).items() if k != "algorithm"} for c in found]
+        click.echo(json.dumps({"a": a, "b": b, "notes": notes, "comparisons": rows}, indent=1))
+        return
+    _report(a, b, found, notes)
+
+
+def _report(a: str, b: str, found: Sequence[Any], notes: Sequence[str]) -> None:
+    from fedmeki_bench.console import print_table
+    from fedmeki_bench.leaderboard.render import p_text
+
+    columns = ["task", "metric", "A - B", "95 % interval", "p", "p (Holm)", "test", "seeds", "samples", "note"]
+    rows = []
+    for c in found:
+        number = "–" if c.difference is None else f"{c.difference:+.3f}"
+        interval = "–" if c.low is None or c.high is None else f"{c.low:+.3f} to {c.high:+.3f}"
+        rows.append([c.task, c.metric, number, interval, p_text(c.p), p_text(c.adjusted), c.test or "–", c.seeds,
+                     c.samples, c.note])  # fmt: skip
+    print_table(
+        f"A = {a}, B = {b}", columns, rows,
+        style=lambda column, value: "bold" if column == "p (Holm)" and value.startswith("<") else "",
+    )  # fmt: skip
+    certain = [c for c in found if c.separated]
+    click.echo(f"{len(certain)} of {len(found)} differences are significant at 0.05 after Holm; "
+               "the family is this table")  # fmt: skip
+    for note in notes:
+        click.echo(note)
+
+
+def _of_board(a: str, b: str, board: str, results: Path) -> tuple[dict[str, Any], dict[str, Path], list[str]]:
+    """Task -> outcomes of the two rows; per dealing where the board has several."""
+    from fedmeki_bench.leaderboard.board import find_board
+    from fedmeki_bench.leaderboard.collect import collect
+    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.runs.plan import cells
+
+    chosen = find_board(board)
+    for name in (a, b):
+        if name not in chosen.algorithms:
+            raise UsageError(f"{name!r} is not a row of {chosen.name}; {nearest(name, chosen.algorithms)}")
+    store = RecordStore(results)
+    found = [c for c in cells(chosen) if c.algorithm.name in _names(a, b)]
+    outcomes = collect(found, store.all()).outcomes
+    first, second = _names(a, b)
+    notes = []
+    if len(chosen.dealings) > 1:
+        notes.append(f"dealing: {chosen.dealings[0].label}, the first of the board")
+        outcomes = tuple(o for o in outcomes if o.cell.dealing == chosen.dealings[0].label)
+    pairs = {}
+    for task in chosen.tasks:
+        ours = [o for o in outcomes if (o.cell.algorithm.name, o.cell.task) == (first, task)]
+        theirs = [o for o in outcomes if (o.cell.algorithm.name, o.cell.task) == (second, task)]
+        if any(o.status == "ok" for o in ours) and any(o.status == "ok" for o in theirs):
+            pairs[task] = (ours, theirs)
+    folders = {o.record.key: store.folder(o.record.key) for o in outcomes if o.record is not None}
+    return pairs, folders, notes
+
+
+def _names(*given: str) -> list[str]:
+    from fedmeki_bench.algorithms import resolve
+
+    return [resolve(name).name for name in given]
+
+
+def _of_records(a: str, b: str, results: Path) -> tuple[dict[str, Any], dict[str, Path], list[str]]:
+    """Task -> one outcome each of the two records, each by the view of its algorithm."""
+    from fedmeki_bench.algorithms import resolve
+    from fedmeki_bench.leaderboard.cells import Cell
+    from fedmeki_bench.leaderboard.collect import Outcome
+    from fedmeki_bench.results.store import read_record
+
+    sides, folders = [], {}
+    for given in (a, b):
+        path = _record_path(given, results)
+        record = read_record(path)
+        folders[record.key] = path.parent
+        algorithm = resolve(record.algorithm)
+        sides.append((record, {
+            e.task: Outcome(Cell(algorithm, e.task, 0, record.setting), "ok", "", record, e)
+            for e in record.evaluations if e.view == algorithm.view and e.metrics
+        }))  # fmt: skip
+    (left, ours), (right, theirs) = sides
+    notes = [] if left.seed == right.seed else [f"seeds {left.seed} and {right.seed} differ: so may luck"]
+    return {task: ([ours[task]], [theirs[task]]) for task in ours if task in theirs}, folders, notes
+
+
+def _record_path(given: str, results: Path) -> Path:
+    for path in (Path(given), Path(given) / "record.json", results / given / "record.json"):
+        if path.is_file():
+            return path
+    raise UsageError(
+        f"{given!r} is no record: give a record.json, its folder, a key in {results}, or --board for rows of a board"
+    )

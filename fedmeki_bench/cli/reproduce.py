@@ -1,0 +1,112 @@
+"""``reproduce``: run a record again and report the difference per metric."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedmeki_bench.cli import options
+from fedmeki_bench.cli.run import build_stand_in, check_device
+from fedmeki_bench.errors import CheckFailed, InputError, RunFailed
+
+
+@click.command("reproduce")
+@click.argument("record", type=click.Path(path_type=Path))
+@options.data
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=None, help="Keep the new record here; thrown away by default."
+)
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), default=None,
+    help="Largest difference of a metric; 0 on the CPU and 0.001 elsewhere by default.",
+)  # fmt: skip
+@options.device
+@options.as_json
+@options.plain
+def reproduce_command(
+    record: Path, data: Path, results: Path | None, tolerance: float | None, device: str, as_json: bool,
+    plain: bool | None,
+) -> None:  # fmt: skip
+    """Run RECORD (a record.json, or the folder that holds it) again and compare every metric.
+
+    Exits with 1 if a metric differs by more than the tolerance, or if the data or the code define another run.
+    """
+    from fedmeki_bench.console import RunView
+    from fedmeki_bench.results.store import RecordStore, read_record
+    from fedmeki_bench.runs.environment import environment
+    from fedmeki_bench.runs.execute import execute, open_cohorts
+    from fedmeki_bench.runs.reproduce import changes, environment_changes, spec_of
+
+    path = record / "record.json" if record.is_dir() else record
+    recorded = read_record(path)
+    if recorded.status != "ok":
+        raise InputError(f"{path}: the run {recorded.status}; only finished runs can be compared")
+    spec = spec_of(recorded)
+    check_device(device)
+    cohorts = open_cohorts(spec, data)
+    there = {c.task: c.card for c in recorded.cohorts}
+    other = [task for task, cohort in cohorts.items() if cohort.card_hash != there.get(task)]
+    if other:
+        raise CheckFailed(f"the data in {data} are not those of the record: {', '.join(other)} have another card")
+    build_stand_in([spec], plain=True if as_json else plain)
+    holder: Any = nullcontext(results) if results else tempfile.TemporaryDirectory(prefix="fedmeki-bench-")
+    with holder as folder:
+        store = RecordStore(Path(folder))
+        with RunView(f"again: {spec.algorithm} · {', '.join(spec.tasks)} · seed {spec.seed}",
+                     plain=True if as_json else plain) as view:  # fmt: skip
+            repeated = execute(spec, data, store, device=device, fresh=True, listener=view)
+        if repeated.status != "ok":
+            raise RunFailed(f"the run {repeated.status}: {repeated.error.message if repeated.error else 'no reason'}")
+        same_answers = _predictions(path.parent, recorded) == _predictions(store.folder(repeated.key), repeated)
+    found = changes(recorded, repeated)
+    around = environment_changes(recorded.environment, environment(device, recorded.environment.get("threads", 1)))
+    allowed = tolerance if tolerance is not None else 0.0 if device == "cpu" else 1e-3
+    beyond = [c for c in found if c.difference is None or c.difference > allowed]
+    _report(found, around, allowed, same_answers, as_json)
+    if beyond:
+        worst = beyond[0]
+        raise CheckFailed(
+            f"{len(beyond)} of {len(found)} metrics differ by more than {allowed:g}, first {worst.metric} of "
+            f"{worst.task} ({worst.view}): {worst.recorded} there, {worst.repeated} here"
+        )
+
+
+def _predictions(folder: Path, record: Any) -> list[bytes] | None:
+    """The bytes of the record's prediction files; None if one is gone."""
+    try:
+        return [(folder / e.predictions).read_bytes() for e in record.evaluations if e.predictions]
+    except OSError:
+        return None
+
+
+def _report(found: list[Any], around: list[Any], allowed: float, same_answers: bool, as_json: bool) -> None:
+    from fedmeki_bench.console import print_table
+
+    differing = [row for row in around if not row[3]]
+    if as_json:
+        click.echo(json.dumps({
+            "tolerance": allowed,
+            "predictions_identical": same_answers,
+            "metrics": [
+                {"view": c.view, "task": c.task, "metric": c.metric, "recorded": c.recorded, "repeated": c.repeated,
+                 "difference": c.difference} for c in found
+            ],
+            "environment": [{"what": w, "recorded": a, "now": b, "same": s} for w, a, b, s in around],
+        }, indent=1))  # fmt: skip
+        return
+    if differing:
+        print_table("environment: what differs", ["what", "recorded", "now"], [list(row[:3]) for row in differing])
+    rows = [[c.task, c.view, c.metric, _said(c.recorded), _said(c.repeated), _said(c.difference)] for c in found]
+    print_table("recorded and repeated", ["task", "view", "metric", "recorded", "now", "difference"], rows)
+    equal = sum(c.difference == 0 for c in found)
+    click.echo(f"{equal} of {len(found)} metrics are equal to the last bit; tolerance {allowed:g}")
+    click.echo(f"predictions: {'identical files' if same_answers else 'not identical'}")
+
+
+def _said(value: float | None) -> str:
+    return "–" if value is None else "0" if value == 0 else f"{value:.6g}"

@@ -1,0 +1,145 @@
+"""The outcomes of a board by algorithm and task, with the rules for summarising them.
+
+A number is shown with the interval or spread it deserves: one seed with its 95 % interval over patients, two
+seeds as two values, three and more as mean ± standard deviation over seeds. The two kinds of uncertainty are
+never merged into one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.evaluation.metrics import MetricSpec
+from fedmeki_bench.leaderboard.board import Board
+from fedmeki_bench.leaderboard.collect import Collected, Outcome
+from fedmeki_bench.results.record import MetricValue
+from fedmeki_bench.statistics import summarise_seeds
+
+if TYPE_CHECKING:
+    from fedmeki_bench.task import TaskMeta
+
+_STATUS_WORD = {"not_applicable": "n/a", "bad": "unreadable"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One table cell: ``text`` as shown, ``value`` behind it, ``best`` of the ranked rows in its column."""
+
+    text: str
+    value: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A header and the one sentence that defines it; ``higher`` is None where no value is better."""
+
+    key: str
+    header: str
+    definition: str
+    higher: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the tables need to know about tasks and metrics; unknown ones are shown by their name."""
+
+    tasks: Mapping[str, TaskMeta]
+    metrics: Mapping[str, MetricSpec]
+
+    def task_title(self, task: str) -> str:
+        """The task's title, or its name."""
+        return self.tasks[task].title if task in self.tasks else task
+
+    def metric_title(self, metric: str) -> str:
+        """The metric's column header, or its name."""
+        return self.metrics[metric].title if metric in self.metrics else metric
+
+    def column(self, key: str, header: str, metric: str) -> Column:
+        """A column that shows ``metric``."""
+        spec = self.metrics.get(metric)
+        if spec is None:
+            return Column(key, header, f"The metric {metric}, which this installation does not know.")
+        return Column(key, header, spec.definition, spec.direction == "higher")
+
+
+class Grid:
+    """The outcomes of a board by (algorithm, task), with the rules for summarising them."""
+
+    def __init__(self, board: Board, collected: Collected, facts: Facts) -> None:
+        self.board, self.collected, self.facts = board, collected, facts
+        self.outcomes: dict[tuple[str, str], list[Outcome]] = {}
+        self.algorithms: dict[str, Algorithm] = {}
+        for outcome in collected.outcomes:
+            algorithm = outcome.cell.algorithm
+            self.algorithms.setdefault(algorithm.name, algorithm)
+            self.outcomes.setdefault((algorithm.name, outcome.cell.task), []).append(outcome)
+        self.tasks = list(dict.fromkeys(o.cell.task for o in collected.outcomes))
+
+    def main_metric(self, task: str) -> str:
+        """The task's first metric; empty if no task or record declares one."""
+        return next(iter(self.collected.metrics.get(task, ())), "")
+
+    def of(self, algorithm: str) -> list[Outcome]:
+        """All outcomes of a row."""
+        return [o for task in self.tasks for o in self.outcomes.get((algorithm, task), [])]
+
+    def values(self, algorithm: str, task: str, metric: str) -> list[MetricValue]:
+        """The metric of every finished seed, in the order of seeds."""
+        found = []
+        for outcome in self.outcomes.get((algorithm, task), []):
+            if outcome.status == "ok" and outcome.evaluation and metric in outcome.evaluation.metrics:
+                found.append(outcome.evaluation.metrics[metric])
+        return found
+
+    def mean(self, algorithm: str, task: str, metric: str) -> float | None:
+        """Mean over finished seeds; None if there is none or one is undefined."""
+        values = [v.value for v in self.values(algorithm, task, metric)]
+        numbers = [v for v in values if v is not None]
+        if not numbers or len(numbers) < len(values):
+            return None
+        return summarise_seeds(numbers).mean
+
+    def entry(self, algorithm: str, task: str, metric: str) -> Entry:
+        """The metric as a table shows it, or the word for why there is none."""
+        values = self.values(algorithm, task, metric)
+        if not values:
+            words = {_STATUS_WORD.get(o.status, o.status) for o in self.outcomes.get((algorithm, task), [])}
+            return Entry(", ".join(sorted(words - {"ok"})) or "–")
+        numbers = [v.value for v in values if v.value is not None]
+        if len(numbers) < len(values):
+            share = "" if len(values) == 1 else f" ({len(values) - len(numbers)} of {len(values)})"
+            return Entry(f"undefined{share}")
+        summary = summarise_seeds(numbers)
+        if summary.n == 1:
+            one = values[0]
+            interval = f" [{one.low:.2f}, {one.high:.2f}]" if one.low is not None and one.high is not None else ""
+            text = f"{summary.mean:.3f}{interval}"
+        elif summary.sd is None:
+            text = ", ".join(f"{v:.3f}" for v in summary.values)
+        else:
+            text = f"{summary.mean:.3f} ± {summary.sd:.3f}"
+        if summary.n != len(self.board.seeds):
+            text += f" (n = {summary.n})"
+        return Entry(text, summary.mean)
+
+    def complete(self, algorithm: str) -> bool:
+        """Every cell of the row has a defined main metric: only then is the row ranked."""
+        return all(o.status == "ok" for o in self.of(algorithm)) and all(
+            self.mean(algorithm, task, self.main_metric(task)) is not None for task in self.tasks
+        )
+
+    def mark(self, algorithm: str, tasks: Sequence[str]) -> str:
+        """‡ if a number of the row rests on other data, split or versions than most of its column."""
+        return "‡" if any(o.other for o in self.of(algorithm) if o.cell.task in tasks) else ""
+
+    def overall(self, algorithm: str) -> float | None:
+        """Mean of the main metrics over tasks; None unless complete and the tasks share one main metric."""
+        if not self.complete(algorithm) or len({self.main_metric(t) for t in self.tasks}) != 1:
+            return None
+        means = [self.mean(algorithm, task, self.main_metric(task)) for task in self.tasks]
+        return math.fsum(m for m in means if m is not None) / len(means)

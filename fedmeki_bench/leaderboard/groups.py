@@ -1,0 +1,164 @@
+"""Tables of who is served worse (sites, sexes, ages, clients) and of what a score costs to reach."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedmeki_bench.leaderboard.grid import Column, Entry, Grid
+from fedmeki_bench.leaderboard.tables import Table, TableRow, ordered
+from fedmeki_bench.statistics import GroupValue, Spread, spread
+
+if TYPE_CHECKING:
+    from fedmeki_bench.leaderboard.analysis import Analysis
+    from fedmeki_bench.results.record import Dealt, Subgroup
+
+ATTRIBUTES = {"site": "Sites", "sex": "Sexes", "age": "Age bands"}
+_NO_VALUE = Entry("–")
+
+
+def by_name(grid: Grid, algorithm: str, task: str, attribute: str) -> list[GroupValue]:
+    """The main metric per group, mean over seeds; a group without a value in some seed has none."""
+    seeds: dict[str, list[Subgroup]] = {}
+    finished = 0
+    for o in grid.outcomes.get((algorithm, task), []):
+        if o.status == "ok" and o.evaluation is not None:
+            finished += 1
+            for group in o.evaluation.subgroups.get(attribute, []):
+                seeds.setdefault(group.name, []).append(group)
+    values = []
+    for name, found in seeds.items():
+        numbers = [f.value for f in found if f.value is not None]
+        value = sum(numbers) / finished if len(numbers) == finished else float("nan")
+        one = found[0]
+        alone = finished == 1
+        values.append(
+            GroupValue(
+                name, one.n, one.groups or 0, value,
+                one.low if alone and one.low is not None else float("nan"),
+                one.high if alone and one.high is not None else float("nan"), one.note,
+            )
+        )  # fmt: skip
+    return values
+
+
+def spread_of(grid: Grid, algorithm: str, task: str, attribute: str) -> Spread | None:
+    """Best and worst group of an attribute; None with fewer than two groups that have a value."""
+    values = [v for v in by_name(grid, algorithm, task, attribute) if v.value == v.value]
+    if len(values) < 2:
+        return None
+    metric = grid.facts.metrics.get(grid.main_metric(task))
+    return spread(values, higher=metric is None or metric.direction == "higher")
+
+
+def group_tables(grid: Grid) -> tuple[Table, ...]:
+    """Per attribute that the data have: the worst group of every algorithm and task, and the gap to the best."""
+    tables = []
+    for attribute, title in ATTRIBUTES.items():
+        there = [task for task in grid.tasks if any(spread_of(grid, name, task, attribute) for name in grid.algorithms)]
+        if not there:
+            continue
+        columns = tuple(
+            Column(
+                task, f"{grid.facts.task_title(task)} ({grid.facts.metric_title(grid.main_metric(task))})",
+                f"Worst {attribute} group of the test split with its name, and the gap to the best group.",
+            )
+            for task in there
+        )  # fmt: skip
+        rows = tuple(
+            TableRow(algorithm, section, tuple(_worst(grid, algorithm.name, task, attribute) for task in there))
+            for algorithm, section in ordered(grid)
+        )
+        notes = ("Groups with too few samples for a value are left out; differences between groups are not tested.",)
+        tables.append(Table(f"groups_{attribute}", f"{title}: worst group", columns, rows, (), notes))
+    return tuple(tables)
+
+
+def _worst(grid: Grid, algorithm: str, task: str, attribute: str) -> Entry:
+    found = spread_of(grid, algorithm, task, attribute)
+    if found is None:
+        return _NO_VALUE
+    worst = next(v for v in by_name(grid, algorithm, task, attribute) if v.name == found.worst)
+    return Entry(f"{worst.value:.3f} ({found.worst}), gap {found.gap:.3f}", worst.value)
+
+
+def client_tables(grid: Grid) -> tuple[Table, ...]:
+    """Per task: the metric of every client's own model, for algorithms that leave one."""
+    tables = []
+    for task in grid.tasks:
+        found = {name: by_name(grid, name, task, "client") for name in grid.algorithms}
+        found = {name: values for name, values in found.items() if values}
+        if not found:
+            continue
+        clients = list(dict.fromkeys(v.name for values in found.values() for v in values))
+        metric = grid.main_metric(task)
+        held = _held(grid, task)
+        columns = tuple(
+            Column(
+                f"client_{client}", f"Client {client}",
+                f"{grid.facts.metric_title(metric)} of this client's own model on the whole test split"
+                + (f"; it holds {held[client]}." if client in held else "."),
+            )
+            for client in clients
+        )  # fmt: skip
+        rows = []
+        for algorithm, section in ordered(grid):
+            if algorithm.name in found:
+                values = {v.name: v.value for v in found[algorithm.name]}
+                entries = [
+                    Entry(f"{values[c]:.3f}", values[c]) if values.get(c, float("nan")) == values.get(c) else _NO_VALUE
+                    for c in clients
+                ]
+                rows.append(TableRow(algorithm, section, tuple(entries)))
+        title = f"{grid.facts.task_title(task)}: clients' own models"
+        tables.append(Table(f"clients_{task}", title, columns, tuple(rows)))
+    return tuple(tables)
+
+
+def _held(grid: Grid, task: str) -> dict[str, str]:
+    """Client -> how many samples it holds, where all finished runs of the task agree."""
+    dealt: list[Dealt] = [
+        o.record.dealt
+        for (_, t), outcomes in grid.outcomes.items()
+        if t == task
+        for o in outcomes
+        if o.status == "ok" and o.record is not None and o.record.dealt is not None and not o.cell.algorithm.pooled
+    ]
+    if not dealt or len({d.digest for d in dealt}) != 1 or task not in dealt[0].counts:
+        return {}
+    held = {}
+    for number, counts in enumerate(dealt[0].counts[task]):
+        n, positive = counts.get("n"), counts.get("positive")
+        share = f", {100 * positive / n:.0f} % positive" if n and positive is not None else ""
+        held[str(number)] = f"{n} samples{share}"
+    return held
+
+
+def target_table(grid: Grid, analysis: Analysis) -> Table | None:
+    """Rounds and megabytes until the validation score reaches what the reference ended with."""
+    if not analysis.targets or analysis.reference is None:
+        return None
+    targets = {t.task: t.target for t in analysis.targets}
+    found = {(t.algorithm, t.task): t for t in analysis.targets}
+    columns = tuple(
+        Column(
+            task, f"{grid.facts.task_title(task)} (≥ {targets[task]:.3f})",
+            "Rounds, and megabytes both ways, until the validation score reaches the reference's last one; mean over "
+            "seeds, which must all reach it. Where runs share a training, they share the curve.",
+        )
+        for task in grid.tasks if task in targets
+    )  # fmt: skip
+    rows = []
+    for algorithm, section in ordered(grid):
+        entries = []
+        for column in columns:
+            target = found.get((algorithm.name, column.key))
+            if target is None:
+                entries.append(_NO_VALUE)
+            elif target.rounds is None or target.megabytes is None:
+                entries.append(Entry("not reached" if target.seeds == 1 else f"{target.reached} of {target.seeds}"))
+            else:
+                entries.append(Entry(f"{target.rounds:.3g}, {target.megabytes:.3g} MB", target.megabytes))
+        if any(e.text != "–" for e in entries):
+            rows.append(TableRow(algorithm, section, tuple(entries)))
+    title = f"Rounds and megabytes to the validation score of {analysis.reference.title}"
+    return Table("targets", title, columns, tuple(rows)) if rows else None

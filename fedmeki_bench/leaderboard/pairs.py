@@ -1,0 +1,110 @@
+"""Two algorithms on the same patients with the same seeds: the scores behind a paired difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedmeki_bench.errors import InputError
+from fedmeki_bench.evaluation.predictions import (
+    Predictions,
+    TextPredictions,
+    read_predictions,
+    read_text_predictions,
+)
+from fedmeki_bench.leaderboard.collect import Outcome
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fedmeki_bench.evaluation.metrics import MetricSpec
+    from fedmeki_bench.results.record import Evaluation, Record
+    from fedmeki_bench.statistics import Paired
+
+Reader = Callable[["Record", "Evaluation"], "Predictions | TextPredictions | None"]
+
+_IN_WORDS = ("foundation", "foundation_before")
+
+
+def reader(folder: Callable[[str], Path]) -> Reader:
+    """Reads predictions below ``folder(record.key)``; None where the record names no file.
+
+    A file is read once; it raises InputError if it is gone or damaged.
+    """
+    known: dict[Path, Predictions | TextPredictions] = {}
+
+    def read(record: Record, evaluation: Evaluation) -> Predictions | TextPredictions | None:
+        if evaluation.predictions is None:
+            return None
+        path = folder(record.key) / evaluation.predictions
+        if path not in known:
+            known[path] = read_text_predictions(path) if evaluation.view in _IN_WORDS else read_predictions(path)
+        return known[path]
+
+    return read
+
+
+def paired(a: Sequence[Outcome], b: Sequence[Outcome], metric: MetricSpec, read: Reader) -> list[Paired]:
+    """The seeds that both sides finished, aligned by sample.
+
+    Raises:
+        InputError: predictions are missing, or the two sides were not scored on the same samples.
+    """
+    from fedmeki_bench.statistics import Paired
+
+    by_seed = {o.cell.seed: o for o in b if o.status == "ok"}
+    found = []
+    for left in a:
+        right = by_seed.get(left.cell.seed)
+        if left.status != "ok" or right is None:
+            continue
+        labels, groups, ours, ids = _values(left, metric, read)
+        labels_b, _, theirs, ids_b = _values(right, metric, read)
+        order = _aligned(ids, ids_b)
+        if not (labels == labels_b[order]).all():
+            raise InputError(f"labels differ between the runs {_key(left)} and {_key(right)}: other data")
+        found.append(Paired(labels, groups, ours, theirs[..., order]))
+    return found
+
+
+def _key(outcome: Outcome) -> str:
+    return outcome.record.key if outcome.record else "?"
+
+
+def _aligned(ids: NDArray[np.str_], others: NDArray[np.str_]) -> NDArray[np.intp]:
+    """Where each of ``ids`` stands among ``others``."""
+    import numpy as np
+
+    place = {name: i for i, name in enumerate(others)}
+    if set(place) != set(ids) or len(place) != len(others) or len(ids) != len(others):
+        raise InputError("the two runs were not scored on the same samples")
+    return np.array([place[name] for name in ids], dtype=np.intp)
+
+
+def _values(
+    outcome: Outcome, metric: MetricSpec, read: Reader
+) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.float64], NDArray[np.str_]]:
+    """Labels, groups, scores (or values per sample of a text metric) and sample ids of one outcome."""
+    import numpy as np
+
+    from fedmeki_bench.evaluation.intervals import per_sample_values
+
+    assert outcome.record is not None
+    assert outcome.evaluation is not None
+    found = read(outcome.record, outcome.evaluation)
+    if found is None:
+        raise InputError(f"record {outcome.record.key} names no predictions")
+    ids = np.asarray([str(s) for s in found.sample_id])
+    groups = np.asarray([str(g) for g in found.group_id])
+    if isinstance(found, Predictions):
+        return np.asarray(found.label, dtype=np.int64), groups, np.asarray(found.score, dtype=np.float64), ids
+    if metric.per_sample is None:
+        if found.score is None:
+            raise InputError(f"record {outcome.record.key} has no probabilities for {metric.name}")
+        return np.asarray(found.gold, dtype=np.int64), groups, np.asarray(found.score, dtype=np.float64), ids
+    gold = [str(g) for g in found.gold]
+    readable = [None if p is None else str(t) for t, p in zip(found.answer, found.parsed, strict=True)]
+    values = per_sample_values(gold, readable, [metric])[metric.name]
+    return np.zeros(len(ids), dtype=np.int64), groups, np.asarray(values, dtype=np.float64), ids

@@ -1,0 +1,113 @@
+"""Validation score against rounds, megabytes or seconds: small multiples, one line per training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fedmeki_bench.leaderboard.analysis import valid_curve
+from fedmeki_bench.leaderboard.plots.theme import (
+    ACCENT,
+    MUTED,
+    REFERENCE,
+    Picture,
+    as_svg,
+    bare,
+    figure,
+    own,
+    styled,
+    wrapped,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fedmeki_bench.leaderboard.page import Page, Section
+    from fedmeki_bench.results.record import Record, Round
+
+_ACROSS = 4
+_AXES: dict[str, Callable[[Round], float]] = {
+    "rounds": lambda r: 1.0,
+    "megabytes": lambda r: (r.bytes_up + r.bytes_down) / 1e6,
+    "seconds": lambda r: r.seconds,
+}
+
+
+def draw(page: Page, section: Section) -> list[Picture]:
+    """Three pictures, one per horizontal axis; none for zero-shot tasks, which have no validation curve."""
+    tasks = [t for t in section.grid.tasks if any(_lines(section, t))]
+    if not tasks:
+        return []
+    title = f"Convergence: {section.title}"
+    caption = (
+        "Main metric on the validation split after each round, mean over seeds; band: smallest to largest seed. "
+        "Blue: best ranked row. Orange: reference. Dashed: bounds. Rows that share a training share a line, and curves "
+        "are of the model after aggregation. The test split is not looked at."
+    )
+    pictures = []
+    for axis, step in _AXES.items():
+        key = f"convergence-{section.key}-{axis}"
+        with styled():
+            svg = _figure(page, section, tasks, axis, step, key, f"{title}, by {axis}")
+        pictures.append(Picture(key, title, caption, svg, choice=axis))
+    return pictures
+
+
+def _lines(section: Section, task: str) -> list[tuple[str, list[Record]]]:
+    """Algorithm -> its finished runs with a curve, each training once."""
+    found, seen = [], set()
+    for row in section.table.rows:
+        outcomes = section.grid.outcomes.get((row.algorithm.name, task), [])
+        runs = [o.record for o in outcomes if o.record is not None and len(valid_curve(o, task)) > 1]
+        keys = tuple(r.key for r in runs)
+        if runs and keys not in seen:
+            seen.add(keys)
+            found.append((row.algorithm.name, runs))
+    return found
+
+
+def _figure(
+    page: Page, section: Section, tasks: list[str], axis: str, step: Callable[[Round], float], key: str, title: str
+) -> str:
+    across = min(_ACROSS, len(tasks))
+    down = -(-len(tasks) // across)
+    fig = figure(9.6, 2.35 * down + 0.1)
+    grid = fig.subplots(down, across, squeeze=False)
+    fig.subplots_adjust(
+        left=0.05, right=0.99, top=1 - 0.45 / (2.35 * down), bottom=0.5 / (2.35 * down), wspace=0.22, hspace=0.5
+    )
+    best = next((r.algorithm.name for r in section.table.rows if r.section == "ranked"), "")
+    reference = section.analysis.reference.name if section.analysis.reference else ""
+    for index, axes in enumerate(grid.flat):
+        if index >= len(tasks):
+            axes.set_visible(False)
+            continue
+        task = tasks[index]
+        for name, runs in _lines(section, task):
+            bound = section.grid.algorithms[name].bound
+            colour = REFERENCE if name == reference else ACCENT if name == best else MUTED
+            _line(axes, name, runs, task, step, colour, bound, strong=name in (reference, best))
+        axes.set_title(wrapped(page.facts.task_title(task), 30), pad=5)
+        axes.set_xlabel(axis)
+        axes.locator_params(axis="both", nbins=5)
+        bare(axes, grid="y")
+    return as_svg(fig, key, title)
+
+
+def _line(
+    axes: Axes, name: str, runs: list[Record], task: str, step: Callable[[Round], float], colour: str, bound: bool,
+    *, strong: bool,
+) -> None:  # fmt: skip
+    import numpy as np
+
+    shortest = min(len(r.history) for r in runs)
+    xs = np.mean([np.cumsum([step(h) for h in r.history[:shortest]]) for r in runs], axis=0)
+    ys = np.array([[h.valid[task] for h in r.history[:shortest]] for r in runs], dtype=float)
+    style = (0, (4, 2)) if bound else "-"
+    alpha = 1.0 if strong else 0.75 if bound else 0.35
+    line = axes.plot(xs, ys.mean(axis=0), color=colour, lw=2 if strong else 1.1, ls=style, alpha=alpha,
+                     zorder=4 if strong else 2)  # fmt: skip
+    own(line[0], name)
+    if len(runs) > 1 and strong:
+        band = axes.fill_between(xs, ys.min(axis=0), ys.max(axis=0), color=colour, alpha=0.15, lw=0, zorder=1)
+        own(band, name)

@@ -1,0 +1,51 @@
+"""Rank intervals: a dot for the place and a bar for where bootstrap over tasks and seeds puts it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedmeki_bench.leaderboard.plots.theme import ACCENT, FAINT, INK, MUTED, Picture, as_svg, bare, figure, own, styled
+
+if TYPE_CHECKING:
+    from fedmeki_bench.leaderboard.page import Page, Section
+
+
+def draw(page: Page, section: Section) -> list[Picture]:
+    """One picture, or none with fewer than two ranked rows."""
+    ranks = section.analysis.ranks
+    if len(ranks) < 2:
+        return []
+    names = sorted(ranks, key=lambda name: (ranks[name].low > 1, ranks[name].mean_rank))
+    key, title = f"ranks-{section.key}", f"Rank intervals: {section.title}"
+    from matplotlib.ticker import MaxNLocator
+
+    with styled():
+        fig = figure(9.6, 0.75 + 0.235 * len(names))
+        axes = fig.add_axes((0.2, 0.5 / fig.get_figheight(), 0.77, 1 - 0.75 / fig.get_figheight()))
+        first = set(section.analysis.first)
+        if len(first) > 1:
+            axes.axhspan(-0.5, len(first) - 0.5, color=FAINT, alpha=0.45, lw=0)
+        for y, name in enumerate(names):
+            found = ranks[name]
+            colour = ACCENT if name in first else MUTED
+            bar = axes.plot([found.low, found.high], [y, y], color=colour, lw=4, alpha=0.4, solid_capstyle="round")
+            dot = axes.plot([found.place], [y], "o", ms=6.5, color=colour)
+            for artist in (*bar, *dot):
+                own(artist, name)
+            label = axes.text(
+                -0.015, y, section.grid.algorithms[name].title, transform=axes.get_yaxis_transform(), ha="right",
+                va="center", fontsize=8.5, color=INK,
+            )  # fmt: skip
+            own(label, name)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(0.5, len(names) + 0.5)
+        axes.set_yticks([])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("place among ranked rows (1 is best)")
+        bare(axes)
+        svg = as_svg(fig, key, title)
+    caption = (
+        "Dot: place by mean rank over tasks. Bar: 95 % interval of the place over resampled tasks and seeds. "
+        "Shaded: tied for first."
+    )
+    return [Picture(key, title, caption, svg)]

@@ -1,0 +1,71 @@
+"""The command line that repeats a record's run: what differs from the defaults, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from fedmeki_bench import algorithms
+from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.profiles import profile
+from fedmeki_bench.results.record import Record
+from fedmeki_bench.runs.spec import FOUNDATION, option_models
+
+
+def command_of(record: Record) -> str:
+    """``fedmeki-bench run ...`` with everything that defines the run but the data and the results folder.
+
+    Raises:
+        UsageError: its rule, stage or partition is not installed here.
+    """
+    algorithm = answering(record)
+    parts = ["fedmeki-bench", "run", algorithm.name, "--tasks", ",".join(asked(record))]
+    parts += ["--profile", record.profile, "--seed", str(record.seed)]
+    if not algorithm.pooled:
+        parts += ["--clients", str(record.clients), "--partition", record.partition]
+    for key, value in changed_options(record).items():
+        parts += ["-o", f"{key}={_said(value)}"]
+    return shlex.join(parts)
+
+
+def asked(record: Record) -> list[str]:
+    """Trained tasks, then the zero-shot tasks that were put to the foundation model."""
+    return list(dict.fromkeys([*record.tasks, *record.versions.tasks]))
+
+
+def answering(record: Record) -> Algorithm:
+    """The record's algorithm, or its foundation view where zero-shot tasks were asked: both share the run."""
+    algorithm = algorithms.resolve(record.algorithm)
+    if len(asked(record)) == len(record.tasks) or algorithm.view == FOUNDATION:
+        return algorithm
+    suffix = next(
+        s for s, (stage, view, _) in algorithms.suffixes().items() if (stage, view) == (record.stage, FOUNDATION)
+    )
+    return algorithms.resolve(f"{algorithm.rule}_{algorithm.scope}_{suffix}")
+
+
+def changed_options(record: Record) -> dict[str, Any]:
+    """``section.key`` -> value, for every parameter that differs from the profile's or the plug-in's default."""
+    algorithm = algorithms.resolve(record.algorithm)
+    given: dict[str, Any] = {}
+    defaults: dict[str, Mapping[str, Any]] = {
+        section: model().model_dump(mode="json")
+        for section, model in option_models(algorithm, record.partition).items()
+        if section != "profile"
+    }
+    defaults["profile"] = profile(record.profile).model_dump(mode="json")
+    own = {key.removeprefix("profile."): value for key, value in algorithm.options}
+    for section, params in record.params.items():
+        for key, value in params.items():
+            name = f"{section}.{key}"
+            known = own.get(name, own.get(key, defaults.get(section, {}).get(key)))
+            if value != known:
+                given[name] = value
+    return given
+
+
+def _said(value: Any) -> str:
+    """As ``-o`` reads it."""
+    return value if isinstance(value, str) else json.dumps(value)
