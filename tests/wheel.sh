@@ -14,4 +14,7 @@ bench="$work/venv/bin/fedmeki-bench"
 "$bench" prepare ptbxl --raw raw --out data --plain
 "$bench" run fedavg_s --data data --tasks ecg_abnormal -o rounds=3 --plain
 "$bench" list leaderboards | grep -q demo
+printf 'name: small\nprofile: demo\nseeds: [0]\ntasks: [ecg_abnormal]\nalgorithms: [fedavg_s]\noptions: {rounds: 3}\n' >small.yaml
+"$bench" leaderboard small.yaml --results results --out board
+grep -q 'data-alg="fedavg_s"' board/leaderboard.html
 echo "wheel ok: $(basename "$work"/dist/*.whl)"

@@ -38,7 +38,7 @@ def demo_command(out: Path, board: str, jobs: int | None, plain: bool | None) ->
             prepare_dataset(dataset, out / "raw" / release, out / "data", given, plain=plain)
     run_board(chosen, out / "data", out / "results", jobs=jobs, plain=plain)
     build_board(chosen, out / "results", out / "leaderboard", formats=FORMATS)
-    click.echo(f"done in {time.perf_counter() - started:.0f} s; look at {out / 'leaderboard' / 'leaderboard.md'}")
+    click.echo(f"done in {time.perf_counter() - started:.0f} s; open {out / 'leaderboard' / 'leaderboard.html'}")
 
 
 def _write_once(raw: Path, release: str, size: int, seed: int) -> None:
