@@ -9,12 +9,18 @@ class Local(Rule):
     """Each client trains alone and is scored alone; nothing is combined."""
 
     title = "Local"
+    version = 2
     views = ("personal",)
 
     def client_update(self, ctx, received):
-        ctx.load(Payload(ctx.memory["model"]) if "model" in ctx.memory else received)
+        own = ctx.memory.get("model")
+        ctx.load(received)
+        if own is not None:
+            ctx.load(Payload(own))
         ctx.train(self, received)
         update = ctx.update()
+        if own is not None:  # where tasks exchange one after another, each brings units of its own
+            update.model = ctx.model.values.restrict([*own.modules, *update.model.modules])
         ctx.memory["model"] = update.model
         return Update(update.client, loss=update.loss, steps=update.steps)
 

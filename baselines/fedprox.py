@@ -16,6 +16,7 @@ class FedProx(Rule):
 
     title = "FedProx"
     paper = "Li et al., MLSys 2020, Eq. 2"
+    neutral = {"mu": 0.0}
 
     class Params(Rule.Params):
         mu: float = Field(1e-6, ge=0, description="strength of the proximal term; 0 is FedAvg, FedMEKI uses 1e-6")

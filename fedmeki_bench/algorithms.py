@@ -56,9 +56,10 @@ def resolve(name: str, variant: str | None = None) -> Algorithm:
     title = getattr(registry.load("rules", rule), "title", "") or base
     stage, view, mark = known[suffix]
     typed: Scope = "s" if scope == "s" else "m"
+    left = views(rule, stage)  # a rule that personalises leaves no aggregate to be scored
     return Algorithm(
         f"{rule}_{chosen}", rule, typed, stage, base=title, sub=scope, sup=mark,
-        view=view or views(rule, stage)[0], summary=f"{title}, scope {scope}, stage {stage}",
+        view=view if view in left else left[0], summary=f"{title}, scope {scope}, stage {stage}",
     )  # fmt: skip
 
 

@@ -5,8 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.algorithm import Algorithm
-from fedmeki_bench.cohort.dataset import ArraySpec, DatasetMeta, DatasetPreparer, Dropped, Drops, PreparerOptions
+from fedmeki_bench.cohort.dataset import (
+    ArraySpec,
+    DatasetMeta,
+    DatasetPreparer,
+    Decoded,
+    Dropped,
+    Drops,
+    PreparerOptions,
+    confined,
+    require_folder,
+    write_marker,
+)
+from fedmeki_bench.cohort.images import grey_array
 from fedmeki_bench.cohort.partitions import Partition
+from fedmeki_bench.cohort.reading import read_table
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
@@ -19,9 +32,10 @@ if TYPE_CHECKING:
     from fedmeki_bench.models.flat import FlatTensors
 
 __all__ = [
-    "Algorithm", "ArraySpec", "Clinical", "DatasetMeta", "DatasetPreparer", "Dropped", "Drops", "Encoder", "Exclude",
-    "FlatTensors", "InputError", "Partition", "Payload", "PreparerOptions", "Rule", "Stage", "Task", "TaskMeta",
-    "Update", "derive", "generator",
+    "Algorithm", "ArraySpec", "Clinical", "DatasetMeta", "DatasetPreparer", "Decoded", "Dropped", "Drops", "Encoder",
+    "Exclude", "FlatTensors", "InputError", "Partition", "Payload", "PreparerOptions", "Rule", "Stage", "Task",
+    "TaskMeta", "Update", "confined", "derive", "generator", "grey_array", "read_table", "require_folder",
+    "write_marker",
 ]  # fmt: skip
 
 _LAZY = {"Encoder": "fedmeki_bench.models.encoder", "FlatTensors": "fedmeki_bench.models.flat"}

@@ -29,6 +29,7 @@ _COMMANDS = {
     "compare": ("compare", "Two algorithms of a board, or two records: paired differences with intervals."),
     "reproduce": ("reproduce", "Run a record again and report the difference per metric."),
     "score": ("score", "Score stored answers, under this project's rules or the published ones."),
+    "new": ("new", "A commented skeleton of a rule, stage, task or dataset, as a package of its own."),
     "doctor": ("doctor", "Check environment, devices, data found and determinism."),
     "demo": ("demo", "Synthetic data, preparation, sweep and leaderboard, end to end."),
 }

@@ -37,16 +37,15 @@ def load(folder: Path, layout: Layout, device: torch.device | str = "cpu") -> di
     if not path.is_file():
         return None
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        unpacked: dict[str, Any] = _unpack(torch.load(path, map_location=device, weights_only=True), layout)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise RunFailed(f"the checkpoint {path} can't be read ({error}); run again with --fresh") from error
-    unpacked: dict[str, Any] = _unpack(state, layout)
     return unpacked
 
 
 def _pack(value: Any) -> Any:
     if isinstance(value, FlatTensors):
-        return {_FLAT: value.flat, "modules": list(value.modules), "buffers": value.layout.has_buffers}
+        return {_FLAT: value.flat, "names": list(value)}
     if isinstance(value, dict):
         return {k: _pack(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -59,7 +58,8 @@ def _pack(value: Any) -> Any:
 def _unpack(value: Any, layout: Layout) -> Any:
     if isinstance(value, dict):
         if _FLAT in value:
-            return FlatTensors(layout.restrict(value["modules"], buffers=value["buffers"]), value[_FLAT])
+            names = value["names"]
+            return FlatTensors(layout.restrict(layout.modules, without=layout.entries.keys() - names), value[_FLAT])
         return {k: _unpack(v, layout) for k, v in value.items()}
     if isinstance(value, list):
         return [_unpack(v, layout) for v in value]

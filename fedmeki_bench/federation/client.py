@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Client:
     """One hospital: its number, its private samples per task, and what the rule remembers between rounds.
 
-    ``memory`` holds tensors, flat tensors, numbers, texts and dicts of these; it is part of the checkpoint.
+    ``memory`` holds tensors, flat tensors, numbers, texts and dicts of these; it is part of the checkpoint. The name
+    ``kept`` in it is the loop's: the tensors that never leave the client, see :meth:`Rule.keeps`.
     """
 
     number: int
@@ -46,7 +47,7 @@ class ClientContext:
 
     def __init__(
         self, client: Client, model: ClientModel, settings: Profile, *, seed: int, round: int, tasks: tuple[str, ...],
-        keep_buffers: bool,
+        kept: FlatTensors,
     ) -> None:  # fmt: skip
         self.client = client.number
         self.round = round
@@ -55,7 +56,7 @@ class ClientContext:
         self.settings = settings
         self.model = model
         self._seed = seed
-        self._keep_buffers = keep_buffers
+        self._kept = kept  # initial values of what stays with the client
         self.batch: Batch | None = None
         self._trained = Trained(float("nan"), 0)
 
@@ -74,12 +75,19 @@ class ClientContext:
                 counts[unit] += len(part)
         return counts
 
+    @property
+    def steps(self) -> dict[str, int]:
+        """Unit -> how many steps of the last local training moved it: those of the tasks that use it."""
+        return dict(self._trained.unit_steps)
+
     def load(self, received: Payload) -> None:
-        """Put the received units into the work model (and, under the ``local`` policy, this client's own buffers)."""
+        """Put the received units into the work model, and what this client keeps to itself.
+
+        A client that has never trained keeps the initial values, which everybody knows from the seed.
+        """
         if received.model is not None:
             self.model.load(received.model)
-        if self._keep_buffers and "buffers" in self.memory:
-            self.model.values.load_buffers(self.memory["buffers"])
+        self.model.load(self.memory.get("kept", self._kept))
 
     def train(self, rule: Rule, received: Payload, *, epochs: int | None = None) -> Trained:
         """Run the rule's local steps on the work model; returns the mean loss and the number of steps."""
@@ -105,13 +113,15 @@ class ClientContext:
             loss_hook=loss_hook, gradient_hook=gradient_hook,
         )  # fmt: skip
         self.batch = None
-        if self._keep_buffers:
-            self.memory["buffers"] = self.model.values.restrict(self.units).buffers()
+        if self._kept:
+            own = self.memory.get("kept", self._kept).clone()
+            own.load(self.model.values.restrict(self.units, without=self.model.values.keys() - self._kept.keys()))
+            self.memory["kept"] = own
         return self._trained
 
     def update(self, **extra: FlatTensors) -> Update:
-        """The work model's units as an update, copied so that the next client can use the model."""
-        values = self.model.values.restrict(self.units, buffers=not self._keep_buffers)
+        """The work model's units, less what stays here, copied so that the next client can use the model."""
+        values = self.model.values.restrict(self.units, without=self._kept)
         return Update(
             client=self.client,
             model=values,

@@ -7,6 +7,7 @@ sampling, seeds, bytes and checkpoints; what is trained and how it is combined i
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -88,8 +89,10 @@ class Federation:
         self.validate = validate
         self._engine = SequentialEngine()
         self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks)
-        keep = rule.buffers == "local"
-        self.server = Server(model.values.clone(), len(self.clients), send_buffers=not keep)
+        layout = model.values.layout
+        kept = frozenset(entry.name for entry in layout.entries.values() if rule.keeps(entry))
+        self.server = Server(model.values.clone(), len(self.clients), kept=kept)
+        self._kept = model.values.restrict(layout.modules, without=layout.entries.keys() - kept)
 
     def resume(self) -> int:
         """Load the last checkpoint, if any; returns the round to go on with."""
@@ -123,6 +126,7 @@ class Federation:
         """One communication round."""
         started = time.perf_counter()
         self.server.round = number
+        self.server.holders = self._holders()
         ledger = Round(number, None, clients=self.sampled(number))
         # once per round by default; the published code exchanges after every task
         tasks = tuple(self.model.tasks)
@@ -160,7 +164,7 @@ class Federation:
         """The context of one client in one round."""
         return ClientContext(
             self.clients[client], self.model, self.settings, seed=self.seed, round=number,
-            tasks=tasks or tuple(self.model.tasks), keep_buffers=not self.server.send_buffers,
+            tasks=tasks or tuple(self.model.tasks), kept=self._kept,
         )  # fmt: skip
 
     def broadcast(self, ctx: ClientContext) -> Payload:
@@ -183,6 +187,11 @@ class Federation:
             if update.steps:
                 losses.append((update.loss, update.steps))
             yield update
+
+    def _holders(self) -> dict[str, int]:
+        """Unit -> how many clients have data for a task that uses it."""
+        units = [unit for client in self.clients for unit in self.context(client.number, self.server.round).units]
+        return dict(Counter(units))
 
     def _shares(self, contexts: list[ClientContext]) -> dict[int, dict[str, float]]:
         """Client -> unit -> weight in the mean, normalised per unit over the clients that train the unit."""

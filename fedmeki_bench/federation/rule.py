@@ -7,7 +7,7 @@ bytes, logging, checkpoints and evaluation belong to the loop, not to the rule.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.federation.client import ClientContext
     from fedmeki_bench.federation.server import Server
     from fedmeki_bench.models.client_model import Outputs
-    from fedmeki_bench.models.flat import FlatTensors
+    from fedmeki_bench.models.flat import Entry, FlatTensors
 
 
 class Rule:
@@ -30,8 +30,10 @@ class Rule:
         paper: where the rule was published.
         views: which models this rule leaves to be scored (``aggregated``, ``personal``, ``constant``).
         trains: false for a rule that needs one round and no training (a constant predictor).
-        buffers: what happens to floating-point buffers such as batch-norm statistics: ``average`` treats them like
-            parameters, ``local`` keeps each client's own and never sends them.
+        neutral: parameter values under which the rule leaves FedAvg's global model, whatever the data: ``{}`` for a
+            rule that always does, None if there are none. Checked against FedAvg by the tests.
+        neutral_bitwise: whether it does so bit for bit; false where another order of arithmetic rounds differently.
+            Compare such rules under SGD or after one round: Adam magnifies gradients that are rounding noise.
     """
 
     title: ClassVar[str] = ""
@@ -39,7 +41,8 @@ class Rule:
     paper: ClassVar[str] = ""
     views: ClassVar[tuple[str, ...]] = ("aggregated",)
     trains: ClassVar[bool] = True
-    buffers: ClassVar[Literal["average", "local"]] = "average"
+    neutral: ClassVar[Mapping[str, Any] | None] = None
+    neutral_bitwise: ClassVar[bool] = True
 
     class Params(BaseModel):
         """The rule's own parameters, validated; none by default."""
@@ -48,6 +51,15 @@ class Rule:
 
     def __init__(self, params: BaseModel | None = None) -> None:
         self.params = params if params is not None else self.Params()
+
+    def keeps(self, tensor: Entry) -> bool:
+        """Whether this tensor stays with each client: neither sent nor averaged, found again in its next round.
+
+        Asked once per tensor of the model, by name, unit and kind; the same for all clients. ``not tensor.trained``
+        keeps batch-norm statistics, ``tensor.module.startswith("decoder.")`` personal heads. Rules that keep
+        anything have a ``personal`` view, because the server has no such tensors to be scored with.
+        """
+        return False
 
     def broadcast(self, server: Server, client: int, units: tuple[str, ...]) -> Payload:
         """What goes down to a client that uses ``units``: those units of the global model."""

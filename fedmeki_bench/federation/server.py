@@ -18,6 +18,44 @@ if TYPE_CHECKING:
     from fedmeki_bench.task import Task
 
 
+class Mean:
+    """A running mean of the clients' vectors, unit by unit, each weighted by the client's share.
+
+    One vector is held at a time. Shares are normalised before multiplying. A client with share 0 has no influence,
+    whatever its values.
+
+    Attributes:
+        value: the mean; what nobody has sent stays as it was at the start.
+        clients: unit -> how many clients have gone into it.
+    """
+
+    def __init__(self, start: FlatTensors) -> None:
+        self.value = start.clone()
+        self.clients: dict[str, int] = {}
+
+    def add(self, vector: FlatTensors | None, share: Mapping[str, float]) -> None:
+        """Take in one client's vector, which may lack units and tensors.
+
+        Args:
+            vector: e.g. ``update.model``; None, from a client that sends no model, changes nothing.
+            share: unit -> the client's weight, e.g. ``update.share``.
+        """
+        if vector is None:
+            return
+        started = frozenset(self.clients)
+        for unit in vector.modules:
+            if share.get(unit, 0.0) != 0.0:
+                self.clients[unit] = self.clients.get(unit, 0) + 1
+        for unit, here, there in self.value.layout.common(vector.layout):
+            weight = share.get(unit, 0.0)
+            if weight == 0.0:
+                continue
+            if unit in started:
+                self.value.flat[here].add_(vector.flat[there], alpha=weight)
+            else:
+                self.value.flat[here].copy_(vector.flat[there]).mul_(weight)
+
+
 @dataclass
 class Server:
     """What the server holds between rounds; all of it is in the checkpoint.
@@ -27,42 +65,34 @@ class Server:
         memory: the rule's and stage's own state: tensors, flat tensors, numbers, texts and dicts of these.
         round: 0-based communication round.
         clients: how many clients the federation has.
-        send_buffers: false under the ``local`` buffer policy.
+        holders: unit -> how many of them have data for a task that uses it, in this round sampled or not.
+        kept: names of the tensors that stay with the clients; the server's own are never sent and never averaged.
     """
 
     model: FlatTensors
     clients: int
-    send_buffers: bool = True
+    holders: Mapping[str, int] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
     memory: dict[str, Any] = field(default_factory=dict)
     round: int = 0
 
     def outgoing(self, units: Iterable[str]) -> FlatTensors:
-        """A copy of these units of the global model, with or without buffers as the policy says."""
-        return self.model.restrict(units, buffers=self.send_buffers)
+        """A copy of these units of the global model, less what stays with the clients."""
+        return self.model.restrict(units, without=self.kept)
+
+    def running_mean(self, start: FlatTensors | None = None) -> Mean:
+        """A mean to be filled client by client: of models, or of other vectors laid out like ``start``."""
+        return Mean(self.model if start is None else start)
 
     def mean(self, updates: Iterable[Update]) -> FlatTensors:
         """The mean of the clients' models, unit by unit, weighted by ``Update.share``.
 
-        Streaming: one update is held at a time. Shares are normalised before multiplying. A unit that nobody
-        trained keeps the global value; a client with share 0 has no influence, whatever its values.
+        Streaming: one update is held at a time. A unit that nobody trained keeps the global value.
         """
-        result = self.model.clone()
-        started: set[str] = set()
+        mean = self.running_mean()
         for update in updates:
-            if update.model is None:
-                continue
-            for unit in update.model.modules:
-                share = update.share.get(unit, 0.0)
-                if share == 0.0:
-                    continue
-                values = update.model.segment(unit)
-                target = result.segment(unit)[: values.numel()]
-                if unit in started:
-                    target.add_(values, alpha=share)
-                else:
-                    target.copy_(values).mul_(share)
-                    started.add(unit)
-        return result
+            mean.add(update.model, update.share)
+        return mean.value
 
 
 class ServerContext:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,10 +48,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Outcome of a training call: mean loss over steps, and how many steps were taken."""
+    """Outcome of a training call: mean loss over steps, how many steps were taken, and how many moved each unit."""
 
     loss: float
     steps: int
+    unit_steps: Mapping[str, int] = field(default_factory=dict)
 
 
 def schedule(
@@ -114,6 +115,7 @@ def train(
     gradients = {task: {n: p.grad for n, p in ps.items() if p.grad is not None} for task, ps in parameters.items()}
     units = {task: model.units(task) for task in data}
     total, taken = torch.zeros((), device=model.device), 0
+    unit_steps: dict[str, int] = {}
     autocast = (
         torch.autocast(model.device.type, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
     )
@@ -144,9 +146,10 @@ def train(
                     values = model.values.segment(unit, trained_only=True)
                     optimisers[unit] = optimiser(values, gradient, settings, lr or settings.lr)
                 optimisers[unit].step()
+                unit_steps[unit] = unit_steps.get(unit, 0) + 1
             total += loss.detach()
             taken += 1
     mean = float(total) / taken if taken else float("nan")
     if taken and not math.isfinite(mean):
         raise Diverged(f"the loss became {mean} {where}; a smaller lr may help")
-    return Trained(mean, taken)
+    return Trained(mean, taken, unit_steps)

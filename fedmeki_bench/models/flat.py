@@ -7,7 +7,7 @@ segment, its parameters first and its floating-point buffers (batch-norm statist
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
@@ -21,13 +21,22 @@ it a module's bits would depend on which other modules lie before it."""
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where one named tensor lies: offset and shape in elements; ``trained`` is false for buffers."""
+    """One named tensor: what it is and where it lies.
+
+    Attributes:
+        name: e.g. ``encoder.image.layers.1.weight``.
+        module: the unit of exchange that it belongs to, e.g. ``encoder.image``.
+        offset, shape: in elements.
+        trained: false for buffers (batch-norm statistics).
+        batch_norm: whether it belongs to a batch-norm layer, as a parameter or as a statistic.
+    """
 
     name: str
     module: str
     offset: int
     shape: tuple[int, ...]
     trained: bool
+    batch_norm: bool = False
 
     @property
     def size(self) -> int:
@@ -54,8 +63,15 @@ class Layout:
     _restricted: dict[tuple[object, ...], Layout] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def build(cls, modules: Mapping[str, list[tuple[str, tuple[int, ...], bool]]]) -> Layout:
-        """From module name to its (tensor name, shape, trained) triples, parameters before buffers."""
+    def build(
+        cls, modules: Mapping[str, list[tuple[str, tuple[int, ...], bool]]], *, batch_norm: Collection[str] = ()
+    ) -> Layout:
+        """From module name to its (tensor name, shape, trained) triples, parameters before buffers.
+
+        Args:
+            modules: the triples, module by module.
+            batch_norm: names of the tensors that belong to batch-norm layers.
+        """
         entries: dict[str, Entry] = {}
         segments: dict[str, Segment] = {}
         offset = 0
@@ -64,7 +80,7 @@ class Layout:
             start = offset
             trained_stop = start
             for name, shape, trained in tensors:
-                entries[name] = Entry(name, module, offset, shape, trained)
+                entries[name] = Entry(name, module, offset, shape, trained, name in batch_norm)
                 offset += prod(shape)
                 if trained:
                     trained_stop = offset
@@ -81,26 +97,45 @@ class Layout:
         """Elements of the named tensors, without padding."""
         return sum(s.stop - s.start for s in self.segments.values())
 
-    @property
-    def has_buffers(self) -> bool:
-        """Whether any tensor is a buffer."""
-        return any(not entry.trained for entry in self.entries.values())
+    def restrict(self, modules: Iterable[str], *, buffers: bool = True, without: Collection[str] = ()) -> Layout:
+        """The layout of these modules alone, packed, in this layout's order; modules left empty are left out.
 
-    def restrict(self, modules: Iterable[str], *, buffers: bool = True) -> Layout:
-        """The layout of these modules alone, packed, in this layout's order; with or without their buffers."""
+        Args:
+            modules: names of the modules.
+            buffers: whether to take their buffers.
+            without: names of tensors to leave out.
+        """
         wanted = set(modules)
-        kept = tuple(m for m in self.segments if m in wanted)
-        buffers = buffers or not self.has_buffers
-        if len(kept) == len(self.segments) and buffers:
+        kept = [e for e in self.entries.values() if e.module in wanted and (buffers or e.trained)]
+        kept = [e for e in kept if e.name not in without]
+        if len(kept) == len(self.entries):
             return self
-        key = (buffers, *kept)
+        key = tuple(e.name for e in kept)
         if key not in self._restricted:
-            triples: dict[str, list[tuple[str, tuple[int, ...], bool]]] = {m: [] for m in kept}
-            for entry in self.entries.values():
-                if entry.module in triples and (entry.trained or buffers):
-                    triples[entry.module].append((entry.name, entry.shape, entry.trained))
-            self._restricted[key] = Layout.build(triples)
+            triples: dict[str, list[tuple[str, tuple[int, ...], bool]]] = {}
+            for entry in kept:
+                triples.setdefault(entry.module, []).append((entry.name, entry.shape, entry.trained))
+            self._restricted[key] = Layout.build(triples, batch_norm={e.name for e in kept if e.batch_norm})
         return self._restricted[key]
+
+    def common(self, other: Layout) -> Iterator[tuple[str, slice, slice]]:
+        """Where both layouts hold the same tensors: (module, elements here, elements there).
+
+        Neighbours that lie alike in both come as one slice, so a whole module is one.
+        """
+        module, mine, theirs, length = "", 0, 0, 0
+        for entry in other.entries.values():
+            here = self.entries.get(entry.name)
+            if here is None:
+                continue
+            if entry.module == module and (here.offset, entry.offset) == (mine + length, theirs + length):
+                length += entry.size
+                continue
+            if length:
+                yield module, slice(mine, mine + length), slice(theirs, theirs + length)
+            module, mine, theirs, length = entry.module, here.offset, entry.offset, entry.size
+        if length:
+            yield module, slice(mine, mine + length), slice(theirs, theirs + length)
 
 
 class FlatTensors(Mapping[str, Tensor]):
@@ -128,6 +163,9 @@ class FlatTensors(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self.layout.entries)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.layout.entries
+
     @property
     def modules(self) -> tuple[str, ...]:
         """Names of the modules, in order."""
@@ -143,41 +181,43 @@ class FlatTensors(Mapping[str, Tensor]):
         s = self.layout.segments[module]
         return self.flat[s.start : s.trained_stop if trained_only else s.stop]
 
-    def restrict(self, modules: Iterable[str], *, buffers: bool = True) -> FlatTensors:
-        """A packed copy of these modules, with or without their buffers."""
-        layout = self.layout.restrict(modules, buffers=buffers)
+    def restrict(self, modules: Iterable[str], *, buffers: bool = True, without: Collection[str] = ()) -> FlatTensors:
+        """A packed copy of these modules, with or without their buffers, without the tensors named."""
+        layout = self.layout.restrict(modules, buffers=buffers, without=without)
         if layout is self.layout:
             return self.clone()
         packed = FlatTensors(layout, self.flat.new_zeros(layout.size))
-        for module in layout.modules:
-            packed.segment(module).copy_(self.segment(module, trained_only=not buffers))
+        for _, here, there in self.layout.common(layout):
+            packed.flat[there].copy_(self.flat[here])
         return packed
 
     def load(self, other: FlatTensors) -> None:
-        """Overwrite the modules that ``other`` holds with its values; buffers it lacks stay as they are."""
+        """Overwrite the tensors that ``other`` holds with its values; the rest stays as it is.
+
+        Raises:
+            KeyError: ``other`` holds a tensor that is not here.
+        """
         if other.layout is self.layout:
             self.flat.copy_(other.flat)
             return
-        for module in other.modules:
-            values = other.segment(module)
-            self.segment(module)[: values.numel()].copy_(values)
+        unknown = other.layout.entries.keys() - self.layout.entries.keys()
+        if unknown:
+            raise KeyError(min(unknown))
+        for _, here, there in self.layout.common(other.layout):
+            self.flat[here].copy_(other.flat[there])
 
     def buffers(self) -> dict[str, Tensor]:
         """Copies of the floating-point buffers by name."""
         return {e.name: self[e.name].clone() for e in self.layout.entries.values() if not e.trained}
 
-    def load_buffers(self, buffers: Mapping[str, Tensor]) -> None:
-        """Overwrite buffers by name."""
-        for name, value in buffers.items():
-            self[name].copy_(value)
-
     def clone(self) -> FlatTensors:
         """An independent copy."""
         return FlatTensors(self.layout, self.flat.clone())
 
-    def zeros(self) -> FlatTensors:
-        """Zeros of the same layout, on the same device."""
-        return FlatTensors(self.layout, torch.zeros_like(self.flat))
+    def zeros(self, *, buffers: bool = True) -> FlatTensors:
+        """Zeros of the same layout, with or without its buffers, on the same device."""
+        layout = self.layout.restrict(self.modules, buffers=buffers)
+        return FlatTensors(layout, self.flat.new_zeros(layout.size))
 
     def __add__(self, other: FlatTensors) -> FlatTensors:
         return FlatTensors(self.layout, self.flat + self._aligned(other))
@@ -193,9 +233,12 @@ class FlatTensors(Mapping[str, Tensor]):
     def _aligned(self, other: FlatTensors) -> Tensor:
         if other.layout is self.layout:
             return other.flat
-        if set(self.modules) - set(other.modules):
-            raise ValueError(f"modules {self.modules} and {other.modules} do not match")
-        return other.restrict(self.modules).flat
+        if self.layout.entries.keys() - other.layout.entries.keys():
+            raise ValueError(f"the tensors of modules {self.modules} and {other.modules} do not match")
+        aligned = self.zeros()
+        for _, here, there in self.layout.common(other.layout):
+            aligned.flat[here].copy_(other.flat[there])
+        return aligned.flat
 
 
 def flatten(model: nn.Module, module_of: Mapping[str, nn.Module]) -> tuple[FlatTensors, FlatTensors]:
@@ -213,7 +256,7 @@ def flatten(model: nn.Module, module_of: Mapping[str, nn.Module]) -> tuple[FlatT
         named = [(f"{unit}.{n}", tuple(p.shape), True) for n, p in module.named_parameters()]
         named += [(f"{unit}.{n}", tuple(b.shape), False) for n, b in module.named_buffers() if b.is_floating_point()]
         triples[unit] = named
-    layout = Layout.build(triples)
+    layout = Layout.build(triples, batch_norm=_batch_norm(module_of))
     device = next(model.parameters()).device
     values = FlatTensors(layout, torch.zeros(layout.size, device=device))
     grads = FlatTensors(layout, torch.zeros(layout.size, device=device))
@@ -230,3 +273,13 @@ def flatten(model: nn.Module, module_of: Mapping[str, nn.Module]) -> tuple[FlatT
                 owner, _, leaf = name.rpartition(".")
                 module.get_submodule(owner)._buffers[leaf] = view
     return values, grads
+
+
+def _batch_norm(module_of: Mapping[str, nn.Module]) -> set[str]:
+    """Names of all tensors that belong to batch-norm layers; layer, group and instance norm are none."""
+    found = set()
+    for unit, module in module_of.items():
+        for path, layer in module.named_modules(prefix=unit):
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                found |= {f"{path}.{n}" for n, _ in (*layer.named_parameters(), *layer.named_buffers())}
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,17 @@ import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
+from fedmeki_bench.engine.sequential import SequentialEngine
 from fedmeki_bench.federation.loop import Federation
+from fedmeki_bench.federation.payload import Update
+from fedmeki_bench.federation.rule import Rule
+from fedmeki_bench.models.flat import FlatTensors
 from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.spec import specify
 
 SMALL = {"rounds": 2, "local_epochs": 1, "batch_size": 16}
+WITHOUT_BATCH_NORM = {"encoders": {"signal": f"{Path(__file__).with_name('plain_encoder.py')}:GroupNormEncoder"}}
 PUBLISHED_ECG = {"encoders": {"signal": {"name": "published_signal", "params": {"width": 32}}}}
 
 
@@ -41,3 +47,44 @@ def finish(federation: Federation) -> torch.Tensor:
     for _ in federation.run():
         pass
     return federation.server.model.flat.clone()
+
+
+def under(federation: Federation, rule: Rule) -> Federation:
+    """The same federation, not run yet, under another rule."""
+    f = federation
+    return Federation(f.model, rule, f.stage, f.clients, f.public, f.settings, seed=f.seed, folder=f.folder)
+
+
+def interrupted(build: Callable[[Path], Federation], folder: Path) -> tuple[Federation, Federation]:
+    """A federation run in one go, and one that was killed after its first round and resumed."""
+    whole, cut, again = build(folder / "whole"), build(folder / "cut"), build(folder / "cut")
+    finish(whole)
+    rounds = cut.run()
+    next(rounds)
+    rounds.close()
+    assert again.resume() == 1
+    finish(again)
+    return whole, again
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two memories hold the same values, bit for bit."""
+    if isinstance(a, FlatTensors):
+        return list(a) == list(b) and torch.equal(a.flat, b.flat)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+@contextmanager
+def backwards() -> Iterator[None]:
+    """Inside, clients run in reverse; their updates still come back in client order."""
+    forwards = SequentialEngine.run
+
+    def run(self: SequentialEngine, rule: Rule, contexts: Any, broadcast: Any) -> Iterator[Update]:
+        updates = list(forwards(self, rule, reversed(list(contexts)), broadcast))
+        return iter(sorted(updates, key=lambda u: u.client))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SequentialEngine, "run", run)
+        yield

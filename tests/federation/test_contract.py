@@ -84,6 +84,33 @@ def test_memory_round_trips_through_a_checkpoint(tmp_path):
     assert back["nested"] == state["nested"]
 
 
+def test_any_tensors_can_be_left_out_saved_and_put_back(tmp_path):
+    layout = Layout.build(
+        {"a": [("a.w", (2, 3), True), ("a.n", (3,), True), ("a.v", (2,), True), ("a.m", (2,), False)],
+         "b": [("b.w", (4,), True)]}, batch_norm={"a.n", "a.m"},
+    )  # fmt: skip
+    whole = FlatTensors(layout, torch.arange(layout.size, dtype=torch.float32))
+    part = whole.restrict(["a", "b"], without=["a.n", "b.w"])
+    assert list(part) == ["a.w", "a.v", "a.m"]
+    assert part.modules == ("a",)  # nothing is left of b
+    assert part.nbytes == 4 * (6 + 2 + 2)
+    assert all(torch.equal(part[n], whole[n]) for n in part)
+    assert [e.name for e in part.layout.entries.values() if e.batch_norm] == ["a.m"]
+    checkpoint.save(tmp_path, {"part": part, "nothing": whole.restrict([])})
+    back = checkpoint.load(tmp_path, layout)
+    assert back["part"].layout is part.layout
+    assert torch.equal(back["part"].flat, part.flat)
+    assert len(back["nothing"]) == 0
+    other = whole.zeros()
+    other.load(part)
+    assert all(torch.equal(other[n], whole[n] if n in part else torch.zeros_like(whole[n])) for n in whole)
+    assert torch.equal((part - whole).flat, torch.zeros(part.layout.size))
+    with pytest.raises(ValueError, match="do not match"):
+        whole - part
+    with pytest.raises(KeyError, match=r"a\.n"):
+        part.load(whole)
+
+
 def test_memory_that_cannot_be_saved_is_refused_by_name(tmp_path):
     with pytest.raises(TypeError, match="not set"):
         checkpoint.save(tmp_path, {"bad": {1, 2}})
@@ -96,6 +123,13 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
     file.write_bytes(file.read_bytes()[:-80])
     with pytest.raises(RunFailed, match="run again with --fresh"):
         checkpoint.load(tmp_path, layout)
+
+
+def test_a_checkpoint_of_another_layout_says_what_to_do(tmp_path):
+    layout = Layout.build({"a": [("a.w", (2,), True)]})
+    checkpoint.save(tmp_path, {"x": FlatTensors(layout)})
+    with pytest.raises(RunFailed, match="run again with --fresh"):
+        checkpoint.load(tmp_path, Layout.build({"a": [("a.w", (3,), True)]}))
 
 
 def test_no_pickle_is_executed(tmp_path):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fedmeki_bench.api import Update
+from fedmeki_bench.api import Rule, Update
 from fedmeki_bench.federation.training import schedule, train
 from fedmeki_bench.models.flat import FlatTensors
 
-from .conftest import PUBLISHED_ECG, SMALL, finish
+from .conftest import PUBLISHED_ECG, SMALL, finish, under
 
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
 
@@ -211,16 +211,18 @@ def test_batch_norm_statistics_are_averaged_like_parameters(build):
 
 
 def test_local_buffers_stay_with_their_client_and_are_not_sent(build):
-    federation = build("fedavg_s", ECG, **PUBLISHED_ECG)
-    type_ = type("Kept", (type(federation.rule),), {"buffers": "local"})
-    kept = build("fedavg_s", ECG, **PUBLISHED_ECG)
-    kept.rule, kept.server.send_buffers = type_(), False
+    class Kept(Rule):
+        def keeps(self, tensor):
+            return not tensor.trained
+
+    kept = under(build("fedavg_s", ECG, **PUBLISHED_ECG), Kept())
     before = kept.server.model.buffers()
     done = kept.round(0)
     trained = sum(e.size for e in kept.server.model.layout.entries.values() if e.trained)
     assert done.bytes_up == done.bytes_down == 3 * 4 * trained
     assert all(torch.equal(before[n], t) for n, t in kept.server.model.buffers().items())
-    memories = [client.memory["buffers"] for client in kept.clients]
+    memories = [client.memory["kept"] for client in kept.clients]
+    assert set(memories[0]) == set(before)
     assert not torch.equal(next(iter(memories[0].values())), next(iter(memories[1].values())))
 
 

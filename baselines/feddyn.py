@@ -1,0 +1,64 @@
+"""FedDyn: each client's loss is bent so that all clients' optima meet at the global one.
+
+Acar, Zhao, Matas, Mattina, Whatmough, Saligrama, "Federated Learning Based on Dynamic Regularization", ICLR 2021,
+Equation 1 and Algorithm 1.
+
+The paper's server keeps h and uses h / alpha; here s = h / alpha is kept, which doesn't contain alpha. So the server's
+correction does not vanish with alpha; alpha = 0 means no regulariser at all, neither here nor there: FedAvg.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from fedmeki_bench.api import Rule
+
+
+class FedDyn(Rule):
+    """FedAvg with a dynamic regulariser: a linear term from the client's memory and a proximal one."""
+
+    title = "FedDyn"
+    paper = "Acar et al., ICLR 2021, Algorithm 1"
+    version = 1
+    neutral = {"alpha": 0.0}
+
+    class Params(Rule.Params):
+        alpha: float = Field(
+            0.1, ge=0, description="strength of the regulariser; 0 is FedAvg; the server overshoots if it is too small "
+            "for the size of the local steps (tuned in the paper, where clients train with SGD)"
+        )  # fmt: skip
+
+    params: Params
+
+    def local_loss(self, loss, outputs, params, received, ctx):
+        if self.params.alpha == 0:
+            return loss
+        g = ctx.memory["g"]
+        linear = sum((g[name] * w).sum() for name, w in params.items())  # <grad L_k(theta_k^{t-1}), theta>
+        distance = sum((w - received[name]).square().sum() for name, w in params.items())  # ||theta - theta^{t-1}||^2
+        return loss - linear + self.params.alpha / 2 * distance  # Eq. 1
+
+    def client_update(self, ctx, received):
+        if self.params.alpha == 0:
+            return super().client_update(ctx, received)
+        g = ctx.memory.setdefault("g", ctx.model.values.zeros(buffers=False))
+        update = super().client_update(ctx, received)
+        # grad L_k(theta_k^t) = grad L_k(theta_k^{t-1}) - alpha (theta_k^t - theta^{t-1})
+        for unit in update.model.modules:
+            before, after = (m.segment(unit, trained_only=True) for m in (received.model, update.model))
+            g.segment(unit).add_(after - before, alpha=-self.params.alpha)
+        return update
+
+    def aggregate(self, server, updates):
+        if self.params.alpha == 0:
+            return super().aggregate(server, updates)
+        s = server.memory.setdefault("s", server.model.zeros(buffers=False))
+        mean = server.running_mean()
+        for update in updates:
+            mean.add(update.model, update.share)
+        for unit, sampled in mean.clients.items():
+            x, y = server.model.segment(unit, trained_only=True), mean.value.segment(unit, trained_only=True)
+            share = sampled / server.holders[unit]  # |P_t| / m
+            s.segment(unit).add_(y - x, alpha=-share)  # h^t = h^{t-1} - alpha / m sum of (theta_k^t - theta^{t-1})
+            y.sub_(s.segment(unit))  # theta^t = mean of theta_k^t - h^t / alpha
+        server.model.load(mean.value)

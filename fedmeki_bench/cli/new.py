@@ -1,0 +1,29 @@
+"""``new``: begin a rule, stage, task or dataset as a small package of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fedmeki_bench.errors import UsageError, nearest
+
+
+@click.command("new")
+@click.argument("kind")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), default=".", show_default=True, help="Where it goes.")
+@click.option("--dataset", default="ptbxl", show_default=True, help="Which dataset a new task asks about.")
+def new_command(kind: str, name: str, out: Path, dataset: str) -> None:
+    """Write a commented skeleton: KIND is rule, stage, task or dataset; NAME is what you will type.
+
+    The package has an entry point, a module that works as it is, a test and a README.
+    """
+    from fedmeki_bench.skeletons import KINDS, write
+
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind {kind!r}; {nearest(kind, KINDS)}")
+    for path in write(kind, name, out, dataset=dataset):
+        click.echo(f"wrote {path}")
+    folder = out / name
+    click.echo(f"next: pip install -e {folder} && fedmeki-bench check {name}")
