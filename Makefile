@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # one thread per process and a process per core beats many threads in one process for small models
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test slow lint types check boards wheel clean
+.PHONY: help setup demo test slow lint types docs check boards wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,11 +34,19 @@ lint: $(READY) ## ruff: style and formatting
 types: $(READY) ## mypy
 	$(BIN)/mypy
 
+docs: $(READY) ## the documentation site, into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 check: lint types test ## everything a change must pass
 
-boards: $(READY) ## rebuild the committed demo leaderboard
+boards: $(READY) ## run and rebuild all committed leaderboards (half an hour on 2 cores)
 	$(BIN)/fedmeki-bench demo --out demo-out
 	$(BIN)/fedmeki-bench leaderboard demo --results demo-out/results
+	$(BIN)/fedmeki-bench demo --board sixteen --out demo-out/sixteen
+	$(BIN)/fedmeki-bench leaderboard sixteen --results demo-out/sixteen/results
+	$(BIN)/fedmeki-bench leaderboard paper_demo --results demo-out/sixteen/results
+	$(BIN)/fedmeki-bench demo --board rules --out demo-out/rules
+	$(BIN)/fedmeki-bench leaderboard rules --results demo-out/rules/results
 
 wheel: $(READY) ## build the wheel and try it in a clean environment outside the checkout
 	PYTHON=$(PYTHON) sh tests/wheel.sh

@@ -77,8 +77,7 @@ def _worst(grid: Grid, algorithm: str, task: str, attribute: str) -> Entry:
     found = spread_of(grid, algorithm, task, attribute)
     if found is None:
         return _NO_VALUE
-    worst = next(v for v in by_name(grid, algorithm, task, attribute) if v.name == found.worst)
-    return Entry(f"{worst.value:.3f} ({found.worst}), gap {found.gap:.3f}", worst.value)
+    return Entry(f"{found.worst_value:.3f} ({found.worst}), gap {found.gap:.3f}", found.worst_value)
 
 
 def client_tables(grid: Grid) -> tuple[Table, ...]:

@@ -58,21 +58,12 @@ class MetricValue(_Strict):
         return _nullify(data, ("value", "low", "high"))
 
 
-class Subgroup(_Strict):
+class Subgroup(MetricValue):
     """The main metric on the samples of one site, sex, age band, or under one client's own model."""
 
     name: str
     n: int = Field(ge=0)
     groups: int | None = Field(default=None, ge=0)
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    note: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_nan(cls, data: Any) -> Any:
-        return _nullify(data, ("value", "low", "high"))
 
 
 class Evaluation(_Strict):

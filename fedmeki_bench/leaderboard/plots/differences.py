@@ -4,24 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.leaderboard.plots.theme import (
-    ACCENT,
-    INK,
-    MUTED,
-    PAPER,
-    Picture,
-    as_svg,
-    bare,
-    figure,
-    own,
-    styled,
-    wrapped,
-)
+from fedmeki_bench.leaderboard.plots.theme import ACCENT, INK, MUTED, PAPER, Picture, as_svg, own, strips, styled
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.page import Page, Section
-
-_ACROSS = 4
 
 
 def draw(page: Page, section: Section) -> list[Picture]:
@@ -33,43 +19,24 @@ def draw(page: Page, section: Section) -> list[Picture]:
     names = [row.algorithm.name for row in section.table.rows if any(c.algorithm == row.algorithm.name for c in found)]
     tasks = [task for task in section.grid.tasks if any(c.task == task for c in found)]
     key, title = f"differences-{section.key}", f"Differences to {reference.title}: {section.title}"
-    across = min(_ACROSS, len(tasks))
-    down = -(-len(tasks) // across)
+    grid = section.grid
     with styled():
-        panel = 0.215 * len(names) + 1.0
-        fig = figure(9.6, down * panel + 0.1)
-        left, gap = 0.17, 0.035
-        each = (0.985 - left - gap * (across - 1)) / across
-        for index, task in enumerate(tasks):
-            line, place = divmod(index, across)
-            bottom = ((down - 1 - line) * panel + 0.45) / fig.get_figheight()
-            axes = fig.add_axes((left + place * (each + gap), bottom, each, (panel - 1.0) / fig.get_figheight()))
-            for y, name in enumerate(names):
-                one = next((c for c in found if c.algorithm == name and c.task == task), None)
-                if place == 0:
-                    label = axes.text(
-                        -0.04, y, section.grid.algorithms[name].title, transform=axes.get_yaxis_transform(),
-                        ha="right", va="center", fontsize=8, color=INK,
-                    )  # fmt: skip
-                    own(label, name)
-                if one is None or one.difference is None:
-                    continue
+        fig, panels = strips(
+            {task: page.facts.task_title(task) for task in tasks}, {n: grid.algorithms[n].title for n in names}
+        )
+        for task, axes in panels.items():
+            for one in (c for c in found if c.task == task):
+                assert one.difference is not None
+                y, middle = names.index(one.algorithm), one.difference
                 colour = ACCENT if one.separated else MUTED
-                low = one.difference if one.low is None else one.low
-                high = one.difference if one.high is None else one.high
-                bar = axes.plot([low, high], [y, y], color=colour, lw=1.8, alpha=0.7, solid_capstyle="round")
-                dot = axes.plot(
-                    [one.difference], [y], "o", ms=5, mec=colour, mew=1.2, mfc=colour if one.separated else PAPER
-                )
-                for artist in (*bar, *dot):
-                    own(artist, name)
+                ends = [middle if one.low is None else one.low, middle if one.high is None else one.high]
+                drawn = axes.plot(ends, [y, y], color=colour, lw=1.8, alpha=0.7, solid_capstyle="round")
+                fill = colour if one.separated else PAPER
+                drawn += axes.plot([middle], [y], "o", ms=5, mec=colour, mew=1.2, mfc=fill)
+                for artist in drawn:
+                    own(artist, one.algorithm)
             axes.axvline(0, color=INK, lw=0.9)
-            axes.set_ylim(len(names) - 0.4, -0.6)
-            axes.set_yticks([])
-            axes.locator_params(axis="x", nbins=4)
-            axes.set_title(wrapped(page.facts.task_title(task)), pad=5)
-            axes.set_xlabel(f"Δ {page.facts.metric_title(section.grid.main_metric(task))}")
-            bare(axes)
+            axes.set_xlabel(f"Δ {page.facts.metric_title(grid.main_metric(task))}")
         svg = as_svg(fig, key, title)
     n = len([c for c in found if c.adjusted is not None])
     caption = (

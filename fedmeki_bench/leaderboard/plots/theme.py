@@ -10,6 +10,7 @@ import html
 import io
 import re
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,6 +45,7 @@ STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
+_ABREAST = 4
 _HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL)
 _ALGORITHM = re.compile(r'id="alg:([^"]*)"')
@@ -126,3 +128,32 @@ def figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))
+
+
+def strips(tasks: Mapping[str, str], rows: Mapping[str, str]) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a panel per task, at most four abreast, and a line per row named at the left.
+
+    Args:
+        tasks, rows: what they are called in the figure, by name.
+    """
+    across = min(_ABREAST, len(tasks))
+    down = -(-len(tasks) // across)
+    panel = 0.215 * len(rows) + 1.0  # inches, of which one for title and axis
+    fig = figure(9.6, down * panel + 0.1)
+    left, gap = 0.17, 0.035
+    each = (0.985 - left - gap * (across - 1)) / across
+    panels = {}
+    for index, (task, title) in enumerate(tasks.items()):
+        line, place = divmod(index, across)
+        bottom = ((down - 1 - line) * panel + 0.45) / fig.get_figheight()
+        axes = fig.add_axes((left + place * (each + gap), bottom, each, (panel - 1.0) / fig.get_figheight()))
+        axes.set_title(wrapped(title), pad=5)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_yticks([])
+        axes.locator_params(axis="x", nbins=4)
+        bare(axes)
+        for y, (name, said) in enumerate(rows.items()) if place == 0 else ():
+            at = axes.get_yaxis_transform()
+            own(axes.text(-0.04, y, said, transform=at, ha="right", va="center", fontsize=8, color=INK), name)
+        panels[task] = axes
+    return fig, panels

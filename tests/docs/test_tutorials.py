@@ -1,0 +1,97 @@
+"""Every block of every tutorial is run, from top to bottom, in an empty folder and an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+_FENCE = re.compile(r"^```(?P<kind>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$", re.M | re.S)
+
+
+@dataclass(frozen=True)
+class Block:
+    kind: str
+    title: str | None
+    text: str
+
+
+def blocks(path: Path) -> list[Block]:
+    found = _FENCE.findall(path.read_text(encoding="utf-8"))
+    return [Block(kind, title or None, text) for kind, title, text in found]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """A virtual environment that sees this one's packages, so that `pip install -e` leaves no trace here."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    (packages,) = (folder / "lib").glob("python*/site-packages")
+    seen = [sysconfig.get_path("purelib"), str(ROOT)]
+    # addsitedir, not a bare path: editable installs are .pth files themselves
+    (packages / "_outer.pth").write_text("".join(f"import site; site.addsitedir({p!r})\n" for p in seen))
+    for name, module in (("fedmeki-bench", "fedmeki_bench"), ("pip", "pip"), ("pytest", "pytest")):
+        script = folder / "bin" / name
+        script.write_text(f'#!/bin/sh\nexec {python} -m {module} "$@"\n')
+        script.chmod(0o755)
+    return os.environ | {
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "VIRTUAL_ENV": str(folder), "OMP_NUM_THREADS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_QUIET": "1",
+        "HF_HUB_OFFLINE": "1",
+    }  # fmt: skip
+
+
+def run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-ec", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda p: p.stem)
+def test_every_block_runs(path, tmp_path, environment):
+    found = blocks(path)
+    assert found
+    assert path.read_text().count("```") == 2 * len(found), "a block the test doesn't see"
+    for block in found:
+        if block.title:
+            (tmp_path / block.title).write_text(block.text)
+        elif block.kind == "console":
+            for line in block.text.splitlines():
+                assert line.startswith("$ "), line
+                done = run(line.removeprefix("$ "), tmp_path, environment)
+                assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        else:  # an excerpt of a file that a command before it wrote
+            excerpt = textwrap.indent(block.text, "    ").strip()
+            assert any(excerpt in p.read_text() for p in tmp_path.glob("*/*.py")), block.text
+
+
+@pytest.mark.parametrize("kind", ["rule", "stage"])
+def test_a_skeletons_own_tests_pass(kind, tmp_path, environment):
+    assert run(f"fedmeki-bench new {kind} begun && pip install -e begun", tmp_path, environment).returncode == 0
+    done = run("pytest -q begun -p no:cacheprovider", tmp_path, environment)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search(r"\d{1,2} passed", done.stdout)
+
+
+def test_the_site_builds_without_warnings(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    pages = {p.relative_to(tmp_path / "site").as_posix() for p in (tmp_path / "site").rglob("*.html")}
+    assert {"index.html", "tutorials/algorithm.html", "reference/federation.html"} <= pages
+    text = (tmp_path / "site" / "reference" / "federation.html").read_text()
+    assert "The contract of a federated rule" in text or "FedAvg by default: override what the paper changes." in text
+    assert "fonts.googleapis" not in text
