@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,47 +38,77 @@ def compare_command(a: str, b: str, board: str | None, metrics: str | None, resu
         if name not in known:
             raise UsageError(f"unknown metric {name!r}; {nearest(name, known)}")
     read = reader(lambda key: folders[key])
-    found = []
-    for task, (ours, theirs) in pairs.items():
+    found, dealings = [], []
+    for (task, dealing), (ours, theirs) in pairs.items():
         scored = [o.evaluation.metrics for o in (*ours, *theirs) if o.evaluation is not None]
         main = list(registry.load("tasks", task).meta.metrics[:1])
         for name in wanted or main:
             if all(name in metrics_of for metrics_of in scored):
                 found.append(compare_outcomes(ours, theirs, registry.load("metrics", name), read))
+                dealings.append(dealing)
     if not found:
         raise InputError(f"{a} and {b} share no task that both finished" + (f" with {metrics}" if metrics else ""))
     found = list(adjust(found))
     if as_json:
-        rows = [{k: v for k, v in asdict(c).items() if k != "algorithm"} for c in found]
-        click.echo(json.dumps({"a": a, "b": b, "notes": notes, "comparisons": rows}, indent=1))
+        rows = [
+            {"dealing": dealing} | {k: v for k, v in asdict(c).items() if k != "algorithm"}
+            for dealing, c in zip(dealings, found, strict=True)
+        ]
+        told = {"a": a, "b": b, "notes": notes, "comparisons": rows, "over_tasks": _over_tasks(found)}
+        click.echo(json.dumps(told, indent=1))
         return
-    _report(a, b, found, notes)
+    _report(a, b, found, dealings, notes)
 
 
-def _report(a: str, b: str, found: Sequence[Any], notes: Sequence[str]) -> None:
+def _report(a: str, b: str, found: Sequence[Any], dealings: Sequence[str], notes: Sequence[str]) -> None:
     from fedmeki_bench.console import print_table
     from fedmeki_bench.leaderboard.render import p_text
 
     columns = ["task", "metric", "A - B", "95 % interval", "p", "p (Holm)", "test", "seeds", "samples", "note"]
     rows = []
-    for c in found:
+    several = any(dealings)
+    for dealing, c in zip(dealings, found, strict=True):
         number = "–" if c.difference is None else f"{c.difference:+.3f}"
         interval = "–" if c.low is None or c.high is None else f"{c.low:+.3f} to {c.high:+.3f}"
-        rows.append([c.task, c.metric, number, interval, p_text(c.p), p_text(c.adjusted), c.test or "–", c.seeds,
-                     c.samples, c.note])  # fmt: skip
+        place = [c.task, dealing] if several else [c.task]
+        tests = [p_text(c.p), p_text(c.adjusted), c.test or "–"]
+        rows.append([*place, c.metric, number, interval, *tests, c.seeds, c.samples, c.note])
+    if several:
+        columns.insert(1, "dealing")
     print_table(
         f"A = {a}, B = {b}", columns, rows,
         style=lambda column, value: "bold" if column == "p (Holm)" and value.startswith("<") else "",
     )  # fmt: skip
     certain = [c for c in found if c.separated]
-    click.echo(f"{len(certain)} of {len(found)} differences are significant at 0.05 after Holm; "
-               "the family is this table")  # fmt: skip
+    click.echo(f"{len(certain)} of {len(found)} differences are certain: p below 0.05 after Holm over "
+               "this table, and an interval without 0")  # fmt: skip
+    over = _over_tasks(found)
+    if over is not None:
+        click.echo(
+            f"over {over['columns']} tasks: mean difference {over['difference']:+.3f}, sign-flip p {p_text(over['p'])} "
+            f"(it can't fall below {over['smallest']:.3g})"
+        )
     for note in notes:
         click.echo(note)
 
 
-def _of_board(a: str, b: str, board: str, results: Path) -> tuple[dict[str, Any], dict[str, Path], list[str]]:
-    """Task -> outcomes of the two rows; per dealing where the board has several."""
+def _over_tasks(found: Sequence[Any]) -> dict[str, Any] | None:
+    """The mean difference over tasks (and dealings) and its sign-flip test; None unless they share one metric."""
+    from fedmeki_bench.statistics import sign_flip
+
+    differences = [c.difference for c in found if c.difference is not None]
+    if len(differences) < 2 or len(differences) < len(found) or len({c.metric for c in found}) > 1:
+        return None
+    test = sign_flip(differences)
+    mean = sum(differences) / len(differences)
+    return {"columns": len(differences), "difference": mean, "p": test.p, "smallest": test.smallest}
+
+
+_Found = tuple[dict[tuple[str, str], Any], dict[str, Path], list[str]]
+
+
+def _of_board(a: str, b: str, board: str, results: Path) -> _Found:
+    """(task, dealing) -> outcomes of the two rows."""
     from fedmeki_bench.leaderboard.board import find_board
     from fedmeki_bench.leaderboard.collect import collect
     from fedmeki_bench.results.store import RecordStore
@@ -91,18 +122,15 @@ def _of_board(a: str, b: str, board: str, results: Path) -> tuple[dict[str, Any]
     found = [c for c in cells(chosen) if c.algorithm.name in _names(a, b)]
     outcomes = collect(found, store.all()).outcomes
     first, second = _names(a, b)
-    notes = []
-    if len(chosen.dealings) > 1:
-        notes.append(f"dealing: {chosen.dealings[0].label}, the first of the board")
-        outcomes = tuple(o for o in outcomes if o.cell.dealing == chosen.dealings[0].label)
     pairs = {}
-    for task in chosen.tasks:
-        ours = [o for o in outcomes if (o.cell.algorithm.name, o.cell.task) == (first, task)]
-        theirs = [o for o in outcomes if (o.cell.algorithm.name, o.cell.task) == (second, task)]
+    for dealing, task in product([d.label for d in chosen.dealings], chosen.tasks):
+        here = [o for o in outcomes if (o.cell.task, o.cell.dealing) == (task, dealing)]
+        ours = [o for o in here if o.cell.algorithm.name == first]
+        theirs = [o for o in here if o.cell.algorithm.name == second]
         if any(o.status == "ok" for o in ours) and any(o.status == "ok" for o in theirs):
-            pairs[task] = (ours, theirs)
+            pairs[task, dealing] = (ours, theirs)
     folders = {o.record.key: store.folder(o.record.key) for o in outcomes if o.record is not None}
-    return pairs, folders, notes
+    return pairs, folders, []
 
 
 def _names(*given: str) -> list[str]:
@@ -111,8 +139,8 @@ def _names(*given: str) -> list[str]:
     return [resolve(name).name for name in given]
 
 
-def _of_records(a: str, b: str, results: Path) -> tuple[dict[str, Any], dict[str, Path], list[str]]:
-    """Task -> one outcome each of the two records, each by the view of its algorithm."""
+def _of_records(a: str, b: str, results: Path) -> _Found:
+    """(task, "") -> one outcome each of the two records, each by the view of its algorithm."""
     from fedmeki_bench.algorithms import resolve
     from fedmeki_bench.leaderboard.cells import Cell
     from fedmeki_bench.leaderboard.collect import Outcome
@@ -130,7 +158,7 @@ def _of_records(a: str, b: str, results: Path) -> tuple[dict[str, Any], dict[str
         }))  # fmt: skip
     (left, ours), (right, theirs) = sides
     notes = [] if left.seed == right.seed else [f"seeds {left.seed} and {right.seed} differ: so may luck"]
-    return {task: ([ours[task]], [theirs[task]]) for task in ours if task in theirs}, folders, notes
+    return {(task, ""): ([ours[task]], [theirs[task]]) for task in ours if task in theirs}, folders, notes
 
 
 def _record_path(given: str, results: Path) -> Path:

@@ -71,8 +71,14 @@ class Comparison:
 
     @property
     def separated(self) -> bool:
-        """Whether the adjusted p is below 0.05."""
-        return self.adjusted is not None and self.adjusted < 0.05
+        """Whether the adjusted p is below 0.05 and the interval leaves out 0.
+
+        The test asks whether other patients could undo the difference between these very runs, the interval whether
+        other patients and other seeds could; only both together speak of the algorithms.
+        """
+        if self.adjusted is None or self.low is None or self.high is None:
+            return False
+        return self.adjusted < 0.05 and not self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True, slots=True)

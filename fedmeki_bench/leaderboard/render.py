@@ -104,7 +104,7 @@ def _paper(paper: PaperTable) -> list[str]:
 
 
 def _comparison_lines(page: Page, section: Section) -> list[str]:
-    """Differences to the reference whose sign is certain after Holm; the rest are counted, not listed."""
+    """Differences to the reference that are certain; the rest are counted, not listed."""
     found, reference = section.analysis.comparisons, section.analysis.reference
     if not found or reference is None:
         return []
@@ -114,8 +114,8 @@ def _comparison_lines(page: Page, section: Section) -> list[str]:
     lines = [
         f"## Differences to {_name(reference.html)}{where}",
         "",
-        f"Same seeds, same patients. {len(certain)} of {len(tested)} differences are significant at 0.05 after Holm's "
-        "adjustment over all of them as one family.",
+        f"Same seeds, same patients. {len(certain)} of {len(tested)} differences are certain: p below 0.05 after "
+        "Holm's adjustment over all of them as one family, and an interval over patients and seeds without 0.",
         "",
     ]
     if certain:

@@ -41,7 +41,7 @@ def test_two_records_are_compared(bench, runs):
     text = bench("compare", runs["fedavg"].parent.name, runs["fedprox"].parent.name, "--results",
                  runs["fedavg"].parents[1], "--metrics", "accuracy,f1")  # fmt: skip
     assert text.code == 0
-    assert "after Holm" in text.out
+    assert "after Holm over this table" in text.out
     assert "swap" in text.out
 
 

@@ -41,6 +41,6 @@ def draw(page: Page, section: Section) -> list[Picture]:
     n = len([c for c in found if c.adjusted is not None])
     caption = (
         f"Difference to {reference.title} on the same seeds and patients with its 95 % interval. Filled and coloured: "
-        f"significant at 0.05 after Holm over all {n} tests of this figure as one family."
+        f"p below 0.05 after Holm over all {n} tests of this figure as one family, and an interval without 0."
     )
     return [Picture(key, title, caption, svg)]
