@@ -39,6 +39,7 @@ class Majority(Rule):
     """Constant predictor: the share of positives among the clients' samples, whatever the input."""
 
     title = "Majority"
+    version = 2
     views = ("constant",)
     trains = False
 
@@ -55,11 +56,14 @@ class Majority(Rule):
         for update in updates:
             for name, number in update.numbers.items():
                 totals[name] = totals.get(name, 0.0) + number
-        server.memory["prevalence"] = {
-            name.removeprefix("samples."): totals[name.replace("samples.", "positives.", 1)] / number
-            for name, number in totals.items()
-            if name.startswith("samples.")
-        }
+        # update: where tasks exchange one after another, each comes by itself
+        server.memory.setdefault("prevalence", {}).update(
+            {
+                name.removeprefix("samples."): totals[name.replace("samples.", "positives.", 1)] / number
+                for name, number in totals.items()
+                if name.startswith("samples.")
+            }
+        )
 
 
 class Public(Rule):

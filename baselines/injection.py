@@ -15,6 +15,7 @@ class Injection(Stage):
     """Encoders and projectors are trained through F's next-token loss on the answers; F stays as it is."""
 
     title = "injection"
+    version = 2
     paper = "FEDMEKI, NeurIPS 2024; FedPlug in FedKIM, EMNLP 2024"
     views = ("foundation",)
     variants = {"star": ("aggregated", "*"), "fm": ("foundation", "F")}

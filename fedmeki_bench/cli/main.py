@@ -31,6 +31,7 @@ _COMMANDS = {
     "score": ("score", "Score stored answers, under this project's rules or the published ones."),
     "new": ("new", "A commented skeleton of a rule, stage, task or dataset, as a package of its own."),
     "doctor": ("doctor", "Check environment, devices, data found and determinism."),
+    "check": ("check", "Conformance tests on any rule, stage, task or dataset preparer."),
     "demo": ("demo", "Synthetic data, preparation, sweep and leaderboard, end to end."),
 }
 

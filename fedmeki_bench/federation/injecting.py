@@ -35,29 +35,35 @@ def inject(
 ) -> float:  # fmt: skip
     """Train encoders, projectors, adapters and gate in place; returns the mean loss per step.
 
-    One optimiser step sees ``micro_batch * accumulation`` samples of one task; its gradient is the mean over all
-    their answer tokens, however they fall into micro-batches. Encoders run in evaluation mode: batch-norm statistics
-    stay those of the clients. The warm-up and decay run over all rounds; Adam starts afresh each round.
+    A step touches the encoders and projectors of its own task, the adapters and the gate. It sees ``micro_batch *
+    accumulation`` samples; its gradient is the mean over all their answer tokens, however they fall into
+    micro-batches. Encoders run in evaluation mode: batch-norm statistics stay those of the clients. The warm-up and
+    decay run over all rounds; Adam starts afresh each round.
 
     Raises:
         Diverged: the loss is not finite.
     """
     model.eval()
     injected.train()
-    encoders = [unit for unit in model.values.modules if unit.startswith("encoder.")]
-    weights = [nn.Parameter(model.values.segment(unit, trained_only=True)) for unit in encoders]
-    for unit, weight in zip(encoders, weights, strict=True):
-        weight.grad = model.grads.segment(unit, trained_only=True)
-    trained = [*weights, *injected.trainable()]
+    encoders = {
+        unit: nn.Parameter(model.values.segment(unit, trained_only=True))
+        for unit in model.values.modules
+        if unit.startswith("encoder.")
+    }
+    trained = [*encoders.values(), *injected.trainable()]
     optimiser = torch.optim.Adam(trained, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
     stream = ("server", "inject", "round", round)
     steps = list(schedule(public, epochs=epochs, batch_size=micro_batch * accumulation, seed=seed, stream=stream))
     total = 0.0
     with torch.enable_grad():
         for number, step in enumerate(steps):
+            # Adam passes over what has no gradient: a zero would still be moved by momentum and weight decay, so that
+            # a step of one task would reach the encoders and projectors of the others
             for weight in trained:
-                if weight.grad is not None:
-                    weight.grad.zero_()
+                weight.grad = None
+            for unit in model.units(step.task):
+                if unit in encoders:
+                    encoders[unit].grad = model.grads.segment(unit, trained_only=True).zero_()
             torch.manual_seed(seeds.derive(seed, "dropout", step.task, *stream, step.number))
             tokens, summed = _backward(injected, model, public[step.task], tasks[step.task], step.index, micro_batch)
             for weight in trained:

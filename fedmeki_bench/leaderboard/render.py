@@ -114,7 +114,7 @@ def _comparison_lines(page: Page, section: Section) -> list[str]:
     lines = [
         f"## Differences to {_name(reference.html)}{where}",
         "",
-        f"Same seeds, same patients. {len(certain)} of {len(tested)} differences are certain: p below 0.05 after "
+        f"Same seeds, same patients. Certain: {len(certain)} of {len(tested)} differences, that is, p below 0.05 after "
         "Holm's adjustment over all of them as one family, and an interval over patients and seeds without 0.",
         "",
     ]

@@ -77,8 +77,9 @@ def test_every_block_runs(path, tmp_path, environment):
 
 @pytest.mark.parametrize("kind", ["rule", "stage"])
 def test_a_skeletons_own_tests_pass(kind, tmp_path, environment):
-    assert run(f"fedmeki-bench new {kind} begun && pip install -e begun", tmp_path, environment).returncode == 0
-    done = run("pytest -q begun -p no:cacheprovider", tmp_path, environment)
+    name = f"begun_{kind}"
+    assert run(f"fedmeki-bench new {kind} {name} && pip install -e {name}", tmp_path, environment).returncode == 0
+    done = run(f"pytest -q {name} -p no:cacheprovider", tmp_path, environment)
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.search(r"\d{1,2} passed", done.stdout)
 

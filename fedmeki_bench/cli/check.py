@@ -1,0 +1,62 @@
+"""``check``: the conformance suite on any rule, stage, task or dataset preparer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from fedmeki_bench.cli import options
+from fedmeki_bench.errors import CheckFailed
+from fedmeki_bench.options import split_pairs
+
+if TYPE_CHECKING:
+    from fedmeki_bench.conformance import Outcome
+
+_MARKS = {"passed": "[green]✓[/]", "failed": "[bold red]✕[/]", "skipped": "[dim]–[/]"}
+
+
+@click.command("check")
+@click.argument("plugin")
+@click.option(
+    "--kind", type=click.Choice(["rules", "stages", "tasks", "datasets"]), default=None,
+    help="What PLUGIN is, where its name or file does not tell.",
+)  # fmt: skip
+@options.pairs
+@options.as_json
+def check_command(plugin: str, kind: str | None, pairs: Sequence[str], as_json: bool) -> None:
+    """Check whether PLUGIN keeps what every rule, stage, task or dataset preparer promises.
+
+    PLUGIN is a registered name, `file.py:Attribute` or `package.module:Attribute`. It is tried on generated data only.
+    Legend: ✓ the clause holds, ✕ it does not, – there is nothing to check. Exits with 1 if a clause does not hold.
+    """
+    from fedmeki_bench.conformance import clauses, find, run
+
+    subject = find(plugin, kind, split_pairs(pairs))
+    told = (lambda outcome: None) if as_json else _told
+    outcomes = run(clauses(subject.kind), subject, told=told)
+    if as_json:
+        click.echo(json.dumps([outcome.as_json() for outcome in outcomes], indent=1, ensure_ascii=False))
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if failed:
+        names = ", ".join(outcome.clause for outcome in failed)
+        raise CheckFailed(f"{len(failed)} of {len(outcomes)} clauses do not hold for {plugin}: {names}")
+    if not as_json:
+        skipped = sum(outcome.status == "skipped" for outcome in outcomes)
+        click.echo(f"{plugin}: {len(outcomes) - skipped} clauses hold, {skipped} have nothing to check")
+
+
+def _told(outcome: Outcome) -> None:
+    """One line of the table as soon as it is known, and three sentences below a clause that does not hold."""
+    from rich.markup import escape
+
+    from fedmeki_bench.console import make_console
+
+    text = outcome.found if outcome.status == "skipped" else outcome.expected if outcome.status == "passed" else ""
+    console = make_console()
+    console.print(f"{_MARKS[outcome.status]} [bold]{escape(outcome.clause):<16}[/] {escape(text)}", soft_wrap=True)
+    if outcome.status == "failed":
+        for line in outcome.message.split("\n"):
+            console.print(f"    {escape(line)}", soft_wrap=True)

@@ -1,0 +1,213 @@
+"""The clauses for stages. What each one asks for is told in docs/conformance.md."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fedmeki_bench.conformance import loading, toys, worlds
+from fedmeki_bench.conformance.clause import LOADS, Check, Clause, NotApplicable, Violation
+from fedmeki_bench.conformance.subject import Subject
+from fedmeki_bench.conformance.worlds import IMAGE, MULTI, bits, difference, finish
+from fedmeki_bench.evaluation import views
+from fedmeki_bench.federation.loop import Federation
+from fedmeki_bench.federation.rule import Rule
+from fedmeki_bench.federation.stage import Stage
+
+_VIEWS = (*views.VIEWS, "foundation")
+
+
+@cache
+def _foundation() -> tuple[tempfile.TemporaryDirectory[str], str]:
+    """A language model of the smallest size, hardly trained, in a folder that goes with the process."""
+    from fedmeki_bench.models.foundation.tiny import tiny_folder
+    from fedmeki_bench.models.foundation.tiny_config import TinyConfig
+
+    smallest = TinyConfig(hidden=16, layers=1, heads=2, intermediate=32, vocabulary=300, steps=1, batch=2)
+    folder = tempfile.TemporaryDirectory(prefix="fedmeki-bench-check-")
+    return folder, str(tiny_folder(smallest, cache=Path(folder.name)))
+
+
+def _make(subject: Subject) -> Stage:
+    """A fresh instance; a parameter `foundation` that was not given names the smallest language model."""
+    own: dict[str, Any] = {}
+    if "foundation" in subject.value.Params.model_fields and "foundation" not in subject.options:
+        own["foundation"] = _foundation()[1]
+    stage: Stage = loading.make(subject, **own)
+    return stage
+
+
+def _build(subject: Subject, tasks: tuple[str, ...] = MULTI, **options: Any) -> Federation:
+    return worlds.build(Rule(), tasks, stage=_make(subject), **options)
+
+
+def _two_rounds(subject: Subject) -> dict[str, Any]:
+    return subject.once("two rounds", lambda: bits(finish(_build(subject))))
+
+
+def _loads(subject: Subject) -> None:
+    loading.loads(subject)
+    stage = _make(subject)
+    named = {*stage.views, *(view for view, _ in stage.variants.values())}
+    if strange := named - set(_VIEWS):
+        raise Violation(f"it names the view {min(strange)!r}; known are {', '.join(_VIEWS)}.")
+
+
+def _scopes(subject: Subject) -> None:
+    for tasks in (*worlds.SINGLE.values(), MULTI):
+        _finite(finish(_build(subject, tasks, rounds=1)), f"the tasks {', '.join(tasks)}")
+
+
+def _empty_public(subject: Subject) -> None:
+    federation = _build(subject, rounds=1)
+    lacking = {name: part for name, part in federation.public.items() if name != "fast"}
+    federation.public = lacking
+    _finite(finish(federation), "a task without public samples")
+    federation = _build(subject, IMAGE, rounds=1)
+    federation.public = {}
+    _finite(finish(federation), "no public samples at all")
+
+
+def _finite(federation: Federation, where: str) -> None:
+    held = {"global model": federation.server.model, "server's memory": federation.server.memory}
+    for name, value in held.items():
+        if not all(bool(t.isfinite().all()) for t in worlds.tensors_in(value) if t.is_floating_point()):
+            raise Violation(f"the {name} is not finite with {where}.")
+
+
+def _deterministic(subject: Subject) -> None:
+    once = _two_rounds(subject)
+    random.seed(12345)
+    np.random.seed(12345)  # noqa: NPY002 - the global stream is what a stage must not draw from
+    torch.manual_seed(12345)
+    if place := difference(once, bits(finish(_build(subject)))):
+        raise Violation(f"{place} differs between two runs of one seed; derive streams from ctx.seed.")
+
+
+def _frozen(subject: Subject) -> None:
+    federation = _build(subject)
+    injected = federation.stage.foundation(federation.server, federation.at_server)
+    if injected is None:
+        raise NotApplicable("the stage uses no foundation model")
+    before = _weights(injected.language.model)
+    finish(federation)
+    now = federation.stage.foundation(federation.server, federation.at_server)
+    assert now is not None
+    for name, digest in _weights(now.language.model).items():
+        if before.get(name) != digest:
+            raise Violation(
+                f"the foundation model's own weight {name!r} changed in two rounds; it has to stay as it is."
+            )
+
+
+def _weights(model: torch.nn.Module) -> dict[str, str]:
+    return {
+        n: hashlib.sha256(w.detach().cpu().float().numpy().tobytes()).hexdigest() for n, w in model.state_dict().items()
+    }
+
+
+def _only_the_server(subject: Subject) -> None:
+    federation = _build(subject)
+    plain = federation.stage.run
+
+    def outside() -> dict[str, Any]:
+        server, ctx = federation.server, federation.at_server
+        memories = {f"the memory of client {c.number}": worlds.copied(c.memory) for c in federation.clients}
+        arrays = {f"the public samples of {t}": p.batch(range(len(p))) for t, p in federation.public.items()}
+        facts = {
+            "server.round": server.round, "server.clients": server.clients, "server.kept": sorted(server.kept),
+            "server.holders": dict(server.holders), "the settings": ctx.settings.model_dump_json(),
+            "ctx.seed": ctx.seed,
+            "ctx.tasks": sorted(ctx.tasks), "the tasks with public samples": sorted(federation.public),
+        }  # fmt: skip
+        return memories | arrays | facts
+
+    def run(server: Any, public: Mapping[str, Any], ctx: Any) -> None:
+        before, names = outside(), list(server.model)
+        plain(server, public, ctx)
+        if place := difference(before, outside()):
+            raise Violation(f"the stage changed {place}.")
+        if list(server.model) != names:
+            raise Violation("the stage put another layout in the place of the global model.")
+        if any(worlds.place(t) == worlds.place(ctx.model.values.flat) for t in worlds.tensors_in(server.memory)):
+            raise Violation("server.memory shares memory with the work model; clone what is remembered.")
+        if worlds.place(server.model.flat) == worlds.place(ctx.model.values.flat):
+            raise Violation("server.model is the work model itself; load the values instead.")
+
+    federation.stage.run = run  # type: ignore[method-assign]
+    finish(federation)
+
+
+def _private(subject: Subject) -> None:
+    """The same global model and public samples; all else differs, and is shut while the stage runs."""
+    results = []
+    for altered in ((), ("client", "valid", "test")):
+        federation = _build(subject, altered=altered)
+        with worlds.doors_watched("client", "valid", "test") as asked:
+            try:
+                federation.stage.run(federation.server, federation.public, federation.at_server)
+            except BaseException:
+                if not asked:
+                    raise
+        if asked:
+            raise Violation(f"it asked for {asked[0]}; a stage is given the public samples.")
+        results.append(bits(federation))
+    if place := difference(results[0], results[1]):
+        raise Violation(f"{place} changes when nothing but private, validation and test samples change.")
+
+
+def _resumes(subject: Subject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole, cut = (_build(subject, rounds=3, folder=folder / where) for where in ("whole", "cut"))
+        finish(whole)
+        rounds = cut.run()
+        next(rounds)
+        finish(_build(subject, seed=3, rounds=1))
+        again = _build(subject, rounds=3, folder=folder / "cut")
+        if again.resume() != 1:
+            raise Violation("the checkpoint of the first round is not found again.")
+        finish(again)
+        if place := difference(bits(whole), bits(again)):
+            raise Violation(f"{place} differs from the uninterrupted run; keep what is remembered in server.memory.")
+
+
+def _views(subject: Subject) -> None:
+    federation = finish(_build(subject, rounds=1))
+    named = {*federation.stage.views, *(view for view, _ in federation.stage.variants.values()), "aggregated"}
+    for task in MULTI:
+        part = toys.cohorts()[task].part("valid")
+        for view in sorted(named & set(views.VIEWS)):
+            if not np.isfinite(views.VIEWS[view](federation, task, part)).all():
+                raise Violation(f"the view {view!r} gives probabilities that are not finite for the task {task!r}.")
+        if "foundation" in named:
+            answers = views.foundation(federation, toys.TASKS[task], part.take(range(4)))
+            if answers is None or answers.probability is None or len(answers.text) != 4:
+                raise Violation(f"the view 'foundation' gives no answers for the task {task!r}.")
+            if not np.isfinite(answers.probability).all():
+                raise Violation(f"the view 'foundation' gives probabilities that are not finite for the task {task!r}.")
+
+
+def _clause(name: str, expected: str, check: Check) -> Clause:
+    return Clause("stages", name, expected, check)
+
+
+CLAUSES = (
+    _clause(LOADS, loading.EXPECTED, _loads),
+    _clause("scopes", "one round on each generated task alone and on all of them ends finite.", _scopes),
+    _clause("empty-public", "a task without public samples, or none at all, is no problem.", _empty_public),
+    _clause("deterministic", "one seed gives the same bits twice, whatever global streams hold.", _deterministic),
+    _clause("frozen", "the foundation model's own weights stay bit for bit.", _frozen),
+    _clause("only-the-server", "nothing changes but server.model and server.memory.", _only_the_server),
+    _clause("private", "a stage sees public samples only: no others are asked for or have any influence.", _private),
+    _clause("resumes", "a run killed after its first round and resumed ends in the same bits.", _resumes),
+    _clause("views", "every view that the stage adds can be scored.", _views),
+)

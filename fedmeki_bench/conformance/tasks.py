@@ -1,0 +1,257 @@
+"""The clauses for tasks. What each one asks for is told in docs/conformance.md."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+
+from fedmeki_bench import registry
+from fedmeki_bench.cohort.dataset import Drops
+from fedmeki_bench.cohort.format import Cohort
+from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.conformance import loading
+from fedmeki_bench.conformance.clause import LOADS, Check, Clause, NotApplicable, Violation
+from fedmeki_bench.conformance.standins import Standin, standin
+from fedmeki_bench.conformance.subject import Subject
+from fedmeki_bench.errors import FedmekiError, nearest
+from fedmeki_bench.evaluation.intervals import per_sample_values
+from fedmeki_bench.evaluation.metrics import MetricSpec
+from fedmeki_bench.task import Exclude, Task
+
+_SIZE = 120
+_SECONDS = 5.0
+_TEXTS = (
+    "title", "dataset", "modalities", "clinical.what", "clinical.who", "clinical.when", "licence", "access", "citation",
+    "grouping", "metrics",
+)  # fmt: skip
+_UNCLEAR = ("", "   ", "yes and no", "I don't know.", "The recording is normal.", "nothing abnormal", "maybe")
+_NO_REASON = MetricSpec.__dataclass_fields__["undefined"].default
+
+
+def _task(subject: Subject) -> Task:
+    task: Task = subject.value()
+    return task
+
+
+def _standin(subject: Subject) -> Standin:
+    def make() -> Standin:
+        cls = registry.load("datasets", subject.value.meta.dataset)
+        return standin(cls, subject.options, size=_SIZE)
+
+    return subject.once("standin", make)
+
+
+def _rows(subject: Subject) -> list[dict[str, Any]]:
+    """The rows of the stand-in's table, as a task is asked about them."""
+
+    def make() -> list[dict[str, Any]]:
+        found = _standin(subject)
+        table = found.preparer.table(found.raw, found.options, Drops())
+        rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+        return rows
+
+    return subject.once("rows", make)
+
+
+def _answered(subject: Subject) -> list[tuple[dict[str, Any], Any]]:
+    """The rows that take part, each with its label or, for free text, its answer."""
+    task = _task(subject)
+    ask = task.label if task.meta.kind == "classification" else task.answer
+    pairs = [(row, ask(row)) for row in _rows(subject)]
+    return [(row, verdict) for row, verdict in pairs if not isinstance(verdict, Exclude)]
+
+
+def _cohort(subject: Subject) -> Cohort:
+    def make() -> Cohort:
+        found = _standin(subject)
+        out = found.room / "data"
+        (done,) = prepare(found.preparer, found.raw, out, [_task(subject)], found.options, workers=1)
+        return Cohort.open(done.path)
+
+    return subject.once("cohort", make)
+
+
+def _loads(subject: Subject) -> None:
+    loading.loads(subject)
+    if not hasattr(subject.value, "meta"):
+        raise Violation(f"{subject.value.__name__} has no meta.")
+    _task(subject)
+    if subject.seconds > _SECONDS:
+        raise Violation(f"loading it took {subject.seconds:.1f} s; import heavy packages where they are used.")
+
+
+def _meta(subject: Subject) -> None:
+    meta = subject.value.meta
+    loading.described(meta, _TEXTS)
+    if meta.kind not in ("classification", "generation") or meta.role not in ("training", "validation"):
+        raise Violation(f"meta.kind is {meta.kind!r} and meta.role {meta.role!r}.")
+    if meta.role == "training" and meta.kind != "classification":
+        raise Violation("the role is training and the kind generation: clients train on labels.")
+    if meta.kind == "classification" and not meta.positive.strip():
+        raise Violation("meta.positive is empty: it says what label 1 means.")
+    if meta.dataset not in registry.names("datasets"):
+        known = nearest(meta.dataset, registry.names("datasets"))
+        raise Violation(f"meta.dataset is {meta.dataset!r}, which is not registered; {known}")
+    offered = registry.load("datasets", meta.dataset).meta.modalities
+    if stray := [m for m in meta.modalities if m not in (*offered, "text")]:
+        raise Violation(f"meta.modalities has {stray[0]!r}, dataset {meta.dataset!r} offers {', '.join(offered)}.")
+    for name in meta.metrics:
+        if name not in registry.names("metrics"):
+            raise Violation(
+                f"meta.metrics has {name!r}, which is not registered; {nearest(name, registry.names('metrics'))}"
+            )
+        spec: MetricSpec = registry.load("metrics", name)
+        if spec.kind not in (meta.kind, "any"):
+            raise Violation(f"meta.metrics has {name!r}, a metric of {spec.kind}, and the task is {meta.kind}.")
+    if meta.trained_by and meta.trained_by not in registry.names("tasks"):
+        raise Violation(f"meta.trained_by is {meta.trained_by!r}, which is no registered task.")
+
+
+def _labels(subject: Subject) -> None:
+    task = _task(subject)
+    binary = task.meta.kind == "classification"
+    ask = task.label if binary else task.answer
+    seen: dict[Any, int] = {}
+    for row in _rows(subject):
+        verdict = ask(row)
+        sample = row["sample_id"]
+        if isinstance(verdict, Exclude):
+            if not verdict.reason.strip():
+                raise Violation(f"row {sample!r} is left out without a reason.")
+            continue
+        if binary and (verdict not in (0, 1) or isinstance(verdict, str)):
+            raise Violation(f"the label of row {sample!r} is {verdict!r}, neither 0 nor 1.")
+        if not binary and not (isinstance(verdict, str) and verdict.strip()):
+            raise Violation(f"the answer of row {sample!r} is {verdict!r}; text is expected, or Exclude with a reason.")
+        if not str(task.question(row)).strip():
+            raise Violation(f"the question about row {sample!r} is empty.")
+        seen[verdict] = seen.get(verdict, 0) + 1
+        if binary and task.answer(row) != ("yes" if verdict else "no"):
+            raise Violation(f"row {sample!r} has the label {int(verdict)} and the answer {task.answer(row)!r}.")
+    if not seen:
+        raise Violation(f"no row of the stand-in of {task.meta.dataset!r} takes part in the task.")
+    if binary and task.meta.role == "training" and len(seen) < 2:
+        raise Violation(f"all {sum(seen.values())} rows of the stand-in have the label {next(iter(seen))}.")
+
+
+def _pure(subject: Subject) -> None:
+    task = _task(subject)
+    ask = task.label if task.meta.kind == "classification" else task.answer
+    rows = _rows(subject)
+    before = copy.deepcopy(rows)
+    first = [(ask(row), task.question(row)) for row in rows]
+    if any(not _same_row(a, b) for a, b in zip(before, rows, strict=True)):
+        raise Violation("asking for labels and questions changed a row, which other tasks read too.")
+    again = [(ask(row), task.question(row)) for row in reversed(rows)][::-1]
+    other = _task(subject)
+    ask = other.label if task.meta.kind == "classification" else other.answer
+    fresh = [(ask(row), other.question(row)) for row in rows]
+    for row, one, two, three in zip(rows, first, again, fresh, strict=True):
+        if not one == two == three:
+            raise Violation(f"row {row['sample_id']!r} gives {one!r} once and {two!r} or {three!r} another time.")
+
+
+def _same_row(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(a[k] is b[k] or a[k] == b[k] or (a[k] != a[k] and b[k] != b[k]) for k in a)
+
+
+def _splits(subject: Subject) -> None:
+    try:
+        cohort = _cohort(subject)
+    except FedmekiError as error:
+        raise Violation(f"the stand-in of {subject.value.meta.dataset!r} can't be prepared: {error}") from error
+    table = cohort._table()
+    homes: dict[str, str] = {}
+    for group, split in zip(table["group_id"], table["split"], strict=True):
+        if homes.setdefault(str(group), str(split)) != split:
+            raise Violation(f"group {group!r} is in the splits {homes[str(group)]} and {split}.")
+    found = set(table["split"])
+    wanted = {"test"} if cohort.role == "validation" else {"client", "valid", "public", "test"}
+    if not found <= wanted or (cohort.role == "training" and "client" not in found):
+        raise Violation(
+            f"its samples are in the splits {', '.join(sorted(found))}; a {cohort.role} task has {sorted(wanted)}."
+        )
+
+
+def _parse(subject: Subject) -> None:
+    task = _task(subject)
+    binary = task.meta.kind == "classification"
+    for row, verdict in _answered(subject):
+        answer = str(task.answer(row))
+        wanted = int(verdict) if binary else answer.strip()
+        if (read := task.parse(answer)) != wanted:
+            raise Violation(f"the gold answer {answer!r} is read as {read!r}, not {wanted!r}.")
+    for text in _UNCLEAR if binary else _UNCLEAR[:2]:
+        if (read := task.parse(text)) is not None:
+            raise Violation(f"{text!r} is read as {read!r}; what says neither yes nor no, or both, is unparsed (None).")
+    if binary and (task.parse("Yes."), task.parse(" no\n")) != (1, 0):
+        raise Violation(f"'Yes.' and ' no' are read as {task.parse('Yes.')!r} and {task.parse(' no')!r}, not 1 and 0.")
+
+
+def _prompt(subject: Subject) -> None:
+    task = _task(subject)
+    questions = sorted({task.question(row) for row, _ in _answered(subject)})[:20]
+    for question in [*questions, "Is there a 'probe' {in} it?"]:
+        prompt = task.prompt(question)
+        if question not in prompt:
+            raise Violation(f"the prompt {prompt!r} does not contain the question {question!r}.")
+        if prompt != task.prompt(question):
+            raise Violation(f"the question {question!r} gives two different prompts.")
+        end = prompt.rstrip()[-1:]
+        if end.isalnum() or end in {"", ".", ","}:
+            raise Violation(f"the prompt ends in {prompt[-20:]!r}; an answer can follow a colon, as in 'Answer:'.")
+
+
+def _metrics(subject: Subject) -> None:
+    task = _task(subject)
+    specs: list[MetricSpec] = [registry.load("metrics", name) for name in task.meta.metrics]
+    verdicts = [verdict for _, verdict in _answered(subject)]
+    if not verdicts:
+        raise NotApplicable("no row of the stand-in takes part; see the clause labels")
+    values: dict[str, list[tuple[MetricSpec, float]]] = {}
+    if task.meta.kind == "classification":
+        labels = np.asarray(verdicts, dtype=np.int64)
+        predictors = {
+            "perfect": labels.astype(float),
+            "constant yes": np.ones(len(labels)),
+            "constant no": np.zeros(len(labels)),
+        }
+        for who, scores in predictors.items():
+            values[who] = [(spec, spec(labels, scores)) for spec in specs]
+    else:
+        gold = [str(v) for v in verdicts]
+        answers: dict[str, list[Any]] = {
+            "perfect": gold,
+            "constant": ["same"] * len(gold),
+            "silent": [None] * len(gold),
+        }
+        for who, said in answers.items():
+            columns = per_sample_values(gold, said, specs)
+            values[who] = [(s, s(np.zeros(len(gold)), columns[s.name])) for s in specs]
+    for who, pairs in values.items():
+        for spec, value in pairs:
+            stated = spec.undefined != _NO_REASON
+            if math.isfinite(value) or (math.isnan(value) and stated and (who != "perfect" or len(set(verdicts)) == 1)):
+                continue
+            raise Violation(f"the metric {spec.name!r} of a {who} predictor is {value}.")
+
+
+def _clause(name: str, expected: str, check: Check) -> Clause:
+    return Clause("tasks", name, expected, check)
+
+
+CLAUSES = (
+    _clause(LOADS, loading.EXPECTED, _loads),
+    _clause("meta", "the metadata is complete; dataset and metrics are registered and fit the kind of task.", _meta),
+    _clause(
+        "labels", "every row of the stand-in has a label 0 or 1 (or an answer), or is left out for a reason.", _labels
+    ),
+    _clause("pure", "label and question depend on the row alone, and leave it as it was.", _pure),
+    _clause("splits", "the stand-in can be prepared, and no group is in two splits.", _splits),
+    _clause("parse", "gold answers are read back, and what says nothing clear is unparsed, never guessed.", _parse),
+    _clause("prompt", "the prompt contains the question and ends where an answer can follow.", _prompt),
+    _clause("metrics", "the metrics are finite for a perfect and for a constant predictor, or say why not.", _metrics),
+)

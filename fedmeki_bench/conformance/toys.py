@@ -1,0 +1,224 @@
+"""Generated data of three kinds (pictures, signals, clinical series) with an easy problem in each, as real cohorts.
+
+They go through the same ``prepare`` as any release, into a temporary folder, so that a plug-in meets what it will meet
+in a run: files, a card, a sealed test split.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fedmeki_bench.cohort.card import CARD, SAMPLES
+from fedmeki_bench.cohort.dataset import (
+    ArraySpec,
+    DatasetMeta,
+    DatasetPreparer,
+    Decoded,
+    Drops,
+    PreparerOptions,
+    write_marker,
+)
+from fedmeki_bench.cohort.format import Cohort, find
+from fedmeki_bench.seeds import generator
+from fedmeki_bench.task import Clinical, Row, Task, TaskMeta
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SAMPLES_EACH = 240
+SIDE, POINTS, LEADS, HOURS, VARIABLES = 32, 128, 2, 6, 3
+
+
+class _Generated(DatasetPreparer):
+    """Samples made from their number; the first label shows in ``draw``'s first argument, the second in its second."""
+
+    spec: ClassVar[ArraySpec]
+
+    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+        return []
+
+    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+        import pandas as pd
+
+        drops.read = SAMPLES_EACH
+        labels = generator(0, "conformance", self.meta.name).integers(0, 2, (SAMPLES_EACH, 2))
+        names = [f"{self.meta.name}-{k:03d}" for k in range(SAMPLES_EACH)]
+        return pd.DataFrame(
+            {
+                "sample_id": names,
+                "group_id": names,
+                "site": [f"site {k % 3}" for k in range(SAMPLES_EACH)],
+                "source": [f"{k}:{a}:{b}" for k, (a, b) in enumerate(labels)],
+                "first": labels[:, 0],
+                "second": labels[:, 1],
+            }
+        )
+
+    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+        return {self.meta.modalities[0]: self.spec}
+
+    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+        number, first, second = map(int, source.split(":"))
+        drawn = self.draw(first, second, generator(number, "conformance", self.meta.name))
+        return Decoded({self.meta.modalities[0]: drawn.astype(self.spec.dtype)})
+
+    def draw(self, first: int, second: int, random: np.random.Generator) -> np.ndarray:
+        """One sample in which both labels show."""
+        raise NotImplementedError
+
+
+def _dataset(name: str, modality: str) -> DatasetMeta:
+    return DatasetMeta(
+        name=name, version=1, title=f"generated {name}", modalities=(modality,), grouping="sample", licence="none",
+        access="generated", citation="none", url="none", real_layout="nothing",
+    )  # fmt: skip
+
+
+class Pictures(_Generated):
+    """Grey pictures: brighter on the left or on the right, and above or below."""
+
+    meta: ClassVar[DatasetMeta] = _dataset("pictures", "image")
+    spec: ClassVar[ArraySpec] = ArraySpec((1, SIDE, SIDE), "uint8", 1 / 255, "grey")
+
+    def draw(self, first: int, second: int, random: np.random.Generator) -> np.ndarray:
+        """Left or right, above or below."""
+        picture = random.normal(100, 20, self.spec.shape)
+        half = SIDE // 2
+        picture[..., :half] += 60 * first
+        picture[..., half:] += 60 * (1 - first)
+        picture[:, :half] += 60 * second
+        picture[:, half:] += 60 * (1 - second)
+        return picture.clip(0, 255)
+
+
+class Signals(_Generated):
+    """Two leads with a slow or a fast wave."""
+
+    meta: ClassVar[DatasetMeta] = _dataset("signals", "signal")
+    spec: ClassVar[ArraySpec] = ArraySpec((LEADS, POINTS), "int16", 0.001, "mV")
+
+    def draw(self, first: int, second: int, random: np.random.Generator) -> np.ndarray:
+        """The first label is the speed."""
+        import numpy as np
+
+        wave = np.sin(np.arange(POINTS) * (0.6 if first else 0.15) + random.uniform(0, 6))
+        return 1000 * (wave + random.normal(0, 0.3, self.spec.shape))
+
+
+class Series(_Generated):
+    """Hourly values, high or low, a fifth of them not charted."""
+
+    meta: ClassVar[DatasetMeta] = _dataset("series", "clinical")
+    spec: ClassVar[ArraySpec] = ArraySpec((HOURS, VARIABLES), "float32")
+
+    def draw(self, first: int, second: int, random: np.random.Generator) -> np.ndarray:
+        """The first label is the level."""
+        values = random.normal(2.0 * first - 1.0, 1.0, self.spec.shape)
+        values[random.random(self.spec.shape) < 0.2] = float("nan")
+        return values
+
+    def statistics(self, arrays: Mapping[str, np.ndarray], samples: pd.DataFrame) -> dict[str, Any]:
+        """Figures to fill and standardise by."""
+        from fedmeki_bench.cohort.series import series_statistics
+
+        return {"clinical": series_statistics(arrays["clinical"], samples["array_row"].to_numpy()).as_json()}
+
+
+class _Asked(Task):
+    column: ClassVar[str] = "first"
+
+    def label(self, row: Row) -> int:
+        return int(row[self.column])
+
+    def prompt(self, question: str) -> str:
+        return f"Above is what was recorded. {question} Reply with yes or no.\nAnswer:"
+
+
+def _task(name: str, dataset: str, modality: str, what: str) -> TaskMeta:
+    return TaskMeta(
+        name=name, version=1, title=what.rstrip("?"), dataset=dataset, modalities=(modality,), kind="classification",
+        role="training", clinical=Clinical(what, "nobody", "never"), licence="none", access="generated",
+        citation="none", grouping="sample", positive="yes",
+    )  # fmt: skip
+
+
+class Left(_Asked):
+    """Is the left brighter?"""
+
+    meta: ClassVar[TaskMeta] = _task("left", "pictures", "image", "Is the left side brighter?")
+
+
+class Above(_Asked):
+    """Is the upper part brighter? Shares its encoder with :class:`Left`."""
+
+    meta: ClassVar[TaskMeta] = _task("above", "pictures", "image", "Is the upper part brighter?")
+    column: ClassVar[str] = "second"
+
+
+class Fast(_Asked):
+    """Is the wave fast?"""
+
+    meta: ClassVar[TaskMeta] = _task("fast", "signals", "signal", "Is the wave fast?")
+
+
+class High(_Asked):
+    """Are the values high?"""
+
+    meta: ClassVar[TaskMeta] = _task("high", "series", "clinical", "Are the values high?")
+
+
+TASKS: dict[str, Task] = {task.meta.name: task for task in (Left(), Above(), Fast(), High())}
+
+
+@cache
+def _root() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="fedmeki-bench-check-")  # removed when the process ends
+
+
+def cohorts(altered: tuple[str, ...] = ()) -> dict[str, Cohort]:
+    """Task -> cohort; of the splits named, every label, answer and array is another one than usual."""
+    return _cohorts(altered)
+
+
+@cache
+def _cohorts(altered: tuple[str, ...]) -> dict[str, Cohort]:
+    from fedmeki_bench.cohort.prepare import prepare
+
+    data = Path(_root().name) / "-".join(("data", *altered))
+    if altered:
+        shutil.copytree(cohorts()["left"].path.parent, data)
+        for name in TASKS:
+            _alter(data / name, altered)
+    else:
+        raw = Path(_root().name) / "raw"
+        raw.mkdir()
+        write_marker(raw, generator="fedmeki_bench.conformance")
+        for preparer in (Pictures(), Signals(), Series()):
+            prepare(preparer, raw, data, list(TASKS.values()), preparer.Options(), workers=1)
+    return {name: find(data, name) for name in TASKS}
+
+
+def _alter(folder: Path, splits: Collection[str]) -> None:
+    import numpy as np
+    import pandas as pd
+
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    samples = pd.read_parquet(folder / SAMPLES)
+    chosen = samples["split"].isin(splits)
+    samples.loc[chosen, "label"] = 1 - samples.loc[chosen, "label"]
+    samples.loc[chosen, "answer"] = samples.loc[chosen, "answer"].map({"yes": "no", "no": "yes"})
+    samples.to_parquet(folder / SAMPLES, index=False)
+    card["files"][SAMPLES]["bytes"] = (folder / SAMPLES).stat().st_size
+    for modality in card["modalities"]:
+        array = np.load(folder / f"{modality}.npy", mmap_mode="r+")
+        for row in samples.loc[chosen, "array_row"]:
+            array[row] = array[row][..., ::-1] + array.dtype.type(1)
+        array.flush()
+    (folder / CARD).write_text(json.dumps(card), encoding="utf-8")

@@ -1,0 +1,31 @@
+"""The built-in plug-ins keep every clause; those that take long, or are like another one, are slow tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedmeki_bench import registry
+from fedmeki_bench.conformance import as_pytest, check
+
+QUICK = {
+    "rules": {"ditto", "feddyn", "majority", "public", "scaffold"},
+    "stages": {"injection", "none", "plus"},
+    "tasks": {"ecg_abnormal", "ecg_noise", "ectopic_beats", "medvqa", "medvqa_slake", "mortality"},
+    "datasets": {"covqu", "ecg_qa", "ptbxl", "rsna", "slake", "vqa_rad"},
+}
+CASES = [
+    pytest.param(kind, name, marks=() if name in quick else pytest.mark.slow, id=f"{kind}-{name}")
+    for kind, quick in QUICK.items()
+    for name in registry.names(kind)
+    if registry.find(kind, name).origin.startswith("fedmeki-bench") and not (kind == "rules" and name == "fedavg")
+]
+
+test_fedavg = as_pytest("fedavg", kind="rules")
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_it_keeps_every_clause(kind, name):
+    outcomes = check(name, kind)
+    failed = {outcome.clause: outcome.message for outcome in outcomes if outcome.status == "failed"}
+    assert failed == {}
+    assert any(outcome.status == "passed" for outcome in outcomes)

@@ -1,0 +1,62 @@
+"""Each deliberate mistake is caught by the clause that is meant for it, in words that name it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from fedmeki_bench import registry
+from fedmeki_bench.conformance import clauses
+from tasks.covid19 import Covid19
+
+from . import wrong_datasets, wrong_rules, wrong_stages, wrong_tasks
+
+CASES = [
+    *(("rules", cls, {}, clause, found) for cls, clause, found in wrong_rules.WRONG),
+    *(("stages", cls, {}, clause, found) for cls, clause, found in wrong_stages.WRONG),
+    *(("tasks", cls, options, clause, found) for cls, options, clause, found in wrong_tasks.WRONG),
+    *(("datasets", cls, {}, clause, found) for cls, clause, found in wrong_datasets.WRONG),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls", "options", "clause", "found"), CASES, ids=[f"{k}-{c.__name__}-{n}" for k, c, _, n, _ in CASES]
+)
+def test_a_mistake_is_caught_by_its_clause(ask, kind, cls, options, clause, found):
+    outcome = ask(cls, clause, kind=kind, **options)
+    assert outcome.status == "failed", outcome
+    assert found in outcome.found
+    expected, happened, read = outcome.message.split("\n")
+    assert expected.startswith("Expected: ")
+    assert happened.startswith("Found: ")
+    assert read.startswith("Read: docs/conformance.md#")
+
+
+def test_every_clause_catches_a_mistake():
+    caught = {(kind, clause) for kind, _, _, clause, _ in CASES}
+    everything = {(kind, clause.name) for kind in ("rules", "stages", "tasks", "datasets") for clause in clauses(kind)}
+    assert everything - caught == {("tasks", "metrics")}  # it takes a metric that is wrong, see below
+
+
+def test_a_metric_without_a_value_is_caught(ask, monkeypatch):
+    load = registry.load
+
+    def broken(kind, name):
+        found = load(kind, name)
+        if kind != "metrics" or name != "auroc":
+            return found
+        plain = type(found).__dataclass_fields__["undefined"].default
+        return dataclasses.replace(
+            found, function=lambda labels, scores, weights: scores[:1] * float("nan"), undefined=plain
+        )
+
+    monkeypatch.setattr(registry, "load", broken)
+    outcome = ask(Covid19, "metrics", kind="tasks")
+    assert outcome.found == "the metric 'auroc' of a perfect predictor is nan."
+
+
+def test_a_good_preparer_passes_everything(ask):
+    for clause in clauses("datasets"):
+        outcome = ask(wrong_datasets.Visits, clause.name, kind="datasets")
+        assert outcome.status == "passed", outcome
