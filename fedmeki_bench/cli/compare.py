@@ -120,7 +120,10 @@ def _of_board(a: str, b: str, board: str, results: Path) -> _Found:
             raise UsageError(f"{name!r} is not a row of {chosen.name}; {nearest(name, chosen.algorithms)}")
     store = RecordStore(results)
     found = [c for c in cells(chosen) if c.algorithm.name in _names(a, b)]
-    outcomes = collect(found, store.all()).outcomes
+    records = list(store.all())
+    if not records:
+        raise InputError(f"no record in {results}; run `fedmeki-bench sweep {chosen.name}` first")
+    outcomes = collect(found, records).outcomes
     first, second = _names(a, b)
     pairs = {}
     for dealing, task in product([d.label for d in chosen.dealings], chosen.tasks):
