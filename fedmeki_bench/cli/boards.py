@@ -149,7 +149,11 @@ def _cost(entry: Any, entries: Sequence[Any]) -> tuple[float | None, float | Non
 @click.option(
     "--format", "formats", default=None, help="Comma-separated: md, csv, json, tex, html, svg; all by default."
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the tables there differ from the records.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing; exit with 1 if what is there differs from the records (pictures: by their digest).",
+)
 @options.as_json
 def leaderboard_command(
     board: str, results: Path, out: Path | None, formats: str | None, check: bool, as_json: bool
@@ -160,8 +164,9 @@ def leaderboard_command(
 
     chosen = find_board(board)
     folder = out or default_folder(chosen)
+    asked = tuple(f.strip() for f in formats.split(",")) if formats else FORMATS
     build_board(
-        chosen, results, folder, formats=tuple(formats.split(",")) if formats else FORMATS, check=check,
+        chosen, results, folder, formats=asked, check=check,
         as_json=as_json,
     )  # fmt: skip
 
@@ -171,17 +176,18 @@ def build_board(
 ) -> None:
     """Write or check the tables, then show the main one."""
     from fedmeki_bench.leaderboard import build as building
+    from fedmeki_bench.results.record import Record
     from fedmeki_bench.results.store import RecordStore
     from fedmeki_bench.runs.plan import cells
 
     store = RecordStore(results)
     found, context = cells(board), context_of(board)
+    if not any(isinstance(record, Record) for record in store.all()):
+        raise InputError(f"no record in {results}; run `fedmeki-bench sweep {board.name}` first")
     if check:
         building.check(board, found, store, out, formats, context)
         click.echo(f"{out}: what the records give")
         return
-    if not any(not hasattr(r, "reason") for r in store.all()):
-        raise InputError(f"no record in {results}; run `fedmeki-bench sweep {board.name}` first")
     page = building.page_of(board, found, store, context)
     written = building.write(page, out, formats)
     if as_json:

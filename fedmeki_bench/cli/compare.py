@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
@@ -31,23 +31,27 @@ def compare_command(a: str, b: str, board: str | None, metrics: str | None, resu
     from fedmeki_bench.leaderboard.analysis import adjust, compare_outcomes
     from fedmeki_bench.leaderboard.pairs import reader
 
-    pairs, folders, notes = _of_board(a, b, board, results) if board else _of_records(a, b, results)
+    pairs, sides, notes = _of_board(a, b, board, results) if board else _of_records(a, b, results)
     known = {p.name: p for p in registry.describe("metrics") if not p.broken}
     wanted = [name.strip() for name in metrics.split(",")] if metrics else None
     for name in wanted or ():
         if name not in known:
             raise UsageError(f"unknown metric {name!r}; {nearest(name, known)}")
-    read = reader(lambda key: folders[key])
+    read_a, read_b = (reader(side) for side in sides)
     found, dealings = [], []
     for (task, dealing), (ours, theirs) in pairs.items():
         scored = [o.evaluation.metrics for o in (*ours, *theirs) if o.evaluation is not None]
         main = list(registry.load("tasks", task).meta.metrics[:1])
         for name in wanted or main:
             if all(name in metrics_of for metrics_of in scored):
-                found.append(compare_outcomes(ours, theirs, registry.load("metrics", name), read))
+                found.append(compare_outcomes(ours, theirs, registry.load("metrics", name), read_a, read_b))
                 dealings.append(dealing)
+            else:
+                notes.append(f"{task} has no {name} on both sides: left out")
     if not found:
         raise InputError(f"{a} and {b} share no task that both finished" + (f" with {metrics}" if metrics else ""))
+    if all(c.difference is None for c in found):
+        raise InputError(f"{a} and {b} can't be compared: {found[0].note}")
     found = list(adjust(found))
     if as_json:
         rows = [
@@ -62,6 +66,7 @@ def compare_command(a: str, b: str, board: str | None, metrics: str | None, resu
 
 def _report(a: str, b: str, found: Sequence[Any], dealings: Sequence[str], notes: Sequence[str]) -> None:
     from fedmeki_bench.console import print_table
+    from fedmeki_bench.leaderboard.analysis import certain
     from fedmeki_bench.leaderboard.render import p_text
 
     columns = ["task", "metric", "A - B", "95 % interval", "p", "p (Holm)", "test", "seeds", "samples", "note"]
@@ -71,22 +76,22 @@ def _report(a: str, b: str, found: Sequence[Any], dealings: Sequence[str], notes
         number = "–" if c.difference is None else f"{c.difference:+.3f}"
         interval = "–" if c.low is None or c.high is None else f"{c.low:+.3f} to {c.high:+.3f}"
         place = [c.task, dealing] if several else [c.task]
-        tests = [p_text(c.p), p_text(c.adjusted), c.test or "–"]
+        tests = [p_text(c.p), p_text(c.adjusted) + " *" * c.separated, c.test or "–"]
         rows.append([*place, c.metric, number, interval, *tests, c.seeds, c.samples, c.note])
     if several:
         columns.insert(1, "dealing")
     print_table(
         f"A = {a}, B = {b}", columns, rows,
-        style=lambda column, value: "bold" if column == "p (Holm)" and value.startswith("<") else "",
     )  # fmt: skip
-    certain = [c for c in found if c.separated]
-    click.echo(f"{len(certain)} of {len(found)} differences are certain: p below 0.05 after Holm over "
-               "this table, and an interval without 0")  # fmt: skip
+    separated = [c for c in found if c.separated]
+    meaning = certain(max(c.seeds for c in found))
+    click.echo(f"* {len(separated)} of {len(found)} differences are separated: {meaning}")
     over = _over_tasks(found)
     if over is not None:
+        columns_of = "tasks and dealings" if several else "tasks"
         click.echo(
-            f"over {over['columns']} tasks: mean difference {over['difference']:+.3f}, sign-flip p {p_text(over['p'])} "
-            f"(it can't fall below {over['smallest']:.3g})"
+            f"over {over['columns']} {columns_of}: mean difference {over['difference']:+.3f}, sign-flip p "
+            f"{p_text(over['p'])} (it can't fall below {over['smallest']:.3g})"
         )
     for note in notes:
         click.echo(note)
@@ -104,7 +109,8 @@ def _over_tasks(found: Sequence[Any]) -> dict[str, Any] | None:
     return {"columns": len(differences), "difference": mean, "p": test.p, "smallest": test.smallest}
 
 
-_Found = tuple[dict[tuple[str, str], Any], dict[str, Path], list[str]]
+_Folder = Callable[[str], Path]
+_Found = tuple[dict[tuple[str, str], Any], tuple[_Folder, _Folder], list[str]]
 
 
 def _of_board(a: str, b: str, board: str, results: Path) -> _Found:
@@ -132,8 +138,7 @@ def _of_board(a: str, b: str, board: str, results: Path) -> _Found:
         theirs = [o for o in here if o.cell.algorithm.name == second]
         if any(o.status == "ok" for o in ours) and any(o.status == "ok" for o in theirs):
             pairs[task, dealing] = (ours, theirs)
-    folders = {o.record.key: store.folder(o.record.key) for o in outcomes if o.record is not None}
-    return pairs, folders, []
+    return pairs, (store.folder, store.folder), []
 
 
 def _names(*given: str) -> list[str]:
@@ -149,11 +154,11 @@ def _of_records(a: str, b: str, results: Path) -> _Found:
     from fedmeki_bench.leaderboard.collect import Outcome
     from fedmeki_bench.results.store import read_record
 
-    sides, folders = [], {}
+    sides, folders = [], []
     for given in (a, b):
         path = _record_path(given, results)
         record = read_record(path)
-        folders[record.key] = path.parent
+        folders.append(path.parent)
         algorithm = resolve(record.algorithm)
         sides.append((record, {
             e.task: Outcome(Cell(algorithm, e.task, 0, record.setting), "ok", "", record, e)
@@ -161,7 +166,12 @@ def _of_records(a: str, b: str, results: Path) -> _Found:
         }))  # fmt: skip
     (left, ours), (right, theirs) = sides
     notes = [] if left.seed == right.seed else [f"seeds {left.seed} and {right.seed} differ: so may luck"]
-    return {(task, ""): ([ours[task]], [theirs[task]]) for task in ours if task in theirs}, folders, notes
+    cards = [{c.task: c.card for c in record.cohorts} for record in (left, right)]
+    shared = [task for task in ours if task in theirs]
+    other = [task for task in shared if cards[0].get(task) != cards[1].get(task)]
+    notes += [f"{task}: the two records rest on differently prepared data" for task in other]
+    pairs = {(task, ""): ([ours[task]], [theirs[task]]) for task in shared}
+    return pairs, (lambda key: folders[0], lambda key: folders[1]), notes
 
 
 def _record_path(given: str, results: Path) -> Path:

@@ -38,7 +38,6 @@ def reproduce_command(
     """
     from fedmeki_bench.console import RunView
     from fedmeki_bench.results.store import RecordStore, read_record
-    from fedmeki_bench.runs.environment import environment
     from fedmeki_bench.runs.execute import execute, open_cohorts
     from fedmeki_bench.runs.reproduce import changes, environment_changes, spec_of
 
@@ -62,9 +61,10 @@ def reproduce_command(
             repeated = execute(spec, data, store, device=device, fresh=True, listener=view)
         if repeated.status != "ok":
             raise RunFailed(f"the run {repeated.status}: {repeated.error.message if repeated.error else 'no reason'}")
-        same_answers = _predictions(path.parent, recorded) == _predictions(store.folder(repeated.key), repeated)
+        before, after = _predictions(path.parent, recorded), _predictions(store.folder(repeated.key), repeated)
+        same_answers = None if before is None else before == after
     found = changes(recorded, repeated)
-    around = environment_changes(recorded.environment, environment(device, recorded.environment.get("threads", 1)))
+    around = environment_changes(recorded.environment, repeated.environment)
     allowed = tolerance if tolerance is not None else 0.0 if device == "cpu" else 1e-3
     beyond = [c for c in found if c.difference is None or c.difference > allowed]
     _report(found, around, allowed, same_answers, as_json)
@@ -84,7 +84,7 @@ def _predictions(folder: Path, record: Any) -> list[bytes] | None:
         return None
 
 
-def _report(found: list[Any], around: list[Any], allowed: float, same_answers: bool, as_json: bool) -> None:
+def _report(found: list[Any], around: list[Any], allowed: float, same_answers: bool | None, as_json: bool) -> None:
     from fedmeki_bench.console import print_table
 
     differing = [row for row in around if not row[3]]
@@ -105,7 +105,8 @@ def _report(found: list[Any], around: list[Any], allowed: float, same_answers: b
     print_table("recorded and repeated", ["task", "view", "metric", "recorded", "now", "difference"], rows)
     equal = sum(c.difference == 0 for c in found)
     click.echo(f"{equal} of {len(found)} metrics are equal to the last bit; tolerance {allowed:g}")
-    click.echo(f"predictions: {'identical files' if same_answers else 'not identical'}")
+    said = {True: "identical files", False: "not identical", None: "the record's own are gone"}
+    click.echo(f"predictions: {said[same_answers]}")
 
 
 def _said(value: float | None) -> str:

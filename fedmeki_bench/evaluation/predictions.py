@@ -71,7 +71,8 @@ def predictions_path(folder: Path, view: str, task: str) -> Path:
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write atomically; the same predictions give the same bytes.
 
-    With one model per client the table is long: ``client`` (0-based) is a sixth column and samples repeat.
+    With one model per client the table is long: samples repeat and a sixth column, ``client``,
+    counts the clients that hold the task from 0.
 
     Raises:
         InputError: the columns differ in length.

@@ -92,7 +92,8 @@ def score_test(
             write_predictions(path, Predictions(part.sample_ids, part.group_ids, part.sites, labels, predicted))
             specs = [metric(m) for m in task.meta.metrics]
             found = estimate(labels, predicted, part.group_ids, specs, seed=draw)
-            parts = subgroups(part, labels, predicted, specs[0], seed=draw)
+            holders = [c.number for c in federation.clients if name in c.data and len(c.data[name])]
+            parts = subgroups(part, labels, predicted, specs[0], seed=draw, clients=holders)
             evaluations.append(_evaluation(view, name, part, found, parts, path.relative_to(folder)))
     return evaluations
 

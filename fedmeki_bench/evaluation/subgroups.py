@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def subgroups(
-    part: CohortPart, labels: np.ndarray, scores: np.ndarray, metric: MetricSpec, *, seed: int
+    part: CohortPart,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    metric: MetricSpec,
+    *,
+    seed: int,
+    clients: Sequence[int] = (),
 ) -> dict[str, list[Subgroup]]:
     """Attribute -> the metric on each of its groups, sorted by name; attributes with a single value are left out.
 
@@ -25,6 +32,7 @@ def subgroups(
         labels: (n,) of 0 and 1; ignored by metrics of text.
         scores: (n,) probabilities or values per sample, or (clients, n) where every client has its own model.
         seed: as for :func:`~fedmeki_bench.evaluation.intervals.estimate`.
+        clients: whose model each row of scores is; clients without the task have none.
     """
     memberships: dict[str, list[str]] = {"site": [str(s) for s in part.sites]}
     sexes, ages = part.attribute("sex"), part.attribute("age")
@@ -43,7 +51,7 @@ def subgroups(
                 for v in values
             ]
     if scores.ndim == 2:
-        found["client"] = [_client(c, row, labels, part, metric, seed) for c, row in enumerate(scores)]
+        found["client"] = [_client(c, row, labels, part, metric, seed) for c, row in zip(clients, scores, strict=True)]
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.leaderboard.collect import Outcome, traffic
+from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.leaderboard.pairs import Reader, paired
 from fedmeki_bench.statistics import (
     RankInterval,
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 _SEED = 0
 """Of the bootstraps of a page; the same for every board, so that rebuilding one gives the same bytes."""
+
+_UNVALIDATED = "foundation"
+_LEAST_GAIN = 0.02
+"""Below this gain of central over majority a share of it is noise divided by nearly nothing."""
 
 _RANK_METRICS = ("auroc", "auprc")
 
@@ -107,6 +111,7 @@ class Analysis:
         first: algorithms whose interval contains place 1.
         resolution: what this grid can and can't separate.
         shares: algorithm -> mean over tasks of the share of the pooled gain recovered; None without both bounds.
+        without_gain: tasks left out of the shares, because pooling gains too little there.
         front: algorithms that no other beats in both traffic and score, cheapest first.
         comparisons: against the reference; one family for Holm's adjustment.
         targets: rounds and bytes to the reference's score.
@@ -117,6 +122,7 @@ class Analysis:
     first: tuple[str, ...]
     resolution: str
     shares: Mapping[str, float | None]
+    without_gain: tuple[str, ...]
     front: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     targets: tuple[Target, ...]
@@ -129,12 +135,14 @@ def analyse(grid: Grid, read: Reader | None) -> Analysis:
     ranks = rank_intervals(table, seed=_SEED) if table is not None else {}
     ranks = {name: interval for name, interval in ranks.items() if interval.determined}
     reference = _reference(grid)
+    shares, without_gain = _shares(grid)
     return Analysis(
         reference=reference,
         ranks=ranks,
         first=tied_for_first(ranks) if ranks else (),
         resolution=resolution(len(ranked), len(grid.tasks), len(grid.board.seeds)).sentence if len(ranked) > 1 else "",
-        shares=_shares(grid),
+        shares=shares,
+        without_gain=without_gain,
         front=_front(grid, ranked),
         comparisons=_comparisons(grid, reference, read) if reference and read else (),
         targets=_targets(grid, reference) if reference else (),
@@ -170,70 +178,61 @@ def _reference(grid: Grid) -> Algorithm | None:
     return next((a for a in rows if any(o.status == "ok" for o in grid.of(a.name))), None)
 
 
-def _shares(grid: Grid) -> dict[str, float | None]:
-    """Mean over tasks of (value - majority) / (central - majority); None unless all tasks have both bounds."""
+def _shares(grid: Grid) -> tuple[dict[str, float | None], tuple[str, ...]]:
+    """Mean share of (central - majority) per complete row, over the tasks where that gain is worth dividing by."""
     floor = next((a.name for a in grid.algorithms.values() if a.view == "constant"), None)
     ceiling = next((a.name for a in grid.algorithms.values() if a.pooled), None)
+    bounds: dict[str, tuple[float, float]] = {}
+    for task in grid.tasks:
+        low, high = (grid.mean(row, task, grid.main_metric(task)) if row else None for row in (floor, ceiling))
+        if low is None or high is None:
+            return dict.fromkeys(grid.algorithms), ()
+        gain = high - low if _higher(grid, grid.main_metric(task)) else low - high
+        if gain >= _LEAST_GAIN:
+            bounds[task] = (low, high)
     found: dict[str, float | None] = {}
     for name in grid.algorithms:
-        shares: list[float | None] = []
-        for task in grid.tasks:
-            metric = grid.main_metric(task)
-            values = [grid.mean(row, task, metric) if row else None for row in (name, floor, ceiling)]
-            if any(v is None for v in values):
-                shares.append(None)
-            else:
-                value, low, high = (v for v in values if v is not None)
-                shares.append(normalised(value, low, high, higher=_higher(grid, metric)))
-        known = [s for s in shares if s is not None]
-        found[name] = math.fsum(known) / len(known) if known and len(known) == len(shares) else None
-    return found
-
-
-def row_cost(grid: Grid, algorithm: str) -> tuple[float, float] | None:
-    """Megabytes both ways and seconds of all the row's runs, mean over seeds; None without a finished run."""
-    seeds: dict[int, dict[str, tuple[float, float]]] = {}
-    for o in grid.of(algorithm):
-        if o.status == "ok" and o.record is not None:
-            up, down, _ = traffic(o.record)
-            seeds.setdefault(o.cell.seed, {})[o.record.key] = ((up + down) / 1e6, o.record.cost.seconds)
-    if not seeds:
-        return None
-    costs = [cost for runs in seeds.values() for cost in runs.values()]
-    return sum(mb for mb, _ in costs) / len(seeds), sum(s for _, s in costs) / len(seeds)
+        shares = []
+        for task, (low, high) in bounds.items() if grid.complete(name) else ():
+            value = grid.mean(name, task, grid.main_metric(task))
+            assert value is not None
+            shares.append(normalised(value, low, high, higher=_higher(grid, grid.main_metric(task))))
+        known = [share for share in shares if share is not None]
+        found[name] = math.fsum(known) / len(known) if known else None
+    return found, tuple(task for task in grid.tasks if task not in bounds)
 
 
 def _front(grid: Grid, ranked: Sequence[str]) -> tuple[str, ...]:
     points = {}
     for name in ranked:
-        cost, score = row_cost(grid, name), grid.overall(name)
+        cost, score = grid.cost(name), grid.overall(name)
         if cost is not None and score is not None:
-            points[name] = (cost[0], score)
+            points[name] = (cost.megabytes, score)
     if not points:
         return ()
     return pareto(points, higher=_higher(grid, grid.main_metric(grid.tasks[0])))
 
 
 def compare_outcomes(
-    a: Sequence[Outcome], b: Sequence[Outcome], metric: MetricSpec, read: Reader, *, seed: int = _SEED
+    a: Sequence[Outcome], b: Sequence[Outcome], metric: MetricSpec, read: Reader, read_b: Reader | None = None
 ) -> Comparison:
     """One algorithm against another on one task: difference, its interval over patients and seeds, and a test.
 
     AUROC from one seed of one model each is tested by DeLong; everything else by swapping the two models' answers
-    patient by patient.
+    patient by patient. ``read_b`` reads the other side where it lies elsewhere.
     """
     first = a[0]
     empty = Comparison(first.cell.algorithm.name, first.cell.task, metric.name)
     try:
-        data = paired(a, b, metric, read)
+        data = paired(a, b, metric, read, read_b or read)
     except InputError as error:
         return _noted(empty, str(error))
     if not data:
         return _noted(empty, "no seed that both finished")
-    found = paired_difference(metric.function, data, seed=seed)
+    found = paired_difference(metric.function, data, seed=_SEED)
     if not math.isfinite(found.difference):
         return _noted(empty, found.note)
-    p, test = _tested(metric, data, seed)
+    p, test = _tested(metric, data)
     sign = found.difference if metric.direction == "higher" else -found.difference
     return Comparison(
         empty.algorithm, empty.task, metric.name, found.difference, _finite(found.low), _finite(found.high), _finite(p),
@@ -241,11 +240,11 @@ def compare_outcomes(
     )  # fmt: skip
 
 
-def _tested(metric: MetricSpec, data: Sequence[Paired], seed: int) -> tuple[float, str]:
+def _tested(metric: MetricSpec, data: Sequence[Paired]) -> tuple[float, str]:
     one = data[0]
     if metric.name == "auroc" and len(data) == 1 and one.a.ndim == one.b.ndim == 1:
         return delong(one.labels, one.a, one.b, groups=one.groups).p, "DeLong"
-    return swap_test(metric.function, data, seed=seed, ranks=metric.name in _RANK_METRICS).p, "swap"
+    return swap_test(metric.function, data, seed=_SEED, ranks=metric.name in _RANK_METRICS).p, "swap"
 
 
 def _finite(value: float) -> float | None:
@@ -254,6 +253,19 @@ def _finite(value: float) -> float | None:
 
 def _noted(empty: Comparison, note: str) -> Comparison:
     return Comparison(empty.algorithm, empty.task, empty.metric, note=note)
+
+
+def certain(seeds: int) -> str:
+    """What :attr:`Comparison.separated` means, in words."""
+    if seeds == 1:
+        return (
+            "p below 0.05 after Holm's adjustment over all of them as one family, and an interval over patients "
+            "that leaves out 0; one seed was trained, so this speaks of these trained models, not of the algorithms"
+        )
+    return (
+        "p below 0.05 after Holm's adjustment over all of them as one family, and an interval over patients and seeds "
+        "without 0"
+    )
 
 
 def adjust(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
@@ -282,15 +294,17 @@ def _comparisons(grid: Grid, reference: Algorithm, read: Reader) -> tuple[Compar
 def _targets(grid: Grid, reference: Algorithm) -> tuple[Target, ...]:
     """Rounds and bytes until a row's validation score reaches what the reference ended with.
 
-    A row that shares its training with another shares its curve; bounds that train nothing have none.
+    What is validated is the model after aggregation: a foundation view has no curve of its own, and neither has a
+    bound that trains nothing. Pooling sends data, not models, so it has no traffic to count.
     """
     found = []
+    curved = [name for name, a in grid.algorithms.items() if a.view != _UNVALIDATED and not a.pooled]
     for task in grid.tasks:
         ends = [curve[-1] for o in grid.outcomes.get((reference.name, task), []) if (curve := valid_curve(o, task))]
         if not ends:
             continue
         target = summarise_seeds(ends).mean
-        for name in grid.algorithms:
+        for name in curved:
             reached, seeds = [], 0
             for outcome in grid.outcomes.get((name, task), []):
                 if not valid_curve(outcome, task) or outcome.record is None or len(outcome.record.history) < 2:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fedmeki_bench.errors import CheckFailed, UsageError, nearest
+from fedmeki_bench.errors import CheckFailed, InputError, UsageError, nearest
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.leaderboard.collect import collect
@@ -63,8 +63,11 @@ def write(page: Page, out: Path, formats: Sequence[str] = FORMATS) -> list[Path]
     written = []
     for name, content in render(page, formats).items():
         path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+        except OSError as error:
+            raise InputError(f"{path} can't be written: {error.strerror or error}; choose another --out") from error
         written.append(path)
     return written
 

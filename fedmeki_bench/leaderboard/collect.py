@@ -101,12 +101,14 @@ class Collected:
         return {o.cell.task for o in self.outcomes if o.record and _cohort(o, "split", "patient") == "published"}
 
     def digest(self) -> str:
-        """SHA-256 over keys, statuses and metric values of the records: what the tables were built from."""
+        """SHA-256 over what tables and pictures are built from: keys, scores, histories and routing of the records."""
         content = [
             [
                 r.key,
                 r.status,
-                [[e.view, e.task, e.split, e.model_dump()["metrics"]] for e in r.evaluations],
+                [e.model_dump(exclude={"predictions"}) for e in r.evaluations],
+                [one.model_dump() for one in r.history],
+                r.foundation.model_dump() if r.foundation else None,
             ]
             for r in self.records
         ]

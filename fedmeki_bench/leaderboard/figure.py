@@ -57,16 +57,6 @@ def figure_svg(page: Page) -> bytes:
     return out.getvalue()
 
 
-def figure_png(page: Page, *, dpi: int = 160) -> bytes:
-    """The picture as PNG, for a look."""
-    import matplotlib
-
-    out = io.BytesIO()
-    with matplotlib.rc_context(_STYLE):
-        draw(page).savefig(out, format="png", dpi=dpi)
-    return out.getvalue()
-
-
 def draw(page: Page) -> Figure:
     """The figure itself; never touches pyplot's global state or needs a display."""
     from matplotlib.figure import Figure
@@ -104,7 +94,7 @@ def _titles(figure: Figure, page: Page, width: float, height: float) -> None:
     board = page.board
     at = _MARGIN / width
     title = board.title or board.name
-    figure.text(at, 1 - 0.25 / height, title, fontsize=13, fontweight="bold", va="center")
+    figure.text(at, 1 - 0.25 / height, _literal(title), fontsize=13, fontweight="bold", va="center")
     if page.stamp:
         figure.text(
             1 - 0.25 / width, 1 - 0.25 / height, page.stamp, fontsize=8.5, fontweight="bold", color=_WARN,
@@ -113,7 +103,7 @@ def _titles(figure: Figure, page: Page, width: float, height: float) -> None:
         )  # fmt: skip
     seeds = f"{len(board.seeds)} seeds" if len(board.seeds) > 1 else f"seed {board.seeds[0]}"
     said = f"profile {board.profile} · {board.clients} clients, {board.dealt} · {seeds}"
-    figure.text(at, 1 - 0.49 / height, said, fontsize=8.5, color=_MUTED, va="center")
+    figure.text(at, 1 - 0.49 / height, _literal(said), fontsize=8.5, color=_MUTED, va="center")
     if len(board.seeds) >= 3:
         whiskers = "Dot: mean over seeds, bar: ± SD over seeds, small dots: single seeds."
     elif len(board.seeds) == 2:
@@ -185,8 +175,8 @@ def _panel(axes: Axes, block: Section, task: str, rows: list[tuple[Algorithm, An
         )  # fmt: skip
     metric = grid.main_metric(task)
     said = f", {block.dealing}" if block.dealing else ""
-    axes.set_title(grid.facts.task_title(task) + said, fontsize=9.5, fontweight="bold", loc="left", pad=7)
-    axes.set_xlabel(grid.facts.metric_title(metric), fontsize=8, labelpad=3)
+    axes.set_title(_literal(grid.facts.task_title(task) + said), fontsize=9.5, fontweight="bold", loc="left", pad=7)
+    axes.set_xlabel(_literal(grid.facts.metric_title(metric)), fontsize=8, labelpad=3)
     axes.set_xlim(low, high + 0.17 * (high - low))  # room for the numbers at the right
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks([])
@@ -212,18 +202,20 @@ def _limits(dots: list[Dot]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
+def _literal(text: str) -> str:
+    """Text in which matplotlib finds no mathematics."""
+    return text.replace("$", r"\$")
+
+
 def _label(algorithm: Algorithm) -> str:
     """The algorithm's name with sub- and superscript in matplotlib's mathtext, everything else literal."""
-
-    def literal(text: str) -> str:
-        return text.replace("$", r"\$")
 
     def script(text: str) -> str:
         # Only letters, digits and these marks are certain to be harmless in mathtext.
         kept = "".join(c for c in text if c.isalnum() or c in "+-*.,")
         return kept.replace("*", r"\ast ")
 
-    name = literal(algorithm.base)
+    name = _literal(algorithm.base)
     if script(algorithm.sub):
         name += rf"$_{{\mathrm{{{script(algorithm.sub)}}}}}$"
     if script(algorithm.sup):

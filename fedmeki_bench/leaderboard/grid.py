@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.leaderboard.board import Board
-from fedmeki_bench.leaderboard.collect import Collected, Outcome
+from fedmeki_bench.leaderboard.collect import Collected, Outcome, traffic
 from fedmeki_bench.results.record import MetricValue
 from fedmeki_bench.statistics import summarise_seeds
 
@@ -42,6 +42,16 @@ class Column:
     header: str
     definition: str
     higher: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a row costs: megabytes of all clients per round each way and over the whole training, and seconds."""
+
+    up_per_round: float
+    down_per_round: float
+    megabytes: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +153,21 @@ class Grid:
             return None
         means = [self.mean(algorithm, task, self.main_metric(task)) for task in self.tasks]
         return math.fsum(m for m in means if m is not None) / len(means)
+
+    def cost(self, algorithm: str) -> Cost | None:
+        """Mean over the seeds whose every cell has a number; None without one. Runs shared by cells count once."""
+        seeds: dict[int, list[Outcome]] = {}
+        for outcome in self.of(algorithm):
+            seeds.setdefault(outcome.cell.seed, []).append(outcome)
+        whole = [found for found in seeds.values() if all(o.status == "ok" for o in found)]
+        runs = [record for found in whole for record in {o.record.key: o.record for o in found if o.record}.values()]
+        if not runs:
+            return None
+        n = len(whole)
+        sent = [traffic(record) for record in runs]
+        return Cost(
+            sum(up / max(rounds, 1) for up, _, rounds in sent) / 1e6 / n,
+            sum(down / max(rounds, 1) for _, down, rounds in sent) / 1e6 / n,
+            sum(up + down for up, down, _ in sent) / 1e6 / n,
+            sum(record.cost.seconds for record in runs) / n,
+        )

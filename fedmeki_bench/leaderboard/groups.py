@@ -77,6 +77,8 @@ def _worst(grid: Grid, algorithm: str, task: str, attribute: str) -> Entry:
     found = spread_of(grid, algorithm, task, attribute)
     if found is None:
         return _NO_VALUE
+    if found.gap == 0:
+        return Entry(f"{found.worst_value:.3f} in all", found.worst_value)
     return Entry(f"{found.worst_value:.3f} ({found.worst}), gap {found.gap:.3f}", found.worst_value)
 
 
@@ -90,7 +92,7 @@ def client_tables(grid: Grid) -> tuple[Table, ...]:
             continue
         clients = list(dict.fromkeys(v.name for values in found.values() for v in values))
         metric = grid.main_metric(task)
-        held = _held(grid, task)
+        held = _held(grid, task) if len(grid.board.seeds) == 1 else {}
         columns = tuple(
             Column(
                 f"client_{client}", f"Client {client}",
@@ -102,15 +104,26 @@ def client_tables(grid: Grid) -> tuple[Table, ...]:
         rows = []
         for algorithm, section in ordered(grid):
             if algorithm.name in found:
-                values = {v.name: v.value for v in found[algorithm.name]}
-                entries = [
-                    Entry(f"{values[c]:.3f}", values[c]) if values.get(c, float("nan")) == values.get(c) else _NO_VALUE
-                    for c in clients
-                ]
+                entries = [_own(grid, algorithm.name, task, client) for client in clients]
                 rows.append(TableRow(algorithm, section, tuple(entries)))
         title = f"{grid.facts.task_title(task)}: clients' own models"
         tables.append(Table(f"clients_{task}", title, columns, tuple(rows)))
     return tuple(tables)
+
+
+def _own(grid: Grid, algorithm: str, task: str, client: str) -> Entry:
+    """A client's own value per seed: dealing depends on the seed, so client 0 is another hospital in each."""
+    groups = [
+        group
+        for o in grid.outcomes.get((algorithm, task), [])
+        if o.status == "ok" and o.evaluation is not None
+        for group in o.evaluation.subgroups.get("client", [])
+        if group.name == client
+    ]
+    known = [group.value for group in groups if group.value is not None]
+    if not known:
+        return _NO_VALUE
+    return Entry(", ".join(f"{v:.3f}" for v in known), known[0] if len(known) == 1 else None)
 
 
 def _held(grid: Grid, task: str) -> dict[str, str]:
@@ -140,9 +153,10 @@ def target_table(grid: Grid, analysis: Analysis) -> Table | None:
     found = {(t.algorithm, t.task): t for t in analysis.targets}
     columns = tuple(
         Column(
-            task, f"{grid.facts.task_title(task)} (≥ {targets[task]:.3f})",
+            task, f"{grid.facts.task_title(task)} (to {targets[task]:.3f})",
             "Rounds, and megabytes both ways, until the validation score reaches the reference's last one; mean over "
-            "seeds, which must all reach it. Where runs share a training, they share the curve.",
+            "seeds, which must all reach it. A row over all tasks counts the traffic of all of them. Foundation views "
+            "are not validated and have no row.",
         )
         for task in grid.tasks if task in targets
     )  # fmt: skip

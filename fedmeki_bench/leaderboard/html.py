@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,6 @@ def _section(page: Page, section: Section) -> dict[str, Any]:
     return {
         "key": section.key,
         "title": section.title,
-        "zero_shot": section.zero_shot,
         "table": _table(page, section.table, section),
         "figures": [{"title": title, "pictures": found} for title, found in pictures.items()],
         "comparisons": _comparisons(page, section),
@@ -80,7 +80,7 @@ def _comparisons(page: Page, section: Section) -> list[dict[str, Any]]:
 
 def _table(page: Page, table: Table, section: Section | None = None) -> dict[str, Any]:
     columns = [
-        {"key": c.key, "header": c.header, "definition": c.definition, "task": c.key in page.facts.tasks}
+        {"header": c.header, "definition": c.definition, "first": "descending" if c.higher else "ascending"}
         for c in table.columns
     ]
     rows = []
@@ -105,6 +105,7 @@ def _cell(
     return {
         "text": number + tie,
         "interval": f"[{interval}" if interval else "",
+        "csv": None if re.fullmatch(r"-?[0-9.]+", number) else entry.text,
         "value": None if entry.value is None else f"{entry.value:.{DECIMALS}f}",
         "best": entry.best,
         "shade": _shade(table, index, column, entry),

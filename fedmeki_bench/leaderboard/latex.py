@@ -66,7 +66,7 @@ def escape(text: str) -> str:
 
 def _name(algorithm: Algorithm) -> str:
     """The display name with real sub- and superscripts."""
-    name = escape(algorithm.base)
+    name = "{}" + escape(algorithm.base)  # or LaTeX reads a leading [ or * as an option of the line break before
     name += rf"\textsubscript{{{escape(algorithm.sub)}}}" if algorithm.sub else ""
     return name + (rf"\textsuperscript{{{escape(algorithm.sup)}}}" if algorithm.sup else "")
 

@@ -17,7 +17,7 @@
   const sort = (header) => {
     const table = header.closest("table");
     const kind = header.dataset.sort;
-    const first = kind === "text" ? "ascending" : "descending";
+    const first = header.dataset.first ?? (kind === "text" ? "ascending" : "descending");
     const second = first === "ascending" ? "descending" : "ascending";
     const direction = header.getAttribute("aria-sort") === first ? second : first;
     all("th[aria-sort]", table).forEach((th) => th.removeAttribute("aria-sort"));
@@ -53,6 +53,7 @@
         const name = row.dataset.name.toLowerCase();
         row.hidden = !words.every((word) => name.includes(word));
       });
+      [...table.tBodies].forEach((body) => { body.hidden = all("tr[data-alg]", body).every((row) => row.hidden); });
       say(tools, table);
     });
     tools.querySelector("[data-csv]").addEventListener("click", () => save(table));
@@ -66,7 +67,7 @@
   const save = (table) => {
     const rows = all("thead tr, tbody tr[data-alg]", table).filter((row) => !row.hidden);
     const lines = rows.map((row) =>
-      [...row.cells].map((cell) => quoted(cell.dataset.value ?? cell.textContent.replace(/\s+/g, " ").trim())).join(","));
+      [...row.cells].map((cell) => quoted(cell.dataset.csv ?? cell.dataset.value ?? cell.textContent.replace(/\s+/g, " ").trim())).join(","));
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" }));
     link.download = `${table.id.slice(2)}.csv`;
@@ -93,7 +94,7 @@
   clear.addEventListener("click", () => { picked.clear(); paint(); });
 
   // --- the name of what a line or dot belongs to, on hover
-  const names = new Map(all("[data-pick]").map((item) => [item.dataset.pick, item.textContent]));
+  const names = new Map(all("[data-pick]").map((item) => [item.dataset.pick, item.dataset.title]));
   all("svg .alg").forEach((item) => {
     const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
     title.textContent = names.get(item.dataset.alg) ?? item.dataset.alg;
@@ -111,10 +112,11 @@
 
   // --- a link to a run inside closed details opens them
   const open = () => {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = location.hash && document.getElementById(location.hash.slice(1)); // our ids need no decoding
     for (let item = target; item; item = item.parentElement) if (item.tagName === "DETAILS") item.open = true;
     if (target) target.scrollIntoView();
   };
+  addEventListener("beforeprint", () => all("details").forEach((item) => { item.open = true; }));
   addEventListener("hashchange", open);
   open();
 })();

@@ -157,11 +157,13 @@ def _section(
     title = "Zero-shot tasks" if zero_shot else "Main metrics"
     said = f", {dealing}" if dealing else ""
     targets = target_table(grid, analysis)
+    table = main_table(grid, analysis)
     details = [*((targets,) if targets else ()), *group_tables(grid), *client_tables(grid)]
+    details = [replace(t, warnings=table.warnings) for t in details]  # they rest on the same runs
     details += [task_table(grid, task) for task in grid.tasks]
     return Section(
         key, title + said, dealing, zero_shot, grid, analysis,
-        replace(main_table(grid, analysis), key=key, title=title + said),
+        replace(table, key=key, title=title + said),
         tuple(replace(t, title=t.title + (said or (" (zero-shot)" if zero_shot and t.key in _SHARED else "")))
               for t in details),
     )  # fmt: skip

@@ -46,8 +46,10 @@ def reader(folder: Callable[[str], Path]) -> Reader:
     return read
 
 
-def paired(a: Sequence[Outcome], b: Sequence[Outcome], metric: MetricSpec, read: Reader) -> list[Paired]:
-    """The seeds that both sides finished, aligned by sample.
+def paired(
+    a: Sequence[Outcome], b: Sequence[Outcome], metric: MetricSpec, read: Reader, read_b: Reader
+) -> list[Paired]:
+    """The seeds that both sides finished, aligned by sample; each side is read by its own reader.
 
     Raises:
         InputError: predictions are missing, or the two sides were not scored on the same samples.
@@ -60,11 +62,15 @@ def paired(a: Sequence[Outcome], b: Sequence[Outcome], metric: MetricSpec, read:
         right = by_seed.get(left.cell.seed)
         if left.status != "ok" or right is None:
             continue
-        labels, groups, ours, ids = _values(left, metric, read)
-        labels_b, _, theirs, ids_b = _values(right, metric, read)
+        labels, groups, ours, ids, gold = _values(left, metric, read)
+        _, _, theirs, ids_b, gold_b = _values(right, metric, read_b)
         order = _aligned(ids, ids_b)
-        if not (labels == labels_b[order]).all():
-            raise InputError(f"labels differ between the runs {_key(left)} and {_key(right)}: other data")
+        if not (gold == gold_b[order]).all():
+            raise InputError(f"labels differ between the runs {_key(left)} and {_key(right)}: they rest on other data")
+        if ours.ndim == theirs.ndim == 2 and len(ours) != len(theirs):
+            raise InputError(
+                f"{len(ours)} and {len(theirs)} clients have models of their own: run both with as many clients"
+            )
         found.append(Paired(labels, groups, ours, theirs[..., order]))
     return found
 
@@ -79,14 +85,14 @@ def _aligned(ids: NDArray[np.str_], others: NDArray[np.str_]) -> NDArray[np.intp
 
     place = {name: i for i, name in enumerate(others)}
     if set(place) != set(ids) or len(place) != len(others) or len(ids) != len(others):
-        raise InputError("the two runs were not scored on the same samples")
+        raise InputError("the two runs were not scored on the same samples; compare runs on the same cohorts")
     return np.array([place[name] for name in ids], dtype=np.intp)
 
 
 def _values(
     outcome: Outcome, metric: MetricSpec, read: Reader
-) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.float64], NDArray[np.str_]]:
-    """Labels, groups, scores (or values per sample of a text metric) and sample ids of one outcome."""
+) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.float64], NDArray[np.str_], NDArray[np.str_]]:
+    """Labels, groups, scores (or values per sample of a text metric), sample ids and gold answers of one outcome."""
     import numpy as np
 
     from fedmeki_bench.evaluation.intervals import per_sample_values
@@ -99,12 +105,15 @@ def _values(
     ids = np.asarray([str(s) for s in found.sample_id])
     groups = np.asarray([str(g) for g in found.group_id])
     if isinstance(found, Predictions):
-        return np.asarray(found.label, dtype=np.int64), groups, np.asarray(found.score, dtype=np.float64), ids
+        labels = np.asarray(found.label, dtype=np.int64)
+        return labels, groups, np.asarray(found.score, dtype=np.float64), ids, labels.astype(str)
     if metric.per_sample is None:
         if found.score is None:
             raise InputError(f"record {outcome.record.key} has no probabilities for {metric.name}")
-        return np.asarray(found.gold, dtype=np.int64), groups, np.asarray(found.score, dtype=np.float64), ids
+        labels = np.asarray(found.gold, dtype=np.int64)
+        return labels, groups, np.asarray(found.score, dtype=np.float64), ids, labels.astype(str)
     gold = [str(g) for g in found.gold]
     readable = [None if p is None else str(t) for t, p in zip(found.answer, found.parsed, strict=True)]
     values = per_sample_values(gold, readable, [metric])[metric.name]
-    return np.zeros(len(ids), dtype=np.int64), groups, np.asarray(values, dtype=np.float64), ids
+    unused = np.zeros(len(ids), dtype=np.int64)
+    return unused, groups, np.asarray(values, dtype=np.float64), ids, np.asarray(gold)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from fedmeki_bench.leaderboard.analysis import certain as meaning
 from fedmeki_bench.leaderboard.collect import Row
 from fedmeki_bench.leaderboard.page import Gap, Page, Section
 from fedmeki_bench.leaderboard.published import PaperTable
@@ -90,7 +91,7 @@ def _table(table: Table, stamp: str) -> list[str]:
 
 
 def _row(row: TableRow) -> str:
-    entries = [f"**{e.text}**" if e.best else e.text for e in row.entries]  # numbers and words of our own
+    entries = [f"**{_text(e.text)}**" if e.best else _text(e.text) for e in row.entries]
     mark = f" {row.mark}" if row.mark else ""
     return f"| {_name(row.algorithm.html)}{mark} | " + " | ".join(entries) + " |"
 
@@ -104,7 +105,7 @@ def _paper(paper: PaperTable) -> list[str]:
 
 
 def _comparison_lines(page: Page, section: Section) -> list[str]:
-    """Differences to the reference that are certain; the rest are counted, not listed."""
+    """Differences to the reference that are separated; the rest are counted, not listed."""
     found, reference = section.analysis.comparisons, section.analysis.reference
     if not found or reference is None:
         return []
@@ -114,8 +115,8 @@ def _comparison_lines(page: Page, section: Section) -> list[str]:
     lines = [
         f"## Differences to {_name(reference.html)}{where}",
         "",
-        f"Same seeds, same patients. Certain: {len(certain)} of {len(tested)} differences, that is, p below 0.05 after "
-        "Holm's adjustment over all of them as one family, and an interval over patients and seeds without 0.",
+        f"Same seeds, same patients. Separated: {len(certain)} of {len(tested)} differences, that is, "
+        f"{_text(meaning(len(page.board.seeds)))}.",
         "",
     ]
     if certain:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.leaderboard.board import Board
-from fedmeki_bench.leaderboard.collect import traffic
 from fedmeki_bench.leaderboard.grid import Column, Entry, Grid
-from fedmeki_bench.results.record import Record
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
@@ -103,11 +101,11 @@ def mark_best(table: Table) -> Table:
         if column.higher is None:
             continue
         ranked = [(i, row.entries[index]) for i, row in enumerate(table.rows) if row.section == "ranked"]
-        shown = [(i, round(e.value, 3)) for i, e in ranked if e.value is not None]
-        if len(shown) < 2:
+        known = [(e.value, i, e.text.split(" ")[0]) for i, e in ranked if e.value is not None]
+        if len(known) < 2:
             continue
-        target = (max if column.higher else min)(value for _, value in shown)
-        winners = [i for i, value in shown if value == target]
+        _, _, target = (max if column.higher else min)(known)
+        winners = [i for _, i, text in known if text == target]
         for i in winners:
             entry = rows[i][index]
             tie = " =" if len(winners) > 1 else ""
@@ -128,17 +126,21 @@ def shown_as(board: Board) -> str:
 _RANK = Column(
     "rank",
     "Rank",
-    "95 % interval of the place among the ranked rows, by bootstrap over tasks and seeds (ranks averaged over tasks).",
+    "95 % interval of the place among the ranked rows by mean rank over tasks, from drawing tasks and seeds again; "
+    "with few tasks, read it as the place on these tasks.",
 )
 _SHARE = Column(
     "share",
     "Share",
-    "Share of the pooled gain recovered: (value − majority) / (central − majority), mean over tasks; 1 equals central.",
+    "Share of the pooled gain recovered: (value − majority) / (central − majority), mean over the tasks where pooling "
+    "gains; 1 equals central.",
     higher=True,
 )
 _COST = (
-    Column("mb_up", "MB/round ↑", "Megabytes all clients send per round, over all federations of the row."),
-    Column("mb_down", "MB/round ↓", "Megabytes all clients receive per round, over all federations of the row."),
+    Column("mb_up", "MB/round ↑", "Megabytes all clients send per round, over the federations behind these cells."),
+    Column(
+        "mb_down", "MB/round ↓", "Megabytes all clients receive per round, over the federations behind these cells."
+    ),
     Column(
         "seconds",
         "Seconds",
@@ -169,7 +171,7 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
             entries.append(Entry("–") if overall is None else Entry(f"{overall:.3f}", overall))
         entries += [_rank_entry(analysis, algorithm.name)] if analysis.ranks else []
         entries += [_share_entry(analysis, algorithm.name)] if with_share else []
-        entries += _cost_entries(grid, algorithm.name)
+        entries += _cost_entries(grid, algorithm)
         mark = grid.mark(algorithm.name, grid.tasks)
         rows.append(TableRow(algorithm, section, tuple(entries), mark, places.get(algorithm.name)))
     order = "Competitors are ordered by the mean over tasks."
@@ -207,7 +209,16 @@ def _said(grid: Grid, analysis: Analysis) -> list[str]:
     said = []
     if len(analysis.first) > 1:
         names = ", ".join(grid.algorithms[name].title for name in analysis.first)
-        said.append(f"Tied for first (rank interval contains 1): {names}.")
+        said.append(
+            f"Tied for first (rank interval contains 1): {names}. Rank follows mean ranks over tasks, so it can differ "
+            "from the order of the table."
+        )
+    if analysis.without_gain:
+        names = ", ".join(grid.facts.task_title(task) for task in analysis.without_gain)
+        said.append(f"No share on {names}: pooling gains too little there over the constant predictor, or nothing.")
+    named = grid.algorithms.get(grid.board.reference or "")
+    if named is not None and analysis.reference is not None and named.name != analysis.reference.name:
+        said.append(f"{named.title} has no number here: differences are to {analysis.reference.title}.")
     if analysis.resolution:
         said.append(f"Resolution: {analysis.resolution}")
     return said
@@ -263,22 +274,15 @@ def _warnings(grid: Grid, tasks: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _cost_entries(grid: Grid, algorithm: str) -> list[Entry]:
-    """Megabytes up and down, seconds and coverage of a row; runs shared by several cells count once."""
-    outcomes = grid.of(algorithm)
-    seeds: dict[int, dict[str, Record]] = {}
-    for o in outcomes:
-        if o.status == "ok" and o.record is not None:
-            seeds.setdefault(o.cell.seed, {})[o.record.key] = o.record
+def _cost_entries(grid: Grid, algorithm: Algorithm) -> list[Entry]:
+    """Megabytes up and down, seconds and coverage of a row; a row without a whole seed has no costs."""
+    outcomes = grid.of(algorithm.name)
     done, total = sum(o.status == "ok" for o in outcomes), len(outcomes)
     coverage = Entry(f"{done}/{total}", done / total if total else None)
-    if not seeds:
+    cost = grid.cost(algorithm.name)
+    if cost is None:
         return [Entry("–"), Entry("–"), Entry("–"), coverage]
-    up = down = seconds = 0.0
-    for records in seeds.values():
-        for record in records.values():
-            sent, received, rounds = traffic(record)
-            up += sent / max(rounds, 1) / 1e6 / len(seeds)
-            down += received / max(rounds, 1) / 1e6 / len(seeds)
-            seconds += record.cost.seconds / len(seeds)
-    return [Entry(f"{up:.2f}", up), Entry(f"{down:.2f}", down), Entry(f"{seconds:.1f}", seconds), coverage]
+    sent = [Entry(f"{mb:.2f}", mb) for mb in (cost.up_per_round, cost.down_per_round)]
+    if algorithm.pooled:  # pooling sends the data themselves, which nobody counted
+        sent = [Entry("–"), Entry("–")]
+    return [*sent, Entry(f"{cost.seconds:.1f}", cost.seconds), coverage]

@@ -41,8 +41,34 @@ def test_two_records_are_compared(bench, runs):
     text = bench("compare", runs["fedavg"].parent.name, runs["fedprox"].parent.name, "--results",
                  runs["fedavg"].parents[1], "--metrics", "accuracy,f1")  # fmt: skip
     assert text.code == 0
-    assert "after Holm over this table" in text.out
+    assert "p below 0.05 after Holm" in text.out
     assert "swap" in text.out
+
+
+def test_two_copies_of_a_record_are_told_apart(bench, runs, tmp_path):
+    import pandas as pd
+
+    copy = tmp_path / "copy" / runs["fedavg"].parent.name
+    shutil.copytree(runs["fedavg"].parent, copy)
+    for path in (copy / "predictions").glob("*.parquet"):
+        table = pd.read_parquet(path)
+        table.assign(score=1 - table["score"]).to_parquet(path)
+    told = json.loads(bench("compare", runs["fedavg"], copy, "--json").out)["comparisons"]
+    assert all(abs(c["difference"]) > 0.05 for c in told)
+    content = json.loads((copy / "record.json").read_text())
+    content["cohorts"][0]["card"] = "0" * 64
+    (copy / "record.json").write_text(json.dumps(content))
+    assert (
+        "ecg_abnormal: the two records rest on differently prepared data" in bench("compare", runs["fedavg"], copy).out
+    )
+
+
+def test_clients_keep_their_numbers_where_some_lack_the_task(bench, cohorts, tmp_path):
+    ended = bench("run", "local_m", "--data", cohorts, "--results", tmp_path / "r", "--clients", 3, "--json", *FAST,
+                  "-o", "holds={signal: [0, 2]}")  # fmt: skip
+    (record,) = json.loads(ended.out)
+    named = {e["task"]: [g["name"] for g in e["subgroups"]["client"]] for e in record["evaluations"]}
+    assert named == {"ecg_abnormal": ["0", "2"], "lung_opacity": ["0", "1", "2"]}
 
 
 def test_two_rows_of_a_board_are_compared(bench, cohorts, tmp_path):

@@ -74,8 +74,9 @@ def test_worst_site_and_rounds_to_a_target(filled):
     row = next(r for r in tables["groups_site"].rows if r.algorithm.name == "fedavg_s")
     value = section.grid.mean("fedavg_s", TASKS[0], "auroc")
     assert row.entries[0].text == f"{value - 0.1:.3f} (B), gap 0.100"
-    target = next(t for t in section.analysis.targets if (t.algorithm, t.task) == ("central", TASKS[0]))
-    assert (target.reached, target.seeds) == (3, 3)
+    assert all(t.algorithm != "central" for t in section.analysis.targets)  # pooling sends data, not models
+    own = next(t for t in section.analysis.targets if (t.algorithm, t.task) == ("fedprox_s", TASKS[0]))
+    assert own.seeds == 3
     weak = next(t for t in section.analysis.targets if (t.algorithm, t.task) == ("fedavg_m", TASKS[0]))
     assert weak.reached == 0
     assert weak.rounds is None
@@ -200,3 +201,44 @@ def test_json_tells_the_statistics(filled, tmp_path):
     assert section["reference"] == "fedavg_s"
     assert {c["test"] for c in section["comparisons"]} == {"swap"}
     assert set(section["ranks"]["fedavg_s"]) >= {"low", "high", "place", "mean_rank"}
+
+
+def test_costs_rest_on_whole_seeds_and_pooling_has_no_traffic(tmp_path):
+    toy, made, store = judged(tmp_path / "r", [0, 1])
+    whole = page_of(toy, made, store)
+    before = {r.algorithm.name: r for r in whole.main.rows}
+    gone = next(c for c in made if c.algorithm.name == "fedprox_s" and c.seed == 1)
+    store.path(f"k-{gone.setting}").unlink()
+    after = {r.algorithm.name: r for r in page_of(toy, made, store).main.rows}
+    place = [c.key for c in whole.main.columns].index("mb_up")
+    assert before["fedprox_s"].entries[place].text == "4.00"
+    assert after["fedprox_s"].entries[place].text == "4.00"  # of the seed that is whole, not of one and a half
+    assert before["central"].entries[place].text == "–"
+
+
+def test_no_share_where_pooling_gains_nothing(tmp_path):
+    toy, made, store = judged(tmp_path / "r", [0])
+    for cell in made:
+        if cell.algorithm.name == "central" and cell.task == TASKS[1]:
+            store.write(record(cell, {"auroc": 0.51, "f1": 0.5}))
+    page = page_of(toy, made, store)
+    (section,) = page.sections
+    floor = section.grid.mean("majority", TASKS[1], "auroc")
+    if floor < 0.49:  # the drawn constant predictor may be below a half
+        pytest.skip("the drawn floor leaves a gain")
+    assert section.analysis.without_gain == (TASKS[1],)
+    assert all(s is None or s < 2 for s in section.analysis.shares.values())
+    assert any("No share on lung_opacity" in note for note in page.main.notes)
+
+
+def test_names_with_dollars_and_brackets_are_text_everywhere(tmp_path):
+    toy, made, store = judged(tmp_path / "r", [0])
+    from dataclasses import replace
+
+    odd = [replace(c, algorithm=replace(c.algorithm, base=f"[a] $x$ {c.algorithm.base} $y")) for c in made]
+    toy = toy.model_copy(update={"title": "From $5_$ on"})
+    for path in build(toy, odd, store, tmp_path / "out"):
+        assert path.stat().st_size > 100
+    assert "\n{}[a] \\$x\\$" in (tmp_path / "out" / "leaderboard.tex").read_text()
+    with pytest.raises(InputError, match="can't be written"):
+        build(toy, odd, store, tmp_path / "out" / "leaderboard.md")

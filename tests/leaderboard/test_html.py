@@ -141,7 +141,7 @@ def test_search_highlight_axis_and_download(page):
         page.locator("button[data-csv='t-main']").click()
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 2
-    assert lines[1].startswith("Fedproxs,")
+    assert lines[1].startswith("Fedprox_s,")
     page.locator("input[data-search='t-main']").fill("")
     page.locator("button[data-pick='fedprox_s']").click()
     assert page.locator("#t-main tr.picked").get_attribute("data-alg") == "fedprox_s"

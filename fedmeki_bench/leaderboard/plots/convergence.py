@@ -41,8 +41,9 @@ def draw(page: Page, section: Section) -> list[Picture]:
     title = f"Convergence: {section.title}"
     caption = (
         "Main metric on the validation split after each round, mean over seeds; band: smallest to largest seed. "
-        "Blue: best ranked row. Orange: reference. Dashed: bounds. Rows that share a training share a line, and curves "
-        "are of the model after aggregation. The test split is not looked at."
+        "Orange: reference. Blue: best ranked row, unless that is the reference. Dashed: bounds. Curves are of the "
+        "model after aggregation: rows that share a training share a line, foundation views have none of their own. A "
+        "row over all tasks counts the traffic and time of all of them in every panel. The test split is not looked at."
     )
     pictures = []
     for axis, step in _AXES.items():
@@ -56,7 +57,10 @@ def draw(page: Page, section: Section) -> list[Picture]:
 def _lines(section: Section, task: str) -> list[tuple[str, list[Record]]]:
     """Algorithm -> its finished runs with a curve, each training once."""
     found, seen = [], set()
-    for row in section.table.rows:
+    # the reference first, so that a line it shares is its own; what is never validated last, so that it owns none
+    reference = section.analysis.reference.name if section.analysis.reference else ""
+    rows = sorted(section.table.rows, key=lambda r: (r.algorithm.name != reference, r.algorithm.view == "foundation"))
+    for row in rows:
         outcomes = section.grid.outcomes.get((row.algorithm.name, task), [])
         runs = [o.record for o in outcomes if o.record is not None and len(valid_curve(o, task)) > 1]
         keys = tuple(r.key for r in runs)
@@ -69,6 +73,8 @@ def _lines(section: Section, task: str) -> list[tuple[str, list[Record]]]:
 def _figure(
     page: Page, section: Section, tasks: list[str], axis: str, step: Callable[[Round], float], key: str, title: str
 ) -> str:
+    from matplotlib.ticker import MaxNLocator
+
     across = min(_ACROSS, len(tasks))
     down = -(-len(tasks) // across)
     fig = figure(9.6, 2.35 * down + 0.1)
@@ -76,7 +82,8 @@ def _figure(
     fig.subplots_adjust(
         left=0.05, right=0.99, top=1 - 0.45 / (2.35 * down), bottom=0.5 / (2.35 * down), wspace=0.22, hspace=0.5
     )
-    best = next((r.algorithm.name for r in section.table.rows if r.section == "ranked"), "")
+    ranked = (r.algorithm for r in section.table.rows if r.section == "ranked")
+    best = next((a.name for a in ranked if a.view != "foundation"), "")
     reference = section.analysis.reference.name if section.analysis.reference else ""
     for index, axes in enumerate(grid.flat):
         if index >= len(tasks):
@@ -86,10 +93,13 @@ def _figure(
         for name, runs in _lines(section, task):
             bound = section.grid.algorithms[name].bound
             colour = REFERENCE if name == reference else ACCENT if name == best else MUTED
+            if axis == "megabytes" and section.grid.algorithms[name].pooled:
+                continue  # pooling sends data, not models
             _line(axes, name, runs, task, step, colour, bound, strong=name in (reference, best))
         axes.set_title(wrapped(page.facts.task_title(task), 30), pad=5)
         axes.set_xlabel(axis)
-        axes.locator_params(axis="both", nbins=5)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=axis == "rounds", prune="upper"))
+        axes.locator_params(axis="y", nbins=5)
         bare(axes, grid="y")
     return as_svg(fig, key, title)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.leaderboard.analysis import certain
 from fedmeki_bench.leaderboard.plots.theme import ACCENT, INK, MUTED, PAPER, Picture, as_svg, own, strips, styled
 
 if TYPE_CHECKING:
@@ -41,6 +42,6 @@ def draw(page: Page, section: Section) -> list[Picture]:
     n = len([c for c in found if c.adjusted is not None])
     caption = (
         f"Difference to {reference.title} on the same seeds and patients with its 95 % interval. Filled and coloured: "
-        f"p below 0.05 after Holm over all {n} tests of this figure as one family, and an interval without 0."
+        f"separated, that is, of the {n} differences of this figure, {certain(len(page.board.seeds))}."
     )
     return [Picture(key, title, caption, svg)]

@@ -26,6 +26,7 @@ _VARIABLES = {
 }  # fmt: skip
 STYLE = {
     "svg.hashsalt": "fedmeki-bench",
+    "text.parse_math": False,  # names are text: a dollar sign is a dollar sign
     "svg.fonttype": "none",  # real text: selectable, searchable, a tenth of the size
     "font.family": "DejaVu Sans",
     "font.size": 9,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.leaderboard.analysis import row_cost
 from fedmeki_bench.leaderboard.plots.theme import ACCENT, INK, MUTED, Picture, as_svg, bare, figure, own, styled
 
 if TYPE_CHECKING:
@@ -18,9 +17,9 @@ def draw(page: Page, section: Section) -> list[Picture]:
     """One picture where the rows have a mean over tasks, and at least two of them sent something."""
     points = {}
     for row in section.table.rows:
-        cost, score = row_cost(section.grid, row.algorithm.name), section.grid.overall(row.algorithm.name)
-        if row.section == "ranked" and cost is not None and score is not None and cost[0] > 0:
-            points[row.algorithm.name] = (cost[0], score)
+        cost, score = section.grid.cost(row.algorithm.name), section.grid.overall(row.algorithm.name)
+        if row.section == "ranked" and cost is not None and score is not None and cost.megabytes > 0:
+            points[row.algorithm.name] = (cost.megabytes, score)
     if len(points) < 2:
         return []
     key, title = f"traffic-{section.key}", f"Communication and quality: {section.title}"
