@@ -152,7 +152,7 @@ def _cost(entry: Any, entries: Sequence[Any]) -> tuple[float | None, float | Non
 @click.option(
     "--check",
     is_flag=True,
-    help="Write nothing; exit with 1 if what is there differs from the records (pictures: by their digest).",
+    help="Write nothing; exit with 1 if a file that is there differs from the records (pictures: by digest).",
 )
 @options.as_json
 def leaderboard_command(
@@ -165,6 +165,8 @@ def leaderboard_command(
     chosen = find_board(board)
     folder = out or default_folder(chosen)
     asked = tuple(f.strip() for f in formats.split(",")) if formats else FORMATS
+    if check and not formats:  # not every format need be kept
+        asked = tuple(f for f in FORMATS if (folder / f"leaderboard.{f}").exists()) or FORMATS
     build_board(
         chosen, results, folder, formats=asked, check=check,
         as_json=as_json,

@@ -155,6 +155,12 @@ def test_a_board_is_swept_shown_and_checked(bench, cohorts, tmp_path):
     stale = bench("leaderboard", board, "--results", results, "--out", out, "--check")
     assert stale.code == 1
     assert "leaderboard.csv is stale" in stale.err
+    (out / "leaderboard.csv").unlink()
+    assert bench("leaderboard", board, "--results", results, "--out", out, "--check").code == 0  # of what is there
+    asked = bench("leaderboard", board, "--results", results, "--out", out, "--check", "--format", "md, csv")
+    assert asked.code == 1
+    assert "leaderboard.csv is missing" in asked.err
+    assert bench("leaderboard", board, "--results", "nowhere", "--out", out, "--check").code == 3
 
 
 def test_an_option_no_algorithm_of_the_board_has_is_refused(bench, cohorts, tmp_path):
