@@ -34,7 +34,7 @@ def page_html(page: Page) -> str:
         style=source.get_source(environment, "page.css")[0],
         script=source.get_source(environment, "page.js")[0],
         sections=[_section(page, section) for section in page.sections],
-        tables=[_table(page, t) for t in page.tables if t not in [s.table for s in page.sections]],
+        tables=[_table(t) for t in page.tables if t not in [s.table for s in page.sections]],
         runs=[_run(page, record) for record in page.collected.records],
         algorithms=_algorithms(page),
         licences=_licences(page),
@@ -51,7 +51,7 @@ def _section(page: Page, section: Section) -> dict[str, Any]:
     return {
         "key": section.key,
         "title": section.title,
-        "table": _table(page, section.table, section),
+        "table": _table(section.table, section),
         "figures": [{"title": title, "pictures": found} for title, found in pictures.items()],
         "comparisons": _comparisons(page, section),
         "reference": section.analysis.reference,
@@ -78,7 +78,7 @@ def _comparisons(page: Page, section: Section) -> list[dict[str, Any]]:
     ]
 
 
-def _table(page: Page, table: Table, section: Section | None = None) -> dict[str, Any]:
+def _table(table: Table, section: Section | None = None) -> dict[str, Any]:
     columns = [
         {"header": c.header, "definition": c.definition, "first": "descending" if c.higher else "ascending"}
         for c in table.columns
@@ -86,7 +86,7 @@ def _table(page: Page, table: Table, section: Section | None = None) -> dict[str
     rows = []
     for row in table.rows:
         cells = [
-            _cell(page, table, column, index, row, entry, section)
+            _cell(table, column, index, row, entry, section)
             for index, (column, entry) in enumerate(zip(table.columns, row.entries, strict=True))
         ]
         rows.append({"row": row, "algorithm": row.algorithm, "cells": cells})
@@ -95,7 +95,7 @@ def _table(page: Page, table: Table, section: Section | None = None) -> dict[str
 
 
 def _cell(
-    page: Page, table: Table, column: Column, index: int, row: TableRow, entry: Entry, section: Section | None
+    table: Table, column: Column, index: int, row: TableRow, entry: Entry, section: Section | None
 ) -> dict[str, Any]:
     text, tie = (entry.text.removesuffix(" ="), " =") if entry.text.endswith(" =") else (entry.text, "")
     number, _, interval = text.partition(" [")
