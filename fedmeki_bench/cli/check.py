@@ -45,7 +45,7 @@ def check_command(plugin: str, kind: str | None, pairs: Sequence[str], as_json: 
         raise CheckFailed(f"{len(failed)} of {len(outcomes)} clauses do not hold for {plugin}: {names}")
     if not as_json:
         skipped = sum(outcome.status == "skipped" for outcome in outcomes)
-        click.echo(f"{plugin}: {len(outcomes) - skipped} clauses hold, {skipped} have nothing to check")
+        click.echo(f"{plugin}: {len(outcomes) - skipped} clauses hold, {skipped} without anything to check")
 
 
 def _told(outcome: Outcome) -> None:
