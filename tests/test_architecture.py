@@ -60,6 +60,8 @@ def test_only_the_evaluation_opens_the_test_split():
         ("leaderboard", ("federation", "models", "runs", "cli", "engine")),
         ("evaluation", ("leaderboard", "runs", "cli")),
         ("runs", ("cli", "console")),
+        ("conformance", ("cli", "console", "leaderboard", "runs")),
+        *((inner, ("conformance", "skeletons")) for inner in ("federation", "evaluation", "leaderboard", "runs")),
     ],
 )
 def test_arrows_point_inwards(inner, outer):

@@ -158,7 +158,7 @@ def _cost(entry: Any, entries: Sequence[Any]) -> tuple[float | None, float | Non
 def leaderboard_command(
     board: str, results: Path, out: Path | None, formats: str | None, check: bool, as_json: bool
 ) -> None:
-    """Build BOARD's tables from records alone. The same records give the same bytes."""
+    """Build BOARD's tables, figure and page from records and their predictions. The same ones give the same bytes."""
     from fedmeki_bench.leaderboard.board import find_board
     from fedmeki_bench.leaderboard.build import FORMATS, default_folder
 
