@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # one thread per process and a process per core beats many threads in one process for small models
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test slow lint types docs check boards wheel clean
+.PHONY: help setup demo test slow lint types lock docs check boards wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ lint: $(READY) ## ruff: style and formatting
 
 types: $(READY) ## mypy
 	$(BIN)/mypy
+
+lock: $(READY) ## account for plug-ins whose source moved: make lock SAME="why their numbers are the same"
+	$(BIN)/python tests/plugin_lock.py --same "$(SAME)"
 
 docs: $(READY) ## the documentation site, into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

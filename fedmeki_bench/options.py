@@ -6,11 +6,39 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from fedmeki_bench.errors import InputError, nearest
 
 M = TypeVar("M", bound=BaseModel)
+
+_LATER = "later"
+
+
+def later(default: Any, *, since: str, **field: Any) -> Any:
+    """A parameter that came after results did: standing at its default, it takes no part in what names a run.
+
+    So a new option leaves finished runs finished: ``latents: int = later(0, since="0.2", ge=0, description="...")``.
+    At any other value the run is another one. The default must mean exactly what was done before.
+
+    Args:
+        default: the value that means "as before".
+        since: the version that brought the parameter.
+        field: further arguments of :func:`pydantic.Field`.
+    """
+    return Field(default, json_schema_extra={_LATER: since}, **field)
+
+
+def silent(model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
+    """Names of the :func:`later` parameters that stand at their defaults in ``values`` (plain JSON values)."""
+    found = []
+    for name, info in model.model_fields.items():
+        if name in values and isinstance(info.json_schema_extra, dict) and _LATER in info.json_schema_extra:
+            kind: Any = info.annotation
+            default = TypeAdapter(kind).dump_python(info.get_default(call_default_factory=True), mode="json")
+            if values[name] == default:
+                found.append(name)
+    return found
 
 
 def split_pairs(pairs: Iterable[str]) -> dict[str, Any]:

@@ -9,10 +9,12 @@ that listing stays fast.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import tokenize
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,6 +27,16 @@ from fedmeki_bench.errors import UsageError, nearest
 KINDS = (
     "rules", "stages", "algorithms", "tasks", "datasets", "encoders", "metrics", "partitions", "foundations",
 )  # fmt: skip
+_BASES = {
+    "rules": "fedmeki_bench.federation.rule:Rule",
+    "stages": "fedmeki_bench.federation.stage:Stage",
+    "tasks": "fedmeki_bench.task:Task",
+    "datasets": "fedmeki_bench.cohort.dataset:DatasetPreparer",
+    "encoders": "fedmeki_bench.models.encoder:Encoder",
+    "partitions": "fedmeki_bench.cohort.partitions:Partition",
+}
+"""Kinds of plug-ins that are classes, and from what they descend."""
+
 _HEAVY = {"torch", "transformers", "pandas", "sklearn", "scipy", "matplotlib", "wfdb", "pydicom", "duckdb"}
 
 
@@ -87,6 +99,10 @@ def find(kind: str, name: str) -> Plugin:
         file = Path(path)
         if not file.is_file():
             raise UsageError(f"no file {path} for the {kind[:-1]} {attribute!r}; check the path")
+        if not attribute.isidentifier():
+            raise UsageError(
+                f"{name!r} names no {kind[:-1]}: a file and a class are expected, as in my_file.py:MyClass"
+            )
         return Plugin(kind, attribute, f"{file.resolve()}:{attribute}", f"file:{file.name}")
     raise UsageError(f"unknown {kind[:-1]} {name!r}; {nearest(name, names(kind))}")
 
@@ -101,14 +117,24 @@ def load(kind: str, name: str) -> Any:
     if plugin.broken:
         raise UsageError(f"{kind[:-1]} {name!r} can't be used: {plugin.broken}")
     try:
-        return _resolve(plugin)
+        value = _resolve(plugin)
     except UsageError:
         raise
-    except Exception as error:  # a plug-in may fail in any way; the user needs to know which one and why
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way; the user needs to know which one and why
         raise UsageError(
             f"{kind[:-1]} {name!r} from {plugin.origin} ({plugin.target}) failed to load: "
             f"{type(error).__name__}: {error}"
         ) from error
+    if kind in _BASES and not _descends(value, _BASES[kind]):
+        raise UsageError(
+            f"{plugin.target} is no {kind[:-1]}: a subclass of {_BASES[kind].rpartition(':')[2]} is expected"
+        )
+    return value
+
+
+def _descends(value: Any, base: str) -> bool:
+    module, _, name = base.rpartition(":")
+    return isinstance(value, type) and issubclass(value, getattr(importlib.import_module(module), name))
 
 
 def _resolve(plugin: Plugin) -> Any:
@@ -124,14 +150,37 @@ def _resolve(plugin: Plugin) -> Any:
 
 @cache
 def _load_file(path: str) -> ModuleType:
-    name = f"fedmeki_bench_file_{Path(path).stem}"
+    parse(Path(path))
+    place = hashlib.sha256(path.encode()).hexdigest()[:8]  # two files of one name are two modules
+    name = f"fedmeki_bench_file_{Path(path).stem}_{place}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
+
+
+def parse(path: Path) -> ast.Module:
+    """The syntax tree of a Python file, which is not executed.
+
+    Raises:
+        UsageError: it can't be read, or is no Python source; says where.
+    """
+    try:
+        with tokenize.open(path) as file:
+            return ast.parse(file.read(), filename=str(path))
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror or error}") from error
+    except SyntaxError as error:
+        raise UsageError(f"{path}, line {error.lineno}: no Python source: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, undecodable text, absurd nesting
+        raise UsageError(f"{path} is no Python source: {error or type(error).__name__}") from error
 
 
 def describe(kind: str) -> list[Plugin]:
@@ -147,15 +196,14 @@ def _describe(plugin: Plugin) -> Plugin:
         spec = importlib.util.find_spec(module_name)
         if spec is None or spec.origin is None:
             return _with(plugin, broken=f"no module {module_name}")
-        source = Path(spec.origin).read_text(encoding="utf-8")
-        tree = ast.parse(source, filename=spec.origin)
+        tree = parse(Path(spec.origin))
         if module_name not in sys.modules and _imports(tree) & _HEAVY:
             missing = [m for m in sorted(_imports(tree)) if importlib.util.find_spec(m) is None]
             if missing:
                 return _with(plugin, broken=f"needs the package {missing[0]}, which is not installed")
             return _from_source(plugin, tree, attribute)
         value = _resolve(plugin)
-    except Exception as error:  # whatever a plug-in raises becomes its visible reason
+    except (Exception, SystemExit) as error:  # whatever a plug-in raises becomes its visible reason
         return _with(plugin, broken=f"{type(error).__name__}: {error}")
     return _with(plugin, summary=_summary(value))
 

@@ -119,8 +119,9 @@ def build_stand_in(specs: Sequence[Any], *, plain: bool | None) -> None:
     """Build the foundation model ``tiny``, once per machine, where a run wants it; shows how far it is."""
     if not any(spec.params["stage"].get("foundation") == "tiny" for spec in specs):
         return
+    from fedmeki_bench.cache import cache_folder
     from fedmeki_bench.console import PrepareView
-    from fedmeki_bench.models.foundation.tiny_config import TinyConfig, cache_folder
+    from fedmeki_bench.models.foundation.tiny_config import TinyConfig
 
     if (cache_folder() / f"tiny-{TinyConfig().key}" / "config.json").is_file():
         return
@@ -136,9 +137,13 @@ def _execute(
     from fedmeki_bench.console import RunView
     from fedmeki_bench.results.store import RecordStore
     from fedmeki_bench.runs.execute import execute, open_cohorts
+    from fedmeki_bench.runs.superseded import sentence, superseded
 
     for spec in specs:  # a missing cohort is told before the first training, not after
-        open_cohorts(spec, data)
+        cards = {task: cohort.card_hash for task, cohort in open_cohorts(spec, data).items()}
+        store = RecordStore(results)
+        if not store.path(spec.key(cards)).exists() and (found := superseded(spec, cards, store.all())) is not None:
+            click.echo(f"{spec.algorithm} on {', '.join(spec.tasks)}: {sentence(found)}", err=True)
     build_stand_in(specs, plain=plain)
     records = []
     for spec in specs:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.cohort.card import CARD, SAMPLES, card_hash, check_sizes, read_card
 from fedmeki_bench.cohort.dataset import ArraySpec
-from fedmeki_bench.cohort.storage import file_digest
+from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
 
 if TYPE_CHECKING:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Partition:
-    """Base of all partitions: set ``name`` and define :meth:`assign`; ``Params`` holds its parameters."""
+    """Base of all partitions: set ``name`` and define :meth:`assign`; ``Params`` holds its parameters.
+
+    Attributes:
+        version: raised, as a plain number, whenever the same call deals otherwise; part of a run's identity from 2 on.
+    """
 
     class Params(BaseModel):
         """No parameters."""
@@ -25,6 +29,7 @@ class Partition:
         model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
 
     def __init__(self, params: BaseModel | None = None) -> None:
         self.params = params if params is not None else self.Params()

@@ -16,7 +16,9 @@ from fedmeki_bench.cohort import storage
 from fedmeki_bench.cohort.dataset import SYNTHETIC_MARKER, DatasetPreparer, Dropped, Drops
 from fedmeki_bench.cohort.describe import card_of, nothing_left, options_told, statistics_of
 from fedmeki_bench.cohort.plan import Plan, completed, label_rows, look_up, sample_table
+from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.sources import class_source
 from fedmeki_bench.task import Task
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def _write(
             samples = sample_table(plan, table, digests, options, preparer)
             if samples.empty:
                 raise InputError(nothing_left(plan, raw, preparer))
-            card = card_of(preparer, raw, table, plan, samples, options)
+            card = card_of(preparer, raw, table, plan, samples, options) | _sources(preparer, plan.task)
             written.append(_finish(folders[plan.task.meta.name], plan, samples, card, preparer))
         # all are complete before the first one is shown
         for plan in plans:
@@ -130,14 +132,14 @@ def _write(
 
 def _evidence(preparer: DatasetPreparer, raw: Path, tables: Iterable[Path], options: PreparerOptions) -> dict[str, str]:
     """Name -> digest of everything that is read: tables whole, bulk folders by names and sizes."""
-    found = {f"table:{k}:{path.name}": storage.file_digest(path) for k, path in enumerate(tables)}
+    found = {f"table:{k}:{path.name}": file_digest(path) for k, path in enumerate(tables)}
     bulk = preparer.bulk(raw, options)
     found |= {f"bulk:{k}:{path.name}": storage.folder_digest(path) for k, path in enumerate(bulk)}
     for folder in (raw, *preparer.companions(raw, options)):
         marker = folder / SYNTHETIC_MARKER
         if marker.is_file():
             name = marker.name if folder is raw else f"{folder.name}/{marker.name}"
-            found[f"table:{name}"] = storage.file_digest(marker)
+            found[f"table:{name}"] = file_digest(marker)
     return found
 
 
@@ -148,8 +150,16 @@ def _digest(preparer: DatasetPreparer, task: Task, options: PreparerOptions, evi
         "task": [task.meta.name, task.meta.version],
         "options": options_told(task, options),
         "evidence": evidence,
+        **_sources(preparer, task),
     }
     return storage.text_digest(storage.canonical(identity))
+
+
+def _sources(preparer: DatasetPreparer, task: Task) -> dict[str, dict[str, str]]:
+    """Digests of dataset and task where they are not built in: edited, they give other data under the same version."""
+    found = {"dataset": class_source(type(preparer)), "task": class_source(type(task))}
+    sources = {what: source for what, source in found.items() if source is not None}
+    return {"sources": sources} if sources else {}
 
 
 def _unchanged(folder: Path, task: Task, digest: str) -> PreparedCohort | None:
@@ -255,9 +265,7 @@ def _finish(
     if statistics:
         card = card | {"statistics": statistics}
     names = [cards.SAMPLES, *(f"{modality}.npy" for modality in plan.writers)]
-    files = {
-        name: {"sha256": storage.file_digest(folder / name), "bytes": (folder / name).stat().st_size} for name in names
-    }
+    files = {name: {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
     card = card | {"content": content, "files": files}
     storage.write_json(folder / cards.CARD, card)
     return card

@@ -35,15 +35,6 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 def folder_digest(folder: Path) -> str:
     """SHA-256 over the names and sizes of all files below ``folder``: cheap, and deaf to copying dates."""
     digest = hashlib.sha256()

@@ -15,6 +15,7 @@ class Encoder(nn.Module):
     ``(1, 64, 64)``, and sets ``width``, the size of a token.
 
     Attributes:
+        version: raised, as a plain number, whenever the encoder's numbers change; part of a run's identity from 2 on.
         modality: the modality it reads.
         width: features per token.
     """
@@ -24,6 +25,7 @@ class Encoder(nn.Module):
 
         model_config = ConfigDict(extra="forbid")
 
+    version: ClassVar[int] = 1
     modality: ClassVar[str]
     width: int
 

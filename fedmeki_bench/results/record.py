@@ -110,13 +110,14 @@ class Round(_Strict):
 
 
 class CohortRef(_Strict):
-    """A cohort a run rested on: ``card`` is the hash of its card, hence of its data."""
+    """A cohort a run rested on: ``card`` is the hash of its card, hence of its data; ``options`` its preparation."""
 
     name: str
     task: str
     card: str
     synthetic: bool
     split: Literal["patient", "published"] = "patient"
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class Dealt(_Strict):
@@ -142,12 +143,21 @@ class FoundationFacts(_Strict):
 
 
 class Versions(_Strict):
-    """Versions of everything whose change changes numbers."""
+    """Versions of everything whose change changes numbers.
 
+    ``plugins`` holds those of partition and encoders beyond the first; ``sources`` the digests of plug-ins that are not
+    built in, by what they are here (``rule``, ``task NAME``, ``encoder MODALITY``, ``metric NAME``); ``foundation``
+    what the foundation model is. ``metrics`` (and their sources) are those of the scoring, which can be done anew.
+    """
+
+    results: int = 1
     tasks: dict[str, int] = Field(default_factory=dict)
     rule: int = 1
     stage: int = 1
+    plugins: dict[str, int] = Field(default_factory=dict)
+    foundation: str | None = None
     metrics: dict[str, int] = Field(default_factory=dict)
+    sources: dict[str, str] = Field(default_factory=dict)
 
 
 class PluginRef(_Strict):

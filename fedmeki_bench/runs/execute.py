@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from fedmeki_bench.results.record import (
 from fedmeki_bench.results.store import RecordStore
 from fedmeki_bench.runs.environment import environment, peak_memory
 from fedmeki_bench.runs.spec import RunSpec, views_of
+from fedmeki_bench.sources import class_source, plugin_source
 from fedmeki_bench.task import Task
 
 CHECKPOINT = "checkpoint"
@@ -36,10 +37,34 @@ def open_cohorts(spec: RunSpec, data: Path) -> dict[str, Cohort]:
     """The cohorts a run rests on, by task.
 
     Raises:
-        InputError: one is missing or damaged; the sentence names the command that prepares it.
+        InputError: one is missing, damaged, or prepared by another version of its task or dataset; the sentence names
+            the command that prepares it.
     """
-    names = (*spec.tasks, *spec.zero_shot)
-    return {name: find(data, name, dataset=_task(name).meta.dataset) for name in names}
+    cohorts = {}
+    for name in (*spec.tasks, *spec.zero_shot):
+        task = _task(name)
+        cohorts[name] = cohort = find(data, name, dataset=task.meta.dataset)
+        if changes := ", ".join(_prepared_otherwise(cohort, task)):
+            raise InputError(
+                f"the cohort {cohort.path} is out of date ({changes}): prepare it again with "
+                f"'fedmeki-bench prepare {cohort.dataset} --raw RAW --out {data}'"
+            )
+    return cohorts
+
+
+def _prepared_otherwise(cohort: Cohort, task: Task) -> Iterator[str]:
+    """In what the task and dataset installed here differ from those that prepared the cohort."""
+    card = cohort.card
+    now = {"task": (task.meta.version, class_source(type(task)))}
+    if cohort.dataset in registry.names("datasets"):
+        preparer = registry.load("datasets", cohort.dataset)
+        now["dataset"] = (preparer.meta.version, class_source(preparer))
+    for what, (version, source) in now.items():
+        recorded = card.get(f"{what}_version")
+        if recorded != version:
+            yield f"version {recorded} of {what} {card.get(what)} prepared it, {version} is installed"
+        elif card.get("sources", {}).get(what) != source:
+            yield f"{what} {card.get(what)} changed since"
 
 
 def key_of(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> str:
@@ -153,6 +178,9 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
     metrics = {m: registry.load("metrics", m).version for task in tasks.values() for m in task.meta.metrics}
     parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
     parts += [("tasks", name) for name in tasks]
+    modalities = {modality for name in spec.tasks for modality in tasks[name].meta.modalities}
+    encoders = spec.settings().encoders
+    parts += [("encoders", encoders[m].name) for m in sorted(modalities) if m in encoders]
     return Record(
         key=key,
         setting=spec.setting,
@@ -169,19 +197,27 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
         tasks=list(spec.tasks),
         views=list(views_of(spec)),
         versions=Versions(
-            tasks={name: task.meta.version for name, task in tasks.items()}, metrics=metrics,
-            rule=spec.versions["rule"], stage=spec.versions["stage"],
+            results=spec.versions["results"], tasks={name: task.meta.version for name, task in tasks.items()},
+            rule=spec.versions["rule"], stage=spec.versions["stage"], plugins=spec.versions.get("plugins", {}),
+            foundation=spec.versions.get("foundation"), metrics=metrics,
+            sources=spec.versions.get("sources", {}) | metric_sources(metrics),
         ),
         plugins=[PluginRef(**origin) for origin in registry.origins(parts)],
         cohorts=[
             CohortRef(
                 name=c.dataset, task=t, card=c.card_hash, synthetic=c.synthetic,
-                split="published" if c.split_mode == "published" else "patient",
+                split="published" if c.split_mode == "published" else "patient", options=c.card["options"],
             )
             for t, c in cohorts.items()
         ],
         started=datetime.now(timezone.utc),
     )  # fmt: skip
+
+
+def metric_sources(names: Iterable[str]) -> dict[str, str]:
+    """``metric NAME`` -> digest, for the metrics that are not built in."""
+    sources = {name: plugin_source("metrics", name) for name in names}
+    return {f"metric {name}": source for name, source in sources.items() if source is not None}
 
 
 def _round(done: Any) -> Round:

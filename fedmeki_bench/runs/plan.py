@@ -15,8 +15,9 @@ from fedmeki_bench.leaderboard.board import Board, Dealing
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.results.store import BadRecord, RecordStore
-from fedmeki_bench.runs.execute import key_of, open_cohorts
+from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.spec import FOUNDATION, RunSpec, by_role, option_models, specify
+from fedmeki_bench.runs.superseded import sentence, superseded
 
 
 @dataclass
@@ -89,12 +90,14 @@ def cells(board: Board) -> list[Cell]:
 def inspect(board: Board, data: Path, store: RecordStore) -> list[Planned]:
     """The board's trainings with their state: what is done, and what is missing and why."""
     records: dict[str, Record | BadRecord] = {}
-    for found in store.all():
-        records[found.key if isinstance(found, Record) else found.path.parent.name] = found
+    for item in store.all():
+        records[item.key if isinstance(item, Record) else item.path.parent.name] = item
     entries = plan(board)
     for entry in entries:
         try:
-            entry.key = key_of(entry.spec, open_cohorts(entry.spec, data))
+            cohorts = open_cohorts(entry.spec, data)
+            cards = {task: cohort.card_hash for task, cohort in cohorts.items()}
+            entry.key = entry.spec.key(cards)
         except InputError as error:
             entry.status, entry.reason = "no data", str(error)
             continue
@@ -106,6 +109,8 @@ def inspect(board: Board, data: Path, store: RecordStore) -> list[Planned]:
             entry.reason = record.error.message if record.error else ""
         elif (store.folder(entry.key) / "checkpoint").is_dir():
             entry.status, entry.reason = "interrupted", "stopped in mid-run; sweep goes on from its checkpoint"
+        elif (found := superseded(entry.spec, cards, records.values())) is not None:
+            entry.reason = sentence(found)
     return entries
 
 

@@ -1,7 +1,9 @@
 """Everything that defines a run, and the hashes that name it.
 
 ``setting`` is the hash of everything but the data, ``key`` of everything. Two commands that mean the same run get
-the same key, so a finished run is never repeated and the views of one training share it.
+the same key, so a finished run is never repeated and the views of one training share it. Plug-ins enter by what they
+are: built-in ones by name and version, all others by a digest of their source (see ``runs/plugins.py``). Metrics take
+no part: they are computed from stored predictions, and can be computed again (``rescore``).
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,8 +20,9 @@ from fedmeki_bench import algorithms, registry
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.cohort.availability import Availability
 from fedmeki_bench.errors import InputError, UsageError, nearest
-from fedmeki_bench.options import parse_options
+from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, profile
+from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
 from fedmeki_bench.task import Task
 
 RESULTS_VERSION = 1
@@ -41,7 +43,9 @@ class RunSpec:
         tasks: what is trained on, sorted.
         zero_shot: validation tasks that the foundation view answers, sorted.
         params: section (profile, rule, stage, partition, availability) -> resolved parameters.
-        versions: of the results, rule, stage and tasks; and the hash of a plug-in given as a file.
+        versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
+        unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
+            :func:`~fedmeki_bench.options.later`): left out of the identity.
     """
 
     algorithm: str
@@ -56,14 +60,21 @@ class RunSpec:
     clients: int
     partition: str
     versions: dict[str, Any]
+    unsaid: tuple[str, ...] = ()
 
     @property
     def setting(self) -> str:
         """Hash of everything that defines the run but the data (16 hex digits)."""
         identity = asdict(self)
-        del identity["algorithm"]
-        if ".py:" in self.rule:  # a file is named by its content, not by where it lies
-            identity["rule"] = "file:" + self.rule.rpartition(":")[2]
+        del identity["algorithm"], identity["unsaid"]
+        for option in self.unsaid:
+            section, _, key = option.partition(".")
+            del identity["params"][section][key]
+        identity["rule"], identity["partition"] = placeless(self.rule), placeless(self.partition)
+        for choice in identity["params"]["profile"]["encoders"].values():
+            choice["name"] = placeless(choice["name"])
+        if "foundation" in identity["params"]["stage"]:
+            identity["params"]["stage"]["foundation"] = foundation_name(self.params["stage"])
         return _digest(identity)
 
     def key(self, cohorts: Mapping[str, str]) -> str:
@@ -124,18 +135,23 @@ def specify(
     }
     names = sorted(task.meta.name for task in chosen)
     groups = [(name,) for name in names] if algorithm.scope == "s" else [tuple(names)]
-    versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
-    versions |= _file_hashes(algorithm) | _foundation_identity(params["stage"])
-    by_name = {task.meta.name: task.meta.version for task in chosen}
-    return [
-        RunSpec(
-            algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group,
-            _answered(algorithm, group, zero_shot), profile_name, params, seed,
-            1 if algorithm.pooled else clients, partition,
-            versions | {"tasks": {name: by_name[name] for name in group}},
-        )
-        for group in groups
-    ]  # fmt: skip
+    models = option_models(algorithm, partition)
+    unsaid = tuple(f"{section}.{key}" for section in _SECTIONS for key in silent(models[section], params[section]))
+    by_name = {task.meta.name: task.meta for task in chosen}
+    specs = []
+    for group in groups:
+        answered = _answered(algorithm, group, zero_shot)
+        modalities = {modality for name in group for modality in by_name[name].modalities}
+        versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
+        versions |= plugin_versions(algorithm, partition, params, modalities, (*group, *answered))
+        versions |= foundation_identity(params["stage"]) | {"tasks": {name: by_name[name].version for name in group}}
+        specs.append(
+            RunSpec(
+                algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, answered, profile_name, params,
+                seed, 1 if algorithm.pooled else clients, partition, versions, unsaid,
+            )
+        )  # fmt: skip
+    return specs
 
 
 def by_role(tasks: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -204,34 +220,6 @@ def _training_task(name: str) -> Task:
     if task.meta.role != "training":
         raise UsageError(f"task {name!r} is a zero-shot task: it is scored, never trained on")
     return task
-
-
-def _file_hashes(algorithm: Algorithm) -> dict[str, str]:
-    plugin = registry.find("rules", algorithm.rule)
-    if not plugin.origin.startswith("file:"):
-        return {}
-    content = Path(plugin.target.rpartition(":")[0]).read_bytes()
-    return {"rule_file": hashlib.sha256(content).hexdigest()[:16]}
-
-
-def _foundation_identity(stage: Mapping[str, Any]) -> dict[str, str]:
-    """What the foundation model is, not what it is called: the recipe of ``tiny``, or a folder's files.
-
-    Weights are told by name and size and the configuration by content: hashing 14 GB at every command would not do.
-    """
-    name = stage.get("foundation")
-    if name is None:
-        return {}
-    if name == "tiny":
-        from fedmeki_bench.models.foundation.tiny_config import TinyConfig
-
-        return {"foundation": f"tiny-{TinyConfig().key}"}
-    folder = Path(name)
-    if not folder.is_dir():
-        return {"foundation": name}
-    facts = [(f.name, f.stat().st_size) for f in sorted(folder.iterdir()) if f.is_file()]
-    config = folder / "config.json"
-    return {"foundation": _digest([facts, config.read_text(encoding="utf-8") if config.is_file() else ""])}
 
 
 def views_of(spec: RunSpec) -> tuple[str, ...]:

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from fedmeki_bench import seeds
+from fedmeki_bench.cache import cache_folder
 from fedmeki_bench.models.foundation.language import Language
 from fedmeki_bench.models.foundation.quiet import quiet
-from fedmeki_bench.models.foundation.tiny_config import RECIPE_VERSION, TEXT_VERSION, TinyConfig, cache_folder
+from fedmeki_bench.models.foundation.tiny_config import RECIPE_VERSION, TEXT_VERSION, TinyConfig
 from fedmeki_bench.models.foundation.tiny_text import Question, training_questions
 
 Progress = Callable[[int, int, float], None]

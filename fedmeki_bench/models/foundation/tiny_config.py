@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 TEXT_VERSION = 1
 """Raised whenever a template or word changes: it is part of the cache key of the model trained on this text."""
 
 RECIPE_VERSION = 1
 """Raised whenever the training below changes: part of the cache key."""
-
-CACHE_VARIABLE = "FEDMEKI_BENCH_CACHE"
-
 
 UNDECIDED = (
     "Above is a chest radiograph. Does it show the finding? Reply with yes or no.\nAnswer:",
@@ -65,14 +59,3 @@ class TinyConfig:
         """16 hexadecimal digits over the configuration and the versions of text and recipe."""
         defining = {**asdict(self), "text": TEXT_VERSION, "recipe": RECIPE_VERSION}
         return hashlib.sha256(json.dumps(defining, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def cache_folder() -> Path:
-    """``FEDMEKI_BENCH_CACHE``, else ``fedmeki-bench`` in the platform's user cache folder."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", str(Path.home()))) / "fedmeki-bench" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "fedmeki-bench"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedmeki-bench"

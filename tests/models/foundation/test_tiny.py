@@ -9,6 +9,7 @@ from itertools import islice
 import pytest
 import torch
 
+from fedmeki_bench.cache import CACHE_VARIABLE
 from fedmeki_bench.models.foundation import tiny as module
 from fedmeki_bench.models.foundation import tiny_config
 from fedmeki_bench.models.foundation.build import build, load
@@ -108,7 +109,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path):
 
 
 def test_the_cache_folder_can_be_named(tmp_path, monkeypatch):
-    monkeypatch.setenv(tiny_config.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setattr(tiny_config, "TinyConfig", lambda **changed: SHORT)
     assert build("tiny").name == "tiny"
     assert [f.name for f in tmp_path.iterdir() if f.is_dir()] == [f"tiny-{SHORT.key}"]

@@ -1,0 +1,74 @@
+"""How the plug-ins of a run, and its foundation model, enter what names the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedmeki_bench import registry
+from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.digests import known_digest
+from fedmeki_bench.sources import plugin_source, stated_version
+
+
+def plugin_versions(
+    algorithm: Algorithm, partition: str, params: Mapping[str, Any], modalities: Iterable[str], tasks: Sequence[str]
+) -> dict[str, Any]:
+    """Sources of the run's plug-ins that are not built in, and versions beyond the first of the others' kinds.
+
+    Rules, stages and tasks have entered by their versions from the start. Partitions and encoders got theirs
+    later: a first version goes without saying, so that finished runs keep their names.
+    """
+    named = {
+        "rule": ("rules", algorithm.rule),
+        "stage": ("stages", algorithm.stage),
+        "partition": ("partitions", partition),
+    }
+    named |= {f"task {name}": ("tasks", name) for name in tasks}
+    encoders = params["profile"]["encoders"]
+    named |= {f"encoder {m}": ("encoders", encoders[m]["name"]) for m in sorted(modalities) if m in encoders}
+    foundation = params["stage"].get("foundation")
+    if foundation in registry.names("foundations"):
+        named["foundation model"] = ("foundations", foundation)
+    sources, versions = {}, {}
+    for what, (kind, name) in named.items():
+        if (source := plugin_source(kind, name)) is not None:
+            sources[what] = source
+        version = stated_version(kind, name) if kind in ("partitions", "encoders") else 1
+        if version != 1:
+            versions[what] = version
+    return ({"sources": sources} if sources else {}) | ({"plugins": versions} if versions else {})
+
+
+def placeless(name: str) -> str:
+    """The name of a plug-in, without the folder of one that is given as a file: its content says what it is."""
+    return "file:" + name.rpartition(":")[2] if ".py:" in name else name
+
+
+def foundation_name(stage: Mapping[str, Any]) -> str:
+    """The name of the foundation model, or ``folder`` for one in a folder, wherever that lies."""
+    name = str(stage["foundation"])
+    return "folder" if name not in registry.names("foundations") and Path(name).is_dir() else name
+
+
+def foundation_identity(stage: Mapping[str, Any]) -> dict[str, str]:
+    """What the foundation model is, not what it is called: the recipe of ``tiny``, or the content of a folder.
+
+    The files of a folder are read once; later calls go by sizes and dates (see ``digests.py``).
+    """
+    name = stage.get("foundation")
+    if name is None:
+        return {}
+    if name == "tiny":
+        from fedmeki_bench.models.foundation.tiny_config import TinyConfig
+
+        return {"foundation": f"tiny-{TinyConfig().key}"}
+    folder = Path(name)
+    if name in registry.names("foundations") or not folder.is_dir():
+        return {"foundation": name}
+    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    facts = json.dumps([[f.name, known_digest(f)] for f in files])
+    return {"foundation": hashlib.sha256(facts.encode()).hexdigest()[:16]}
