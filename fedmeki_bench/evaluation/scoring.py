@@ -10,7 +10,9 @@ import numpy as np
 
 from fedmeki_bench import registry, seeds
 from fedmeki_bench.cohort.sealed import open_test
-from fedmeki_bench.evaluation.intervals import Estimate, estimate, estimate_text, per_sample_values
+from fedmeki_bench.evaluation.constant_answer import CONSTANT, constantly, usual_answer
+from fedmeki_bench.evaluation.estimates import score_predictions
+from fedmeki_bench.evaluation.intervals import Estimate
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.evaluation.predictions import (
     Predictions,
@@ -19,9 +21,9 @@ from fedmeki_bench.evaluation.predictions import (
     write_predictions,
     write_text_predictions,
 )
-from fedmeki_bench.evaluation.subgroups import subgroups
+from fedmeki_bench.evaluation.subgroups import memberships, subgroups
 from fedmeki_bench.evaluation.views import VIEWS, Answers, foundation, foundation_alone
-from fedmeki_bench.results.record import Evaluation, MetricValue, Subgroup
+from fedmeki_bench.results.record import Evaluation, MetricValue
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import Cohort, CohortPart
@@ -73,9 +75,9 @@ def score_test(
 ) -> list[Evaluation]:
     """Open the test split once, score every view, save the predictions under ``folder``.
 
-    Zero-shot tasks are put to the foundation view alone, and to the foundation model before injection. Intervals are
-    bootstraps over groups, drawn from a stream that depends on the seed and task alone, so that all algorithms are
-    resampled alike.
+    Zero-shot tasks are put to the foundation view alone, and to the foundation model before injection; beside both
+    stands what a constant answer would score. Intervals are bootstraps over groups, drawn from a stream that depends on
+    the seed and task alone, so that all algorithms are resampled alike.
     """
     evaluations = []
     for name, cohort in cohorts.items():
@@ -83,70 +85,63 @@ def score_test(
         chosen = [v for v in views if v == FOUNDATION or task.meta.role == "training"]
         for view in chosen:
             if view == FOUNDATION:
-                evaluations += _asked(federation, task, part, folder, draw=seeds.derive(seed, "bootstrap", name))
+                usual = usual_answer([str(a) for a in cohort.part("client").answers])
+                evaluations += _asked(federation, task, part, usual, folder, seed)
                 continue
-            path = predictions_path(folder, view, name)
-            draw = seeds.derive(seed, "bootstrap", name)
-            predicted = VIEWS[view](federation, task.meta.name, part)
+            predicted = VIEWS[view](federation, name, part)
             labels = np.asarray(part.targets, dtype=np.int64)
-            write_predictions(path, Predictions(part.sample_ids, part.group_ids, part.sites, labels, predicted))
-            specs = [metric(m) for m in task.meta.metrics]
-            found = estimate(labels, predicted, part.group_ids, specs, seed=draw)
             holders = [c.number for c in federation.clients if name in c.data and len(c.data[name])]
-            parts = subgroups(part, labels, predicted, specs[0], seed=draw, clients=holders)
-            evaluations.append(_evaluation(view, name, part, found, parts, path.relative_to(folder)))
+            said = Predictions(part.sample_ids, part.group_ids, part.sites, labels, predicted)
+            evaluations.append(_evaluation(view, task, part, said, folder, seed, clients=holders))
     return evaluations
 
 
-def _asked(federation: Federation, task: Task, part: CohortPart, folder: Path, *, draw: int) -> list[Evaluation]:
-    """The foundation view, and the same questions put to the foundation model before injection."""
-    name = task.meta.name
+def _asked(
+    federation: Federation, task: Task, part: CohortPart, usual: tuple[str, str], folder: Path, seed: int
+) -> list[Evaluation]:
+    """The foundation view, the same questions put to it before injection, and what a constant answer would score."""
     said = foundation(federation, task, part)
     if said is None:
         missing = ", ".join(m for m in task.meta.modalities if m not in federation.model.encoders)
         note = f"not applicable: this training never saw the modality {missing}"
-        return [Evaluation(view=FOUNDATION, task=name, n=0, note=note)]
+        return [Evaluation(view=FOUNDATION, task=task.meta.name, n=0, note=note)]
+    answered = _answers(said, task, part)
+    before = _answers(foundation_alone(federation, task, part), task, part)
+    answer, why = usual
     return [
-        _score_answers(view, answers, task, part, folder, draw)
-        for view, answers in ((FOUNDATION, said), (BEFORE, foundation_alone(federation, task, part)))
+        _evaluation(FOUNDATION, task, part, answered, folder, seed),
+        _evaluation(BEFORE, task, part, before, folder, seed),
+        _evaluation(CONSTANT, task, part, constantly(answered, answer), folder, seed, note=why),
     ]
 
 
-def _score_answers(view: str, said: Answers, task: Task, part: CohortPart, folder: Path, draw: int) -> Evaluation:
-    """Metrics of answers in words: of yes's probability for classification, of the text for generation.
-
-    Either way the share of answers that the task's parser could not read is shown.
-    """
-    path = predictions_path(folder, view, task.meta.name)
-    gold = [str(a) for a in part.answers]
-    readable = [None if p is None else t for t, p in zip(said.text, said.parsed, strict=True)]
-    binary = task.meta.kind == "classification"
-    labels = np.asarray(part.targets, dtype=np.int64) if binary else None
+def _answers(said: Answers, task: Task, part: CohortPart) -> TextPredictions:
+    """What is kept of answers in words: labels are the gold answers of a classification task."""
     parsed = np.empty(len(said.parsed), dtype=object)
     parsed[:] = said.parsed
-    answered = TextPredictions(
+    gold = np.asarray(part.targets, dtype=np.int64) if task.meta.kind == "classification" else part.answers
+    return TextPredictions(
         sample_id=part.sample_ids, group_id=part.group_ids, site=part.sites, answer=np.array(said.text, dtype=object),
-        gold=part.answers if labels is None else labels, parsed=parsed, score=said.probability,
+        gold=gold, parsed=parsed, score=said.probability,
     )  # fmt: skip
-    write_text_predictions(path, answered)
-    specs = [metric(m) for m in task.meta.metrics]
-    if labels is not None and said.probability is not None:
-        found = estimate(labels, said.probability, part.group_ids, specs, seed=draw)
-        found |= estimate_text(gold, readable, part.group_ids, [metric("unparsed")], seed=draw)
-        parts = subgroups(part, labels, said.probability, specs[0], seed=draw)
-    else:
-        found = estimate_text(gold, readable, part.group_ids, [*specs, metric("unparsed")], seed=draw)
-        values = per_sample_values(gold, readable, specs[:1])[specs[0].name]
-        parts = subgroups(part, np.zeros(len(part), dtype=np.int64), values, specs[0], seed=draw)
-    return _evaluation(view, task.meta.name, part, found, parts, path.relative_to(folder))
 
 
 def _evaluation(
-    view: str, task: str, part: CohortPart, found: Mapping[str, Estimate], parts: dict[str, list[Subgroup]], file: Path
-) -> Evaluation:
+    view: str, task: Task, part: CohortPart, said: Predictions | TextPredictions, folder: Path, seed: int, *,
+    clients: Sequence[int] = (), note: str = "",
+) -> Evaluation:  # fmt: skip
+    """Write what a view said, and score it."""
+    path = predictions_path(folder, view, task.meta.name)
+    if isinstance(said, TextPredictions):
+        write_text_predictions(path, said)
+    else:
+        write_predictions(path, said)
+    specs, draw = [metric(m) for m in task.meta.metrics], seeds.derive(seed, "bootstrap", task.meta.name)
+    found = score_predictions(said, specs, seed=draw, kind=task.meta.kind)
+    parts = subgroups(said, specs[0], memberships(part), seed=draw, clients=clients)
     return Evaluation(
-        view=view, task=task, n=len(part), groups=len(np.unique(part.group_ids)), metrics=_values(found),
-        subgroups=parts, predictions=file.as_posix(),
+        view=view, task=task.meta.name, n=len(part), groups=len(np.unique(part.group_ids)), metrics=_values(found),
+        subgroups=parts, predictions=path.relative_to(folder).as_posix(), note=note,
     )  # fmt: skip
 
 

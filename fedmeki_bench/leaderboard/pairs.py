@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.evaluation.estimates import IN_WORDS, columns, gold_of
 from fedmeki_bench.evaluation.predictions import (
     Predictions,
     TextPredictions,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 Reader = Callable[["Record", "Evaluation"], "Predictions | TextPredictions | None"]
 
-_IN_WORDS = ("foundation", "foundation_before")
-
 
 def reader(folder: Callable[[str], Path]) -> Reader:
     """Reads predictions below ``folder(record.key)``; None where the record names no file.
@@ -40,7 +39,7 @@ def reader(folder: Callable[[str], Path]) -> Reader:
             return None
         path = folder(record.key) / evaluation.predictions
         if path not in known:
-            known[path] = read_text_predictions(path) if evaluation.view in _IN_WORDS else read_predictions(path)
+            known[path] = read_text_predictions(path) if evaluation.view in IN_WORDS else read_predictions(path)
         return known[path]
 
     return read
@@ -92,28 +91,18 @@ def _aligned(ids: NDArray[np.str_], others: NDArray[np.str_]) -> NDArray[np.intp
 def _values(
     outcome: Outcome, metric: MetricSpec, read: Reader
 ) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.float64], NDArray[np.str_], NDArray[np.str_]]:
-    """Labels, groups, scores (or values per sample of a text metric), sample ids and gold answers of one outcome."""
+    """Labels, groups, scores, sample ids and gold answers of one outcome: the columns behind its cell."""
     import numpy as np
-
-    from fedmeki_bench.evaluation.intervals import per_sample_values
 
     assert outcome.record is not None
     assert outcome.evaluation is not None
     found = read(outcome.record, outcome.evaluation)
     if found is None:
         raise InputError(f"record {outcome.record.key} names no predictions")
+    try:
+        taken = columns(found, metric)
+    except InputError as error:
+        raise InputError(f"record {outcome.record.key}: {error}") from error
     ids = np.asarray([str(s) for s in found.sample_id])
     groups = np.asarray([str(g) for g in found.group_id])
-    if isinstance(found, Predictions):
-        labels = np.asarray(found.label, dtype=np.int64)
-        return labels, groups, np.asarray(found.score, dtype=np.float64), ids, labels.astype(str)
-    if metric.per_sample is None:
-        if found.score is None:
-            raise InputError(f"record {outcome.record.key} has no probabilities for {metric.name}")
-        labels = np.asarray(found.gold, dtype=np.int64)
-        return labels, groups, np.asarray(found.score, dtype=np.float64), ids, labels.astype(str)
-    gold = [str(g) for g in found.gold]
-    readable = [None if p is None else str(t) for t, p in zip(found.answer, found.parsed, strict=True)]
-    values = per_sample_values(gold, readable, [metric])[metric.name]
-    unused = np.zeros(len(ids), dtype=np.int64)
-    return unused, groups, np.asarray(values, dtype=np.float64), ids, np.asarray(gold)
+    return taken.labels, groups, taken.scores, ids, gold_of(found)

@@ -143,7 +143,7 @@ def test_a_record_holds_answers_routing_and_forgetting(cohorts, barely, tmp_path
     (spec,) = specify(resolve("fedavg_m_kim"), ECG, clients=2, options=options)
     record = execute(spec, cohorts, RecordStore(tmp_path))
     assert record.status == "ok", record.error
-    assert [e.view for e in record.evaluations] == ["aggregated", "foundation", "foundation_before"]
+    assert [e.view for e in record.evaluations] == ["aggregated", "foundation", "foundation_before", "constant_answer"]
     answered = record.evaluations[1]
     assert {"auroc", "unparsed"} <= set(answered.metrics)
     saved = pd.read_parquet(tmp_path / record.key / answered.predictions)
@@ -167,6 +167,7 @@ def test_zero_shot_tasks_go_to_the_foundation_view_alone(cohorts, barely, tmp_pa
     assert set(found) == {
         ("aggregated", "ecg_abnormal"), ("foundation", "ecg_abnormal"), ("foundation", "ectopic_beats"),
         ("foundation", "atelectasis"), ("foundation_before", "ecg_abnormal"), ("foundation_before", "ectopic_beats"),
+        ("constant_answer", "ecg_abnormal"), ("constant_answer", "ectopic_beats"),
     }  # fmt: skip
     assert found["foundation", "ectopic_beats"].metrics
     assert not found["foundation", "atelectasis"].metrics

@@ -1,0 +1,98 @@
+"""Defaults of rules, chosen on `valid`: each value of a small grid on the stand-ins of the board `rules`.
+
+    fedmeki-bench demo --board rules --out demo-rules      # writes the stand-ins, and fills the board
+    python benchmarks/defaults.py --data demo-rules/data --out defaults.csv
+
+Every value gets the same budget (profile `demo`), the board's two ways of dealing, and seeds that the board does not
+report. What is compared is the mean AUROC on `valid` after the last round; no test split is opened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from fedmeki_bench import registry
+from fedmeki_bench.algorithms import resolve
+from fedmeki_bench.evaluation.scoring import Validation
+from fedmeki_bench.runs.assemble import assemble, dealt
+from fedmeki_bench.runs.execute import open_cohorts
+from fedmeki_bench.runs.spec import specify
+
+TASKS = ["covid19", "ecg_abnormal", "lung_opacity", "mortality"]
+DEALINGS = {"iid": {}, "dirichlet": {"partition.alpha": 0.3}}
+GRID = [
+    ("fedavg", "", (0.0,)),
+    ("feddyn", "rule.alpha", (0.1, 0.3, 1.0, 3.0, 10.0)),
+    ("fedprox", "rule.mu", (0.01, 0.1, 1.0)),
+]
+COLUMNS = ("rule", "option", "value", "dealing", "seed", *TASKS)
+
+
+def wanted(seeds: list[int], dealings: list[str]) -> Iterator[tuple[str, str, float, str, int]]:
+    for seed in seeds:
+        for dealing in dealings:
+            for rule, option, values in GRID:
+                for value in values:
+                    yield rule, option, value, dealing, seed
+
+
+def on_valid(rule: str, option: str, value: float, dealing: str, seed: int, data: Path) -> dict[str, float]:
+    """Task -> main metric on `valid` after the last round."""
+    options = DEALINGS[dealing] | ({option: value} if option else {})
+    (spec,) = specify(resolve(f"{rule}_m"), TASKS, seed=seed, partition=dealing, options=options)
+    cohorts = open_cohorts(spec, data)
+    tasks = {name: registry.load("tasks", name)() for name in spec.tasks}
+    federation = assemble(spec, cohorts, tasks, dealt(spec, cohorts))
+    for _ in federation.run():
+        pass
+    return Validation(cohorts, tasks, "aggregated")(federation)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="CSV; rows that are there are not run again")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
+    parser.add_argument("--dealings", nargs="+", choices=[*DEALINGS], default=[*DEALINGS])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    out = arguments.out
+    if not out.exists():
+        out.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+    with out.open(newline="", encoding="utf-8") as file:
+        done = {tuple(row[c] for c in COLUMNS[:5]) for row in csv.DictReader(file)}
+    for place in wanted(arguments.seeds, arguments.dealings):
+        if tuple(map(str, place)) in done:
+            continue
+        found = on_valid(*place, arguments.data)
+        with out.open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerow([*place, *(f"{found[t]:.6f}" for t in TASKS)])
+    report(out)
+
+
+def report(out: Path) -> None:
+    """Mean over tasks, seeds and dealings, and per dealing, with the SD over seeds of the mean over tasks."""
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for rule, option, values in GRID:
+        for value in values:
+            own = [r for r in rows if (r["rule"], r["value"]) == (rule, str(value))]
+            said = []
+            for dealing in DEALINGS:
+                means = [math.fsum(float(r[t]) for t in TASKS) / len(TASKS) for r in own if r["dealing"] == dealing]
+                if means:
+                    spread = f" ± {statistics.stdev(means):.3f}" if len(means) > 2 else ""
+                    said.append(f"{dealing} {statistics.mean(means):.3f}{spread} (n = {len(means)})")
+            named = f"{option.removeprefix('rule.')} {value:g}" if option else ""
+            print(f"{rule} {named}: {', '.join(said)}")
+
+
+if __name__ == "__main__":
+    main()
