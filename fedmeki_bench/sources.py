@@ -170,8 +170,11 @@ def _package(name: str, file: Path) -> str:
 
 
 def _imports(file: Path, package: str) -> Iterator[str]:
-    """Names of the modules that ``file`` imports anywhere, with those above them, whose ``__init__`` runs first."""
-    for node in ast.walk(_tree(file)):
+    """Names of the modules that ``file`` imports anywhere, with those above them, whose ``__init__`` runs first.
+
+    What is imported for type checkers alone does not run and does not count.
+    """
+    for node in _running(_tree(file)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -184,6 +187,18 @@ def _imports(file: Path, package: str) -> Iterator[str]:
         for name in names:
             parts = name.split(".")
             yield from (".".join(parts[:k]) for k in range(1, len(parts) + 1) if parts[0])
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those under ``if TYPE_CHECKING``."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting: list[ast.AST] = [*node.orelse]
+        else:
+            yield node
+            waiting = [node]
+        for inner in waiting:
+            yield from _running(inner)
 
 
 def _tree(path: Path) -> ast.Module:

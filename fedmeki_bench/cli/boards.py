@@ -46,6 +46,7 @@ def run_board(
     from fedmeki_bench.console import SweepView
     from fedmeki_bench.results.store import RecordStore
     from fedmeki_bench.runs import sweep as sweeping
+    from fedmeki_bench.runs.execute import up_to_date
     from fedmeki_bench.runs.plan import inspect
 
     store = RecordStore(results)
@@ -69,6 +70,7 @@ def run_board(
     with SweepView(title, shown, plain=plain, labels=labels) as view:
         for entry in entries:
             if entry.status == "ok" and entry.record is not None:
+                entry.record = up_to_date(entry.record, store)
                 view(_cached(entry))
         sweeping.sweep(chosen, data, store, jobs=jobs, listener=view, device=device)
     after = inspect(board, data, store)

@@ -28,6 +28,7 @@ _COMMANDS = {
     "leaderboard": ("boards", "Build a board's tables from its records, or check the committed ones."),
     "compare": ("compare", "Two algorithms of a board, or two records: paired differences with intervals."),
     "reproduce": ("reproduce", "Run a record again and report the difference per metric."),
+    "rescore": ("rescore", "Metrics anew from stored predictions, without training."),
     "score": ("score", "Score stored answers, under this project's rules or the published ones."),
     "new": ("new", "A commented skeleton of a rule, stage, task or dataset, as a package of its own."),
     "doctor": ("doctor", "Check environment, devices, data found and determinism."),

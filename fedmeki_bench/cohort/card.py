@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fedmeki_bench.cohort.dataset import SYNTHETIC_MARKER
 from fedmeki_bench.cohort.splits import SPLITS
 from fedmeki_bench.cohort.storage import canonical, text_digest
+from fedmeki_bench.digests import known_digest
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def check_sizes(folder: Path, card: Mapping[str, Any]) -> None:
-    """Raise InputError if a file of the cohort is missing or has another size than its card says."""
+def check_files(folder: Path, card: Mapping[str, Any]) -> None:
+    """Raise InputError if a file of the cohort is missing or is not the one that its card describes."""
     for name, facts in card["files"].items():
         path = folder / name
         if not path.is_file():
@@ -58,6 +59,8 @@ def check_sizes(folder: Path, card: Mapping[str, Any]) -> None:
         size = path.stat().st_size
         if size != facts["bytes"]:
             raise InputError(f"{path} has {size} bytes where its card says {facts['bytes']}: prepare the cohort again")
+        if known_digest(path) != facts["sha256"]:
+            raise InputError(f"{path} was changed after it was prepared: prepare the cohort again")
 
 
 def synthetic_facts(raw: Path) -> dict[str, Any] | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from fedmeki_bench.cohort.card import CARD, SAMPLES, card_hash, check_sizes, read_card
+from fedmeki_bench.cohort.card import CARD, SAMPLES, card_hash, check_files, read_card
 from fedmeki_bench.cohort.dataset import ArraySpec
+from fedmeki_bench.cohort.pseudonyms import pseudonym, read_key
+from fedmeki_bench.cohort.storage import array_digest
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
 
@@ -64,14 +66,15 @@ class Cohort:
         """Open the cohort in folder ``path``; reads the card only, the rest when it is asked for.
 
         Raises:
-            InputError: there is none, or a file is missing or has another size than the card says.
+            InputError: there is none, or a file is missing or was changed since it was prepared. An unchanged file is
+                read for this once and then known by its dates.
         """
         path = Path(path)
         card = read_card(path)
         try:
-            check_sizes(path, card)
+            check_files(path, card)
             return cls(path, card)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{path / CARD} is damaged ({error!r}): prepare the cohort again") from None
 
     def part(self, split: str) -> CohortPart:
@@ -90,10 +93,28 @@ class Cohort:
         return self._part(split)
 
     def verify(self) -> None:
-        """Compare every file with its hash on the card; raises InputError at the first that differs."""
+        """Read every file whole and compare it with the card; raises InputError at the first that differs.
+
+        The arrays are also compared with what the card's own hash rests on, so that card and array can't be exchanged
+        together without the cohort becoming another one.
+        """
         for name, facts in self.card["files"].items():
             if file_digest(self.path / name) != facts["sha256"]:
                 raise InputError(f"{self.path / name} was changed after it was prepared: prepare it again")
+        for modality in self.arrays:
+            if array_digest(self.path / f"{modality}.npy") != self.card["content"][modality]:
+                raise InputError(f"{self.path / modality}.npy is not what the card describes: prepare it again")
+
+    def pseudonyms(self, ids: Iterable[str], what: Literal["sample", "group"]) -> np.ndarray:
+        """Keyed hashes of ids, text of shape (n,): what may leave this machine in the place of the ids.
+
+        HMAC-SHA256, 64 bits shown. The key lies with the cohort and follows from the release's tables, so that whoever
+        has the data gets the same hashes, and runs pair; who lacks the data can neither read nor guess them.
+        """
+        import numpy as np
+
+        key = read_key(self.path, self.card)
+        return np.asarray([pseudonym(key, what, str(name)) for name in ids], dtype=str)
 
     def _part(self, split: str) -> CohortPart:
         import numpy as np

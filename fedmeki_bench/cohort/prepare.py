@@ -16,6 +16,7 @@ from fedmeki_bench.cohort import storage
 from fedmeki_bench.cohort.dataset import SYNTHETIC_MARKER, DatasetPreparer, Dropped, Drops
 from fedmeki_bench.cohort.describe import card_of, nothing_left, options_told, statistics_of
 from fedmeki_bench.cohort.plan import Plan, completed, label_rows, look_up, sample_table
+from fedmeki_bench.cohort.pseudonyms import KEY, write_key
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.sources import class_source
@@ -85,7 +86,7 @@ def prepare(
             else:
                 plans.append(Plan(task, digest, _specs(preparer, task, options), Drops()))
         if plans:
-            written = _write(preparer, raw, out, plans, options, workers or os.cpu_count() or 1, tell)
+            written = _write(preparer, raw, out, plans, options, evidence, workers or os.cpu_count() or 1, tell)
             standing |= {cohort.name: cohort for cohort in written}
     return [standing[task.meta.name] for task in chosen]
 
@@ -96,6 +97,7 @@ def _write(
     out: Path,
     plans: list[Plan],
     options: PreparerOptions,
+    evidence: dict[str, str],
     workers: int,
     tell: Progress,
 ) -> list[PreparedCohort]:
@@ -120,6 +122,7 @@ def _write(
             if samples.empty:
                 raise InputError(nothing_left(plan, raw, preparer))
             card = card_of(preparer, raw, table, plan, samples, options) | _sources(preparer, plan.task)
+            write_key(folders[plan.task.meta.name], preparer.meta.name, evidence)
             written.append(_finish(folders[plan.task.meta.name], plan, samples, card, preparer))
         # all are complete before the first one is shown
         for plan in plans:
@@ -167,7 +170,7 @@ def _unchanged(folder: Path, task: Task, digest: str) -> PreparedCohort | None:
         card = cards.read_card(folder)
         if card.get("input_digest") != digest:
             return None
-        cards.check_sizes(folder, card)
+        cards.check_files(folder, card)
     except (InputError, KeyError, TypeError, AttributeError):  # absent or damaged: written anew
         return None
     return PreparedCohort(task.meta.name, folder, True, card)
@@ -264,7 +267,7 @@ def _finish(
     statistics = statistics_of(folder, plan, samples, preparer)
     if statistics:
         card = card | {"statistics": statistics}
-    names = [cards.SAMPLES, *(f"{modality}.npy" for modality in plan.writers)]
+    names = [cards.SAMPLES, KEY, *(f"{modality}.npy" for modality in plan.writers)]
     files = {name: {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
     card = card | {"content": content, "files": files}
     storage.write_json(folder / cards.CARD, card)

@@ -35,6 +35,16 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def array_digest(path: Path) -> str:
+    """SHA-256 of the samples in an array file, without its header: what :meth:`ArrayWriter.finish` returned."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        stream.seek(_HEADER)
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def folder_digest(folder: Path) -> str:
     """SHA-256 over the names and sizes of all files below ``folder``: cheap, and deaf to copying dates."""
     digest = hashlib.sha256()

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SCORING_VERSION = 2
+"""Raised whenever the same predictions and metrics give other numbers; records then ask for `rescore`.
+
+2: answers of a foundation model are scored by what they say, and groups stand under their keyed hashes.
+"""
+
 Kind = Literal["classification", "generation"]
 Source = Literal["probability", "answer"]
 
@@ -116,6 +122,17 @@ def score_predictions(
         gold, said = _gold(predictions), readable(predictions)
         found |= estimate_text(gold, said, predictions.group_id, texts, seed=seed)
     return {m.name: found[m.name] for m in wanted}
+
+
+def value_of(predictions: Predictions | TextPredictions, metric: MetricSpec) -> float:
+    """The value behind a metric's cell, without its interval: the mean over clients where each has a model of its own.
+
+    NaN where undefined. Raises as :func:`columns`.
+    """
+    import numpy as np
+
+    taken = columns(predictions, metric)
+    return float(np.mean([metric(taken.labels, row) for row in np.atleast_2d(taken.scores)]))
 
 
 def readable(predictions: TextPredictions) -> list[str | None]:

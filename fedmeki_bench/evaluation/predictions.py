@@ -1,11 +1,17 @@
-"""The scores behind every number, one Parquet file per view and task, so that any metric can be redone."""
+"""The scores behind every number, one Parquet file per view and task, so that any metric can be redone.
+
+The files are made to be shown: samples and groups (patients) stand under keyed hashes that pair runs on the same data
+and tell nothing to who lacks the data (see ``Cohort.pseudonyms``); ages are bands.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +25,15 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _COLUMNS = ("sample_id", "group_id", "site", "label", "score")
+_ANY = ("string", "int64", "double")
+_TYPES: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("sample_id", "group_id", "site", "answer", "gold", "sex", "age"), ("string",)
+)
+_TYPES |= {"label": ("int64",), "client": ("int64",), "parsed": ("int64", "string"), "score": ("double",)}
+
+ATTRIBUTES = ("sex", "age")
+"""Attributes that a file may hold beside the site, each as the name of the sample's group."""
+
 _TEXT_COLUMNS = ("sample_id", "group_id", "site", "answer", "parsed")
 
 
@@ -30,6 +45,7 @@ class Predictions:
         sample_id, group_id, site: (n,) strings; the group is the unit that is resampled (the patient).
         label: (n,) of 0 and 1.
         score: (n,) probabilities, or (clients, n) where every client has its own model.
+        attributes: name (``sex``, ``age``) -> (n,) of the group each sample belongs to, for metrics per group.
     """
 
     sample_id: NDArray[Any]
@@ -37,6 +53,7 @@ class Predictions:
     site: NDArray[Any]
     label: NDArray[np.int64]
     score: NDArray[np.float64]
+    attributes: Mapping[str, Column] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,7 @@ class TextPredictions:
         answer: n generated texts, as they came.
         parsed: n times what was read from them: labels, or texts; None where nothing could be read.
         score: (n,) probabilities of yes where the model gives one, else None.
+        attributes: as in :class:`Predictions`.
     """
 
     sample_id: Column
@@ -58,6 +76,7 @@ class TextPredictions:
     answer: Column
     parsed: Column
     score: NDArray[np.float64] | None = None
+    attributes: Mapping[str, Column] = field(default_factory=dict)
 
 
 def predictions_path(folder: Path, view: str, task: str) -> Path:
@@ -68,8 +87,8 @@ def predictions_path(folder: Path, view: str, task: str) -> Path:
     return folder / "predictions" / f"{view}.{task}.parquet"
 
 
-def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write atomically; the same predictions give the same bytes.
+def write_predictions(path: Path, predictions: Predictions) -> str:
+    """Write atomically; the same predictions give the same bytes. Returns the digest of the content.
 
     With one model per client the table is long: samples repeat and a sixth column, ``client``,
     counts the clients that hold the task from 0.
@@ -99,11 +118,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     }
     if scores.ndim == 2:
         columns["client"] = pa.array(np.repeat(np.arange(clients), n))
-    _write(path, columns)
+    columns |= {name: text(np.asarray(predictions.attributes[name])) for name in _known(predictions)}
+    return _write(path, columns)
 
 
-def write_text_predictions(path: Path, predictions: TextPredictions) -> None:
-    """Write atomically; the same predictions give the same bytes.
+def write_text_predictions(path: Path, predictions: TextPredictions) -> str:
+    """Write atomically; the same predictions give the same bytes. Returns the digest of the content.
 
     Labels are the column ``label`` (integers), gold answers the column ``gold`` (text); ``parsed`` has the same type,
     null where unparsed. With ``score`` the file of a classification task can be read by :func:`read_predictions` too.
@@ -136,40 +156,69 @@ def write_text_predictions(path: Path, predictions: TextPredictions) -> None:
         ) from error
     if scores is not None:
         columns["score"] = pa.array(scores)
-    _write(path, columns)
+    columns |= {name: text(predictions.attributes[name]) for name in _known(predictions)}
+    return _write(path, columns)
+
+
+def _known(predictions: Predictions | TextPredictions) -> list[str]:
+    return [name for name in ATTRIBUTES if name in predictions.attributes]
 
 
 def _python(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _write(path: Path, columns: dict[str, Any]) -> None:
+def _write(path: Path, columns: dict[str, Any]) -> str:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    table = pa.table(columns)
     try:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    return _digest(table)
 
 
-def read_predictions(path: Path) -> Predictions:
+def _digest(table: Any) -> str:
+    """SHA-256 over names and values of the columns: the same whichever version of Parquet wrote them."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name in table.column_names:
+        values = table.column(name)
+        digest.update(f"{name} {values.type}\n".encode())
+        if str(values.type) == "double":  # by their bits: as text two scores could look alike
+            digest.update(np.ascontiguousarray(values.to_numpy(), dtype="<f8").tobytes())
+        else:
+            digest.update(json.dumps(values.to_pylist(), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def read_predictions(path: Path, digest: str | None = None) -> Predictions:
     """Read a file written by :func:`write_predictions`.
 
+    Args:
+        digest: what the writer returned; without it, what is read is taken as it is.
+
     Raises:
-        InputError: no such file, not Parquet, or a column is missing.
+        InputError: no such file, not Parquet, a column is missing, or the content is not that of ``digest``.
     """
     import numpy as np
 
-    table = _read(path, _COLUMNS)
+    table = _read(path, _COLUMNS, digest)
     data = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
     score, n = data["score"], table.num_rows
     if "client" in data:
         clients = int(data["client"].max()) + 1 if n else 1
-        if n % clients or not np.array_equal(data["client"], np.repeat(np.arange(clients), n // clients)):
+        if (
+            clients < 1
+            or n % clients
+            or not np.array_equal(data["client"], np.repeat(np.arange(clients), n // clients))
+        ):
             raise InputError(f"{path}: the column 'client' does not list every client once per sample")
         n //= clients
         score = score.reshape(clients, n)
@@ -179,18 +228,15 @@ def read_predictions(path: Path) -> Predictions:
         site=data["site"][:n],
         label=data["label"][:n],
         score=score,
+        attributes={name: data[name][:n] for name in ATTRIBUTES if name in data},
     )
 
 
-def read_text_predictions(path: Path) -> TextPredictions:
-    """Read a file written by :func:`write_text_predictions`.
-
-    Raises:
-        InputError: no such file, not Parquet, or a column is missing.
-    """
+def read_text_predictions(path: Path, digest: str | None = None) -> TextPredictions:
+    """Read a file written by :func:`write_text_predictions`; arguments and errors as :func:`read_predictions`."""
     import numpy as np
 
-    table = _read(path, _TEXT_COLUMNS)
+    table = _read(path, _TEXT_COLUMNS, digest)
     gold = "label" if "label" in table.column_names else "gold"
     if gold not in table.column_names:
         raise InputError(f"{path}: predictions have neither a column 'label' nor a column 'gold'")
@@ -209,18 +255,28 @@ def read_text_predictions(path: Path) -> TextPredictions:
         answer=objects("answer"),
         parsed=objects("parsed"),
         score=table.column("score").to_numpy() if "score" in table.column_names else None,
+        attributes={name: objects(name) for name in ATTRIBUTES if name in table.column_names},
     )
 
 
-def _read(path: Path, wanted: tuple[str, ...]) -> Any:
+def _read(path: Path, wanted: tuple[str, ...], digest: str | None) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not path.is_file():
+        raise InputError(f"{path}: the predictions are missing")
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
         raise InputError(f"{path}: cannot read predictions: {error}") from error
     lacking = [name for name in wanted if name not in table.column_names]
     if lacking:
         raise InputError(f"{path}: predictions lack the column {lacking[0]!r}")
+    for name in table.column_names:
+        if (kind := str(table.column(name).type)) not in _TYPES.get(name, _ANY):
+            raise InputError(f"{path}: the column {name!r} of predictions holds {kind}, not {_TYPES[name][0]}")
+        if name != "parsed" and table.column(name).null_count:
+            raise InputError(f"{path}: the column {name!r} of predictions has blanks")
+    if digest is not None and _digest(table) != digest:
+        raise InputError(f"{path}: the predictions were changed after they were written")
     return table

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedmeki_bench import registry, seeds
+from fedmeki_bench import seeds
 from fedmeki_bench.cohort.sealed import open_test
 from fedmeki_bench.evaluation.constant_answer import CONSTANT, constantly, usual_answer
 from fedmeki_bench.evaluation.estimates import score_predictions
-from fedmeki_bench.evaluation.intervals import Estimate
-from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.evaluation.predictions import (
+    ATTRIBUTES,
     Predictions,
     TextPredictions,
     predictions_path,
     write_predictions,
     write_text_predictions,
 )
-from fedmeki_bench.evaluation.subgroups import memberships, subgroups
+from fedmeki_bench.evaluation.rescoring import metric, values_of
+from fedmeki_bench.evaluation.subgroups import memberships, memberships_of, subgroups
 from fedmeki_bench.evaluation.views import VIEWS, Answers, foundation, foundation_alone
-from fedmeki_bench.results.record import Evaluation, MetricValue
+from fedmeki_bench.results.record import Evaluation
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import Cohort, CohortPart
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
 FOUNDATION = "foundation"
 BEFORE = "foundation_before"
 """The foundation model before anything was injected: it gets the question in words and none of the data."""
-
-
-def metric(name: str) -> MetricSpec:
-    """The metric plug-in called ``name``."""
-    spec = registry.load("metrics", name)
-    assert isinstance(spec, MetricSpec)
-    return spec
 
 
 class Validation:
@@ -91,7 +84,7 @@ def score_test(
             predicted = VIEWS[view](federation, name, part)
             labels = np.asarray(part.targets, dtype=np.int64)
             holders = [c.number for c in federation.clients if name in c.data and len(c.data[name])]
-            said = Predictions(part.sample_ids, part.group_ids, part.sites, labels, predicted)
+            said = Predictions(*_ids(part), part.sites, labels, predicted, _attributes(part))
             evaluations.append(_evaluation(view, task, part, said, folder, seed, clients=holders))
     return evaluations
 
@@ -120,10 +113,21 @@ def _answers(said: Answers, task: Task, part: CohortPart) -> TextPredictions:
     parsed = np.empty(len(said.parsed), dtype=object)
     parsed[:] = said.parsed
     gold = np.asarray(part.targets, dtype=np.int64) if task.meta.kind == "classification" else part.answers
+    samples, groups = _ids(part)
     return TextPredictions(
-        sample_id=part.sample_ids, group_id=part.group_ids, site=part.sites, answer=np.array(said.text, dtype=object),
-        gold=gold, parsed=parsed, score=said.probability,
+        sample_id=samples, group_id=groups, site=part.sites, answer=np.array(said.text, dtype=object), gold=gold,
+        parsed=parsed, score=said.probability, attributes=_attributes(part),
     )  # fmt: skip
+
+
+def _ids(part: CohortPart) -> tuple[np.ndarray, np.ndarray]:
+    """Samples and groups under the names they have outside: everything reported is computed from these."""
+    cohort = part.cohort
+    return cohort.pseudonyms(part.sample_ids, "sample"), cohort.pseudonyms(part.group_ids, "group")
+
+
+def _attributes(part: CohortPart) -> dict[str, list[str]]:
+    return {name: groups for name, groups in memberships(part).items() if name in ATTRIBUTES}
 
 
 def _evaluation(
@@ -132,18 +136,12 @@ def _evaluation(
 ) -> Evaluation:  # fmt: skip
     """Write what a view said, and score it."""
     path = predictions_path(folder, view, task.meta.name)
-    if isinstance(said, TextPredictions):
-        write_text_predictions(path, said)
-    else:
-        write_predictions(path, said)
+    write: Any = write_text_predictions if isinstance(said, TextPredictions) else write_predictions
+    digest = write(path, said)
     specs, draw = [metric(m) for m in task.meta.metrics], seeds.derive(seed, "bootstrap", task.meta.name)
     found = score_predictions(said, specs, seed=draw, kind=task.meta.kind)
-    parts = subgroups(said, specs[0], memberships(part), seed=draw, clients=clients)
+    parts = subgroups(said, specs[0], memberships_of(said), seed=draw, clients=clients)
     return Evaluation(
-        view=view, task=task.meta.name, n=len(part), groups=len(np.unique(part.group_ids)), metrics=_values(found),
-        subgroups=parts, predictions=path.relative_to(folder).as_posix(), note=note,
+        view=view, task=task.meta.name, n=len(part), groups=len(np.unique(part.group_ids)), metrics=values_of(found),
+        subgroups=parts, predictions=path.relative_to(folder).as_posix(), digest=digest, note=note,
     )  # fmt: skip
-
-
-def _values(found: Mapping[str, Estimate]) -> dict[str, MetricValue]:
-    return {name: MetricValue(value=e.value, low=e.low, high=e.high, note=e.note) for name, e in found.items()}

@@ -29,6 +29,12 @@ def memberships(part: CohortPart) -> dict[str, list[str]]:
     return found
 
 
+def memberships_of(predictions: Predictions | TextPredictions) -> dict[str, list[str]]:
+    """As :func:`memberships`, from what is stored beside the predictions."""
+    found = {"site": [str(s) for s in predictions.site]}
+    return found | {name: [str(v) for v in values] for name, values in predictions.attributes.items()}
+
+
 def subgroups(
     predictions: Predictions | TextPredictions,
     metric: MetricSpec,

@@ -1,7 +1,12 @@
-"""Checkpoints: everything a federation needs to go on to the same bits, replaced atomically after each round."""
+"""Checkpoints: everything a federation needs to go on to the same bits, replaced atomically after each round.
+
+The file begins with a digest of the rest, so that a damaged one is refused: a flipped bit would train on unseen.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickle
 from pathlib import Path
@@ -14,14 +19,23 @@ from fedmeki_bench.models.flat import FlatTensors, Layout
 
 _FLAT = "__flat__"
 FILE = "state.pt"
+_MAGIC = b"fedmeki-bench checkpoint 2\n"
+_HEADER = len(_MAGIC) + 64 + 1  # the digest in hexadecimal, and a newline
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors, flat tensors, numbers, texts, lists and dicts of these) to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{FILE}.partial"
-    with temporary.open("wb") as file:
+    with temporary.open("w+b") as file:
+        file.write(b" " * _HEADER)
         torch.save(_pack(state), file)
+        file.seek(_HEADER)
+        digest = hashlib.sha256()
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+        file.seek(0)
+        file.write(_MAGIC + digest.hexdigest().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(folder / FILE)
@@ -31,16 +45,32 @@ def load(folder: Path, layout: Layout, device: torch.device | str = "cpu") -> di
     """The last complete checkpoint, or None if there is none.
 
     Raises:
-        RunFailed: the file exists but can't be read; the sentence says to start afresh.
+        RunFailed: the file exists but is damaged or can't be read; the sentence says to start afresh.
     """
     path = folder / FILE
     if not path.is_file():
         return None
     try:
-        unpacked: dict[str, Any] = _unpack(torch.load(path, map_location=device, weights_only=True), layout)
+        content = _checked(path)
+        unpacked: dict[str, Any] = _unpack(torch.load(content, map_location=device, weights_only=True), layout)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise RunFailed(f"the checkpoint {path} can't be read ({error}); run again with --fresh") from error
     return unpacked
+
+
+def _checked(path: Path) -> io.BytesIO:
+    """What was saved, once its digest is found right.
+
+    Raises:
+        ValueError: it is not, or the file is no checkpoint of this format.
+    """
+    with path.open("rb") as file:
+        header, rest = file.read(_HEADER), file.read()
+    if not header.startswith(_MAGIC):
+        raise ValueError("it was not written by this version")
+    if hashlib.sha256(rest).hexdigest().encode() != header[len(_MAGIC) :].strip():
+        raise ValueError("it was damaged after it was written")
+    return io.BytesIO(rest)
 
 
 def _pack(value: Any) -> Any:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedmeki_bench.errors import CheckFailed, InputError, UsageError, nearest
+from fedmeki_bench.evaluation.rescoring import outdated
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.cells import Cell
+from fedmeki_bench.leaderboard.checking import checking
 from fedmeki_bench.leaderboard.collect import collect
 from fedmeki_bench.leaderboard.latex import page_latex
 from fedmeki_bench.leaderboard.page import Context, Page, make_page
@@ -39,7 +41,9 @@ def page_of(
     if isinstance(store, RecordStore) and context.read is None:
         context = replace(context, read=reader(store.folder))
     records = store.all() if isinstance(store, RecordStore) else store
-    return make_page(board, collect(cells, records, tasks=context.tasks), context)
+    check = None if context.read is None else checking(context.read, context.metrics)
+    collected = collect(cells, records, tasks=context.tasks, check=check, outdated=outdated)
+    return make_page(board, collected, context)
 
 
 def build(

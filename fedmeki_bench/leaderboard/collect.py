@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from fedmeki_bench.task import TaskMeta
 
 Status = Literal["ok", "missing", "failed", "interrupted", "not_applicable", "bad"]
+
+Check = Callable[[Record, Evaluation], tuple[Status, str]]
+"""What became of a number when it was compared with its predictions: ``ok`` or ``bad``, and what to say of it."""
 
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -77,12 +80,15 @@ class Collected:
     Attributes:
         outcomes: one per cell, in the order of the cells.
         unreadable: records that could not be read, whether or not they belong to this board.
+        remarks: what a reader must know of the records: other data set aside, scores of an older version, predictions
+            that are gone.
         metrics: metric names per task, the main one first.
     """
 
     outcomes: tuple[Outcome, ...]
     unreadable: tuple[BadRecord, ...] = ()
     metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def records(self) -> list[Record]:
@@ -121,14 +127,19 @@ def collect(
     records: Iterable[Record | BadRecord],
     *,
     tasks: Mapping[str, TaskMeta] | None = None,
+    check: Check | None = None,
+    outdated: Callable[[Record], Iterable[str]] | None = None,
 ) -> Collected:
     """Match cells with records by setting, and evaluations by view, task and the split ``test``.
 
-    Of several records with one setting (the same run on other data) the one that finished last counts. Cells
-    of a task that rest on other data or versions than most are marked in ``Outcome.other``.
+    Records of one setting differ in their data (two preparations of a task). A board shows one preparation of each
+    task: the one that most of its cells have, of equals the one that was run last; the others are named in a remark.
+    Cells that nevertheless rest on other data or versions than most of their task are marked in ``Outcome.other``.
 
     Args:
         tasks: says which metrics a task declares and which is the main one; without it, the records do.
+        check: compares a number with the predictions behind it.
+        outdated: in what the scoring of a record differs from what is installed.
     """
     by_setting: dict[str, list[Record]] = defaultdict(list)
     unreadable: list[BadRecord] = []
@@ -137,10 +148,59 @@ def collect(
             unreadable.append(item)
         else:
             by_setting[item.setting].append(item)
-    latest = {setting: max(found, key=_finished) for setting, found in by_setting.items()}
+    chosen, remarks = one_preparation(cells, by_setting)
     bad = {b.setting: b for b in unreadable if b.setting}
-    outcomes = _mark_others([_outcome(cell, latest, bad) for cell in cells])
-    return Collected(tuple(outcomes), tuple(unreadable), _metric_names(outcomes, tasks or {}))
+    outcomes = [_outcome(cell, chosen, bad) for cell in cells]
+    if check is not None:
+        outcomes = [_checked(outcome, check) for outcome in outcomes]
+    outcomes = _mark_others(outcomes)
+    collected = Collected(tuple(outcomes), tuple(unreadable), _metric_names(outcomes, tasks or {}))
+    if outdated is not None:
+        remarks += _outdated(collected.records, outdated)
+    remarks += sorted({o.reason for o in outcomes if o.status == "ok" and o.reason})
+    return replace(collected, remarks=tuple(remarks))
+
+
+def one_preparation(
+    cells: Sequence[Cell], by_setting: Mapping[str, Sequence[Record]]
+) -> tuple[dict[str, Record], list[str]]:
+    """Setting -> the record that counts, and remarks on those that do not because they rest on other data."""
+    wanted = Counter(cell.setting for cell in cells)
+    counts: dict[str, dict[str, tuple[int, datetime]]] = defaultdict(dict)
+    for setting, records in by_setting.items():
+        for record in records:
+            for cohort in record.cohorts:
+                n, last = counts[cohort.task].get(cohort.card, (0, _NEVER))
+                weight = wanted[setting] if record.status == "ok" else 0
+                counts[cohort.task][cohort.card] = (n + weight, max(last, _finished(record)[0]))
+    usual = {task: max((facts, card) for card, facts in cards.items())[1] for task, cards in counts.items()}
+
+    def agreement(record: Record) -> tuple[int, bool, tuple[datetime, str]]:
+        return sum(usual[c.task] == c.card for c in record.cohorts), record.status == "ok", _finished(record)
+
+    chosen = {setting: max(records, key=agreement) for setting, records in by_setting.items()}
+    aside = [r for s, records in by_setting.items() if wanted[s] for r in records if r is not chosen[s]]
+    if not aside:
+        return chosen, []
+    others = sorted({f"{c.task} {c.card[:8]}" for r in aside for c in r.cohorts if usual[c.task] != c.card})
+    shown = sorted({f"{c.task} {usual[c.task][:8]}" for r in aside for c in r.cohorts})
+    return chosen, [
+        f"{len(aside)} further records hold the same runs on other preparations of the data ({', '.join(others)}); "
+        f"shown is what most cells rest on, of equals what was run last ({', '.join(shown)})"
+    ]
+
+
+def _checked(outcome: Outcome, check: Check) -> Outcome:
+    if outcome.status != "ok" or outcome.record is None or outcome.evaluation is None:
+        return outcome
+    status, reason = check(outcome.record, outcome.evaluation)
+    return replace(outcome, status=status, reason=reason) if reason else outcome
+
+
+def _outdated(records: Iterable[Record], outdated: Callable[[Record], Iterable[str]]) -> list[str]:
+    found = Counter(change for record in records for change in outdated(record))
+    return [f"{change} ({n} records): `fedmeki-bench rescore RESULTS` brings them up to date"
+            for change, n in sorted(found.items())]  # fmt: skip
 
 
 def tidy(collected: Collected) -> list[Row]:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.evaluation.estimates import IN_WORDS, columns, gold_of
+from fedmeki_bench.evaluation.estimates import columns, gold_of
 from fedmeki_bench.evaluation.predictions import (
     Predictions,
     TextPredictions,
-    read_predictions,
-    read_text_predictions,
 )
+from fedmeki_bench.evaluation.rescoring import stored
 from fedmeki_bench.leaderboard.collect import Outcome
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ Reader = Callable[["Record", "Evaluation"], "Predictions | TextPredictions | Non
 def reader(folder: Callable[[str], Path]) -> Reader:
     """Reads predictions below ``folder(record.key)``; None where the record names no file.
 
-    A file is read once; it raises InputError if it is gone or damaged.
+    A file is read once; it raises InputError if it is gone, damaged or was changed.
     """
     known: dict[Path, Predictions | TextPredictions] = {}
 
@@ -39,7 +38,7 @@ def reader(folder: Callable[[str], Path]) -> Reader:
             return None
         path = folder(record.key) / evaluation.predictions
         if path not in known:
-            known[path] = read_text_predictions(path) if evaluation.view in IN_WORDS else read_predictions(path)
+            known[path] = stored(evaluation, folder(record.key))
         return known[path]
 
     return read

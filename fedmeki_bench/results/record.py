@@ -6,6 +6,7 @@ JSON has no NaN; a value that is not a finite number is stored as null, with a n
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ class Evaluation(_Strict):
 
     ``metrics`` keeps the task's order, the main one first. ``subgroups`` maps ``site``, ``sex``, ``age`` and, where
     every client has its own model, ``client`` to the main metric on each part. ``predictions`` is a path relative to
-    the record's folder. Without metrics, ``note`` says why the view does not apply to the task.
+    the record's folder, ``digest`` that of their content. Without metrics, ``note`` says why the view does not apply.
     """
 
     view: str
@@ -82,6 +83,7 @@ class Evaluation(_Strict):
     metrics: dict[str, MetricValue] = Field(default_factory=dict)
     subgroups: dict[str, list[Subgroup]] = Field(default_factory=dict)
     predictions: str | None = None
+    digest: str | None = None
     note: str = ""
 
 
@@ -147,7 +149,8 @@ class Versions(_Strict):
 
     ``plugins`` holds those of partition and encoders beyond the first; ``sources`` the digests of plug-ins that are not
     built in, by what they are here (``rule``, ``task NAME``, ``encoder MODALITY``, ``metric NAME``); ``foundation``
-    what the foundation model is. ``metrics`` (and their sources) are those of the scoring, which can be done anew.
+    what the foundation model is. ``metrics`` (and their sources) and ``scoring`` are those of the scoring, which can be
+    done anew.
     """
 
     results: int = 1
@@ -156,6 +159,7 @@ class Versions(_Strict):
     stage: int = 1
     plugins: dict[str, int] = Field(default_factory=dict)
     foundation: str | None = None
+    scoring: int = 1
     metrics: dict[str, int] = Field(default_factory=dict)
     sources: dict[str, str] = Field(default_factory=dict)
 
@@ -190,7 +194,10 @@ class RunError(_Strict):
 
 
 class Record(_Strict):
-    """A run. ``key`` identifies it with its data, ``setting`` without: other data, same setting, new key."""
+    """A run. ``key`` identifies it with its data, ``setting`` without: other data, same setting, new key.
+
+    ``digest`` is that of everything else in the file, so that damage and edits are seen when it is read.
+    """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
     key: str
@@ -220,6 +227,7 @@ class Record(_Strict):
     finished: AwareDatetime | None = None
     error: RunError | None = None
     notes: list[str] = Field(default_factory=list)
+    digest: str | None = None
 
     def to_json(self) -> str:
         """The record as indented JSON in field order, newline at the end; never contains NaN."""
@@ -227,6 +235,7 @@ class Record(_Strict):
         replaced: list[str] = []
         content = _plain(content, "", replaced)
         content["notes"] = [*content["notes"], *(r for r in replaced if r not in content["notes"])]
+        content["digest"] = content_digest(content)
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
@@ -234,13 +243,13 @@ class Record(_Strict):
         """Read a record.
 
         Raises:
-            InputError: not JSON, another schema, or a field is missing, unknown or of the wrong type; the
-                message begins with ``source``.
+            InputError: not JSON, another schema, a field is missing, unknown or of the wrong type, or the content is
+                not that of its digest; the message begins with ``source``.
         """
         try:
             content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{source}: not valid JSON: {error}") from error
+        except (ValueError, RecursionError) as error:  # absurd nesting, integers of thousands of digits
+            raise InputError(f"{source}: not valid JSON: {str(error) or type(error).__name__}") from error
         if not isinstance(content, dict):
             raise InputError(f"{source}: a record is a JSON object, not a {type(content).__name__}")
         found = content.get("schema")
@@ -253,9 +262,19 @@ class Record(_Strict):
         if found < SCHEMA:
             raise InputError(f"{source}: has the old schema {found}; run it again to get schema {SCHEMA}")
         try:
-            return cls.model_validate(content)
+            record = cls.model_validate(content)
         except ValidationError as error:
             raise InputError(f"{source}: {first_problem(error)}") from error
+        if record.digest is not None and content_digest(content) != record.digest:
+            raise InputError(f"{source}: was changed after it was written (its digest is another)")
+        return record
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a record's content, without ``digest`` itself."""
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def first_problem(error: ValidationError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from fedmeki_bench import registry
 from fedmeki_bench.cohort.format import Cohort, find
 from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.evaluation.estimates import SCORING_VERSION
+from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
 from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
 from fedmeki_bench.results.record import (
     CohortRef,
@@ -25,8 +27,9 @@ from fedmeki_bench.results.record import (
 )
 from fedmeki_bench.results.store import RecordStore
 from fedmeki_bench.runs.environment import environment, peak_memory
+from fedmeki_bench.runs.plugins import portable, portable_params
 from fedmeki_bench.runs.spec import RunSpec, views_of
-from fedmeki_bench.sources import class_source, plugin_source
+from fedmeki_bench.sources import class_source
 from fedmeki_bench.task import Task
 
 CHECKPOINT = "checkpoint"
@@ -94,6 +97,7 @@ def execute(
         kept = (store.folder(key) / KEPT).is_dir()
         known = None if fresh or (keep_model and not kept) else _known(store, key)
         if known is not None and known.status == "ok":
+            known = up_to_date(known, store)
             listener(RunEnded(key, "cached", known.cost.seconds, main_scores(known)))
             return known
         folder = store.folder(key)
@@ -110,7 +114,9 @@ def execute(
             raise
         except Exception as error:  # the cell boundary: whatever went wrong becomes a row with a reason
             record.status = "failed"
-            record.error = RunError(type=type(error).__name__, message=str(error), where=_last_frame(error))
+            record.error = RunError(
+                type=type(error).__name__, message=_without_places(str(error)), where=_last_frame(error)
+            )
         finally:
             record.finished = datetime.now(timezone.utc)
             record.cost.seconds = sum(r.seconds for r in record.history) or time.perf_counter() - started
@@ -121,6 +127,21 @@ def execute(
         if record.status == "ok":
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
     return record
+
+
+def up_to_date(record: Record, store: RecordStore) -> Record:
+    """The record, scored anew from its predictions if a metric has changed since.
+
+    Raises:
+        InputError: the predictions are missing or damaged; the run must be made again.
+    """
+    if not any(outdated(record)):
+        return record
+    again, problems = rescore(record, store.folder(record.key))
+    if problems:
+        raise InputError(f"{problems[0]}, and {next(outdated(record))}: run it again with --fresh")
+    store.write(again)
+    return again
 
 
 def _known(store: RecordStore, key: str) -> Record | None:
@@ -185,21 +206,21 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
         key=key,
         setting=spec.setting,
         status="interrupted",
-        algorithm=spec.algorithm,
-        rule=spec.rule,
+        algorithm=_named(spec),
+        rule=portable(spec.rule),
         scope="s" if spec.scope == "s" else "m",
         stage=spec.stage,
         profile=spec.profile,
-        params=spec.params,
+        params=portable_params(spec.params),
         seed=spec.seed,
         clients=spec.clients,
-        partition=spec.partition,
+        partition=portable(spec.partition),
         tasks=list(spec.tasks),
         views=list(views_of(spec)),
         versions=Versions(
             results=spec.versions["results"], tasks={name: task.meta.version for name, task in tasks.items()},
             rule=spec.versions["rule"], stage=spec.versions["stage"], plugins=spec.versions.get("plugins", {}),
-            foundation=spec.versions.get("foundation"), metrics=metrics,
+            foundation=spec.versions.get("foundation"), scoring=SCORING_VERSION, metrics=metrics,
             sources=spec.versions.get("sources", {}) | metric_sources(metrics),
         ),
         plugins=[PluginRef(**origin) for origin in registry.origins(parts)],
@@ -214,10 +235,18 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
     )  # fmt: skip
 
 
-def metric_sources(names: Iterable[str]) -> dict[str, str]:
-    """``metric NAME`` -> digest, for the metrics that are not built in."""
-    sources = {name: plugin_source("metrics", name) for name in names}
-    return {f"metric {name}": source for name, source in sources.items() if source is not None}
+def _named(spec: RunSpec) -> str:
+    """The algorithm's name; that of a rule in a file begins with its path."""
+    if not spec.algorithm.startswith(spec.rule):
+        return spec.algorithm
+    return portable(spec.rule) + spec.algorithm.removeprefix(spec.rule)
+
+
+def _without_places(text: str) -> str:
+    """A sentence without the folders of this machine: the working folder goes, the home folder becomes ``~``."""
+    here, home = str(Path.cwd().resolve()), str(Path.home())
+    text = text.replace(here + "/", "").replace(here, ".")
+    return text.replace(home, "~") if len(home) > 1 else text
 
 
 def _round(done: Any) -> Round:

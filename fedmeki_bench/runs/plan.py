@@ -11,6 +11,7 @@ from typing import Any
 from fedmeki_bench import algorithms
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.errors import InputError, nearest
+from fedmeki_bench.evaluation.rescoring import outdated
 from fedmeki_bench.leaderboard.board import Board, Dealing
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.results.record import Record
@@ -107,6 +108,8 @@ def inspect(board: Board, data: Path, store: RecordStore) -> list[Planned]:
         elif record is not None:
             entry.status, entry.record = record.status, record
             entry.reason = record.error.message if record.error else ""
+            if record.status == "ok" and (changes := list(outdated(record))):
+                entry.reason = f"to be scored anew: {', '.join(changes)}"
         elif (store.folder(entry.key) / "checkpoint").is_dir():
             entry.status, entry.reason = "interrupted", "stopped in mid-run; sweep goes on from its checkpoint"
         elif (found := superseded(entry.spec, cards, records.values())) is not None:

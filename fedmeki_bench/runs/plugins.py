@@ -48,6 +48,29 @@ def placeless(name: str) -> str:
     return "file:" + name.rpartition(":")[2] if ".py:" in name else name
 
 
+def portable(name: str) -> str:
+    """A name as a record may tell it: of a path, the part below the working folder, or else its last component."""
+    path, colon, attribute = name.rpartition(":") if ".py:" in name else (name, "", "")
+    if not Path(path).is_absolute() and ".." not in Path(path).parts:
+        return name
+    resolved = Path(path).resolve()
+    here = Path.cwd().resolve()
+    shown = resolved.relative_to(here).as_posix() if resolved.is_relative_to(here) else resolved.name
+    return f"{shown}{colon}{attribute}"
+
+
+def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Parameters as a record tells them: paths of encoders and of the foundation model by :func:`portable`."""
+    told = {section: dict(values) for section, values in params.items()}
+    told["profile"]["encoders"] = {
+        modality: {**choice, "name": portable(choice["name"])}
+        for modality, choice in told["profile"]["encoders"].items()
+    }
+    if "foundation" in told["stage"]:
+        told["stage"]["foundation"] = portable(str(told["stage"]["foundation"]))
+    return told
+
+
 def foundation_name(stage: Mapping[str, Any]) -> str:
     """The name of the foundation model, or ``folder`` for one in a folder, wherever that lies."""
     name = str(stage["foundation"])

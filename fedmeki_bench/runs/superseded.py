@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.results.store import BadRecord
-from fedmeki_bench.runs.plugins import foundation_name, placeless
+from fedmeki_bench.runs.plugins import placeless
 from fedmeki_bench.runs.spec import RunSpec
 
 
@@ -81,4 +82,4 @@ def _placeless(key: str, value: Any) -> Any:
         return {
             m: {**c, "name": placeless(str(c.get("name")))} if isinstance(c, Mapping) else c for m, c in value.items()
         }
-    return foundation_name({"foundation": value}) if key == "foundation" else value
+    return Path(str(value)).name if key == "foundation" else value

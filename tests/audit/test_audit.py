@@ -14,6 +14,7 @@ from fedmeki_bench.audit.near import pairs, thumbnails
 from fedmeki_bench.audit.page import render
 from fedmeki_bench.audit.reading import read
 from fedmeki_bench.cohort.card import SAMPLES
+from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import InputError
 
 
@@ -30,7 +31,7 @@ def change(data, task, edit):
     table = edit(pd.read_parquet(path))
     table.to_parquet(path, index=False)
     card = json.loads((data / task / "card.json").read_text())
-    card["files"][SAMPLES]["bytes"] = path.stat().st_size
+    card["files"][SAMPLES] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
     (data / task / "card.json").write_text(json.dumps(card))
 
 

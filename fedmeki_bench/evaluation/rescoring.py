@@ -1,0 +1,117 @@
+"""A record's numbers anew from its stored predictions: what a new version of a metric asks for, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from fedmeki_bench import registry, seeds
+from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.evaluation.estimates import IN_WORDS, SCORING_VERSION, Kind, score_predictions
+from fedmeki_bench.evaluation.intervals import Estimate
+from fedmeki_bench.evaluation.metrics import MetricSpec
+from fedmeki_bench.evaluation.predictions import (
+    Predictions,
+    TextPredictions,
+    read_predictions,
+    read_text_predictions,
+)
+from fedmeki_bench.results.record import Evaluation, MetricValue, Record
+from fedmeki_bench.sources import plugin_source
+
+
+def metric(name: str) -> MetricSpec:
+    """The metric plug-in called ``name``."""
+    spec = registry.load("metrics", name)
+    assert isinstance(spec, MetricSpec)
+    return spec
+
+
+def stored(evaluation: Evaluation, folder: Path) -> Predictions | TextPredictions:
+    """The predictions behind an evaluation, checked against its digest.
+
+    Raises:
+        InputError: they are missing, damaged or were changed.
+    """
+    path = PurePosixPath(evaluation.predictions or "")
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(path):
+        raise InputError(f"{evaluation.predictions!r} names no predictions inside the run's folder")
+    read = read_text_predictions if evaluation.view in IN_WORDS else read_predictions
+    return read(folder / path, evaluation.digest)
+
+
+def values_of(found: Mapping[str, Estimate]) -> dict[str, MetricValue]:
+    """Estimates as a record holds them."""
+    return {name: MetricValue(value=e.value, low=e.low, high=e.high, note=e.note) for name, e in found.items()}
+
+
+def metric_sources(names: Iterable[str]) -> dict[str, str]:
+    """``metric NAME`` -> digest of its source, for the metrics that are not built in."""
+    sources = {name: plugin_source("metrics", name) for name in names}
+    return {f"metric {name}": source for name, source in sources.items() if source is not None}
+
+
+def outdated(record: Record) -> Iterator[str]:
+    """In what the scoring of a record differs from what is installed, in words; nothing if it would be the same."""
+    if not any(evaluation.metrics for evaluation in record.evaluations):
+        return
+    if record.versions.scoring != SCORING_VERSION:
+        yield f"version of the scoring was {record.versions.scoring}, is {SCORING_VERSION}"
+    known = set(registry.names("metrics"))
+    for name, version in record.versions.metrics.items():
+        if name not in known:
+            continue  # another installation's metric: there is nothing to score it anew with
+        now = metric(name).version
+        if now != version:
+            yield f"version of metric {name} was {version}, is {now}"
+        elif record.versions.sources.get(f"metric {name}") != plugin_source("metrics", name):
+            yield f"metric {name} changed since"
+
+
+def rescore(record: Record, folder: Path) -> tuple[Record, list[str]]:
+    """The record with every number computed anew, and why some could not be; those keep their old values.
+
+    Args:
+        folder: where the record lies, with its predictions below.
+    """
+    evaluations, problems = [], []
+    for evaluation in record.evaluations:
+        try:
+            evaluations.append(_again(record, evaluation, folder) if evaluation.predictions else evaluation)
+        except FedmekiError as error:
+            problems.append(str(error))
+            evaluations.append(evaluation)
+    if problems:
+        return record, problems
+    names = {name for evaluation in evaluations for name in evaluation.metrics if name in registry.names("metrics")}
+    versions = record.versions.model_copy(
+        update={
+            "scoring": SCORING_VERSION,
+            "metrics": {name: metric(name).version for name in sorted(names | set(record.versions.metrics))},
+            "sources": {k: v for k, v in record.versions.sources.items() if not k.startswith("metric ")}
+            | metric_sources(sorted(names)),
+        }
+    )
+    return record.model_copy(update={"evaluations": evaluations, "versions": versions}), []
+
+
+def _again(record: Record, evaluation: Evaluation, folder: Path) -> Evaluation:
+    from fedmeki_bench.evaluation.subgroups import memberships_of, subgroups
+
+    said = stored(evaluation, folder)
+    names, kind = _wanted(evaluation, said)
+    specs, draw = [metric(name) for name in names], seeds.derive(record.seed, "bootstrap", evaluation.task)
+    found = score_predictions(said, specs, seed=draw, kind=kind)
+    clients = [int(group.name) for group in evaluation.subgroups.get("client", ())]
+    parts = subgroups(said, specs[0], memberships_of(said), seed=draw, clients=clients)
+    kept = {name: groups for name, groups in evaluation.subgroups.items() if name not in parts}  # no longer stored
+    return evaluation.model_copy(update={"metrics": values_of(found), "subgroups": parts | kept})
+
+
+def _wanted(evaluation: Evaluation, said: Predictions | TextPredictions) -> tuple[list[str], Kind]:
+    """The metrics a task declares now, or those of the record where the task is not installed; and the task's kind."""
+    if evaluation.task in registry.names("tasks"):
+        meta = registry.load("tasks", evaluation.task).meta
+        return list(meta.metrics), meta.kind
+    words = isinstance(said, TextPredictions) and len(said.gold) and isinstance(said.gold[0], str)
+    return [name for name in evaluation.metrics if name != "unparsed"], "generation" if words else "classification"
