@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmeki_bench.cache import cache_folder
+from fedmeki_bench.files import write_atomically
 
 _SETTLED = 2.0  # seconds; a file changed more recently could change again without its dates telling
 
@@ -40,10 +41,7 @@ def known_digest(path: Path) -> str:
     found = file_digest(path)
     if time.time() - max(facts.st_mtime, facts.st_ctime) > _SETTLED:
         with contextlib.suppress(OSError):
-            note.parent.mkdir(parents=True, exist_ok=True)
-            temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(now | {"sha256": found}), encoding="ascii")
-            temporary.replace(note)
+            write_atomically(note, json.dumps(now | {"sha256": found}).encode())
     return found
 
 

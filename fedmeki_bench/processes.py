@@ -1,10 +1,14 @@
-"""Worker processes that do not outlive the command that started them."""
+"""How processes end: workers with the command that started them, and all of them in order when told to."""
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from multiprocessing import parent_process
+from typing import Any
+
+_ENDING = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
 def end_with_parent() -> None:
@@ -18,3 +22,24 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def interrupt_once() -> None:
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does: by KeyboardInterrupt, so that records are written.
+
+    Only the first signal counts, so that a second one can't cut off what the first one set going. A signal that was
+    ignored from the start (``nohup``) stays ignored. Only the main thread may call this.
+    """
+
+    def interrupt(number: int, frame: Any) -> None:
+        for name in _known():
+            signal.signal(name, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for name in _known():
+        if signal.getsignal(name) is not signal.SIG_IGN:
+            signal.signal(name, interrupt)
+
+
+def _known() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]

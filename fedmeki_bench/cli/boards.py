@@ -41,7 +41,7 @@ def run_board(
 
     Raises:
         InputError: no cohort at all is there.
-        RunFailed: some runs failed; all others are done.
+        RunFailed: some runs failed or are not done (another sweep is at them); all others are.
     """
     from fedmeki_bench.console import SweepView
     from fedmeki_bench.results.store import RecordStore
@@ -81,6 +81,13 @@ def run_board(
             f"{len(failed)} of {len(after)} runs failed, "
             f"first {first.spec.algorithm} on {', '.join(first.spec.tasks)}: "
             f"{first.reason}; run them again with: fedmeki-bench sweep {board.name} --only failed"
+        )
+    asked = {entry.key for entry in chosen}
+    undone = [e for e in after if e.status != "ok" and e.key in asked]
+    if undone:
+        raise RunFailed(
+            f"{len(undone)} of {len(after)} runs are not done, first {undone[0].spec.algorithm} on "
+            f"{', '.join(undone[0].spec.tasks)}: {undone[0].reason or undone[0].status}"
         )
 
 

@@ -6,6 +6,7 @@ Exit codes: 0 ok, 1 a check failed, 2 usage, 3 data missing or bad, 4 a run fail
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ from collections.abc import Sequence
 import click
 
 from fedmeki_bench import __version__
-from fedmeki_bench.errors import FedmekiError, nearest
+from fedmeki_bench.errors import FedmekiError, RunFailed, nearest
+from fedmeki_bench.files import UNWRITABLE
+from fedmeki_bench.processes import interrupt_once
 
 # command -> (module, one-line help); the module is imported when the command runs, so that --help stays fast
 _COMMANDS = {
@@ -72,6 +75,9 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the documented code."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that knows ASCII or Latin-1 alone shows ? for the rest
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         cli.main(args=None if args is None else list(args), prog_name="fedmeki-bench", standalone_mode=False)
     except click.exceptions.Abort:
@@ -86,6 +92,17 @@ def main(args: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of a pipe went away, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:  # a full or read-only disk can show anywhere; any other such error is a bug
+        if error.errno not in UNWRITABLE:
+            raise
+        place = f" {error.filename}" if error.filename else ""
+        _leave(f"error: cannot write{place}: {error.strerror}", RunFailed.exit_code)
+
+
+def run() -> None:
+    """The command line as a process of its own, which SIGTERM and SIGHUP end as Ctrl-C does."""
+    interrupt_once()
+    main()
 
 
 def _leave(text: str, code: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.files import is_running
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,6 +151,10 @@ def _clear_leftovers(folder: Path) -> None:
 @contextlib.contextmanager
 def partial_folder(final: Path) -> Iterator[Path]:
     """A hidden sibling of ``final`` to write into; gone at the end, unless :func:`install` took it."""
+    for left in final.parent.glob(f".{glob.escape(final.name)}.partial-*"):  # of a process that was killed
+        process = left.name.rpartition("-")[2]
+        if process.isdecimal() and not is_running(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
     folder = final.parent / f".{final.name}.partial-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.files import replacing
 from fedmeki_bench.models.flat import FlatTensors, Layout
 
 _FLAT = "__flat__"
@@ -25,20 +25,15 @@ _HEADER = len(_MAGIC) + 64 + 1  # the digest in hexadecimal, and a newline
 
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors, flat tensors, numbers, texts, lists and dicts of these) to ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{FILE}.partial"
-    with temporary.open("w+b") as file:
+    with replacing(folder / FILE) as temporary, temporary.open("w+b") as file:
         file.write(b" " * _HEADER)
-        torch.save(_pack(state), file)
-        file.seek(_HEADER)
-        digest = hashlib.sha256()
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+        sink = _Sink(file)
+        try:
+            torch.save(_pack(state), sink)  # type: ignore[arg-type]  # of a file, torch uses write and flush
+        except RuntimeError:  # how torch reports that a write failed; the reason is the sink's
+            raise (sink.error or RunFailed(f"the checkpoint {folder / FILE} can't be written")) from None
         file.seek(0)
-        file.write(_MAGIC + digest.hexdigest().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / FILE)
+        file.write(_MAGIC + sink.digest.hexdigest().encode() + b"\n")
 
 
 def load(folder: Path, layout: Layout, device: torch.device | str = "cpu") -> dict[str, Any] | None:
@@ -56,6 +51,27 @@ def load(folder: Path, layout: Layout, device: torch.device | str = "cpu") -> di
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise RunFailed(f"the checkpoint {path} can't be read ({error}); run again with --fresh") from error
     return unpacked
+
+
+class _Sink:
+    """A file to write to that digests what passes, and remembers why it could not be written to."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+        self.digest.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _checked(path: Path) -> io.BytesIO:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedmeki_bench.errors import CheckFailed, InputError, UsageError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
+from fedmeki_bench.files import write_atomically
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.leaderboard.checking import checking
@@ -18,7 +19,7 @@ from fedmeki_bench.leaderboard.page import Context, Page, make_page
 from fedmeki_bench.leaderboard.pairs import reader
 from fedmeki_bench.leaderboard.render import markdown, page_json, rows_csv
 from fedmeki_bench.results.record import Record
-from fedmeki_bench.results.store import BadRecord, RecordStore, write_atomically
+from fedmeki_bench.results.store import BadRecord, RecordStore
 
 FORMATS = ("md", "csv", "json", "tex", "html", "svg")
 
@@ -68,7 +69,6 @@ def write(page: Page, out: Path, formats: Sequence[str] = FORMATS) -> list[Path]
     for name, content in render(page, formats).items():
         path = out / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
         except OSError as error:
             raise InputError(f"{path} can't be written: {error.strerror or error}; choose another --out") from error

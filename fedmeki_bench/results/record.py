@@ -230,12 +230,12 @@ class Record(_Strict):
     digest: str | None = None
 
     def to_json(self) -> str:
-        """The record as indented JSON in field order, newline at the end; never contains NaN."""
+        """The record as indented JSON in field order, newline at the end; never contains NaN. Sets ``digest``."""
         content = self.model_dump(mode="python", by_alias=True)
         replaced: list[str] = []
         content = _plain(content, "", replaced)
         content["notes"] = [*content["notes"], *(r for r in replaced if r not in content["notes"])]
-        content["digest"] = content_digest(content)
+        self.digest = content["digest"] = content_digest(content)
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod

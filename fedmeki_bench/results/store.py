@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.files import clear_leftovers, write_atomically
 from fedmeki_bench.results.record import Record
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -61,8 +62,7 @@ class RecordStore:
     def write(self, record: Record) -> Path:
         """Replace the record of its key atomically: after a power cut there is the old one or the new one."""
         path = self.path(record.key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, record.to_json().encode())
+        write_atomically(path, record.to_json().encode("utf-8", "backslashreplace"))
         return path
 
     def all(self) -> Iterator[Record | BadRecord]:
@@ -85,17 +85,26 @@ class RecordStore:
     def lock(self, key: str) -> Iterator[None]:
         """Hold ``key`` for this process, so that no other runs it at the same time.
 
-        The operating system drops the lock when the process dies, so a leftover lock file of a dead process
-        on this machine is taken over. One of another machine (a shared file system) is respected.
+        The operating system drops the lock when the process dies, wherever it ran: on a shared file system its server
+        keeps the locks. So a leftover lock file never stands in the way. Whoever holds the lock also clears away what
+        killed processes left in the folder.
 
         Raises:
             KeyLocked: another process holds it; the message says which.
+            RunFailed: the folder can't be written to, or its file system knows no locks.
         """
         folder = self.folder(key)
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / "lock"
-        handle = _acquire(path)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = _acquire(path)
+        except OSError as error:
+            raise RunFailed(
+                f"cannot write into {folder}: {error.strerror or error}; choose another --results"
+            ) from error
+        try:
+            for place in (folder, folder / "predictions", folder / "checkpoint"):
+                clear_leftovers(place, locked=True)
             yield
         finally:
             path.unlink(missing_ok=True)  # before the lock is dropped: see _acquire
@@ -113,19 +122,6 @@ def read_record(path: Path) -> Record:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     return Record.from_json(text, source=str(path))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside ``path``, force it to disk, and rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _readable_setting(path: Path) -> str | None:
@@ -151,12 +147,8 @@ def _acquire(path: Path) -> int:
         if not _same_file(handle, path):  # its holder finished and removed it between open and flock
             os.close(handle)
             continue
-        owner, host = _owner(handle), socket.gethostname()
-        if owner and not owner.endswith(f" on {host}"):
-            os.close(handle)
-            raise KeyLocked(f"{path.parent.name}: being run by {owner}; if that is over, delete {path}")
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": host}).encode(), 0)
+        os.ftruncate(handle, 0)  # whoever stood there before is gone, or it would hold the lock
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         return handle
 
 

@@ -16,6 +16,7 @@ from fedmeki_bench.errors import FedmekiError, InputError
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
 from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
 from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
+from fedmeki_bench.files import UNWRITABLE
 from fedmeki_bench.results.record import (
     CohortRef,
     Dealt,
@@ -34,6 +35,8 @@ from fedmeki_bench.task import Task
 
 CHECKPOINT = "checkpoint"
 KEPT = "model"
+KILLED = "ProcessKilled"
+"""The type of error of a run whose process ended without a word."""
 
 
 def open_cohorts(spec: RunSpec, data: Path) -> dict[str, Cohort]:
@@ -98,10 +101,12 @@ def execute(
         known = None if fresh or (keep_model and not kept) else _known(store, key)
         if known is not None and known.status == "ok":
             known = up_to_date(known, store)
+            shutil.rmtree(store.folder(key) / CHECKPOINT, ignore_errors=True)  # of a run killed at its very end
             listener(RunEnded(key, "cached", known.cost.seconds, main_scores(known)))
             return known
         folder = store.folder(key)
-        if fresh or (known is not None and known.status == "failed"):
+        killed = known is not None and known.error is not None and known.error.type == KILLED
+        if fresh or (known is not None and known.status == "failed" and not killed):
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
             store.path(key).unlink(missing_ok=True)
         record = _record(spec, key, cohorts)
@@ -112,10 +117,10 @@ def execute(
             record.status = "interrupted"
             record.error = RunError(type="KeyboardInterrupt", message="interrupted by the user")
             raise
-        except Exception as error:  # the cell boundary: whatever went wrong becomes a row with a reason
+        except (Exception, SystemExit) as error:  # the cell boundary: whatever went wrong becomes a row with a reason
             record.status = "failed"
             record.error = RunError(
-                type=type(error).__name__, message=_without_places(str(error)), where=_last_frame(error)
+                type=type(error).__name__, message=_without_places(_sentence(error)), where=_last_frame(error)
             )
         finally:
             record.finished = datetime.now(timezone.utc)
@@ -127,6 +132,18 @@ def execute(
         if record.status == "ok":
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
     return record
+
+
+def record_death(spec: RunSpec, data: Path, store: RecordStore, message: str) -> None:
+    """Leave a failed record of a run whose process was killed before it could; its checkpoint stays."""
+    cohorts = open_cohorts(spec, data)
+    key = key_of(spec, cohorts)
+    with store.lock(key):
+        record = _record(spec, key, cohorts)
+        record.status = "failed"
+        record.error = RunError(type=KILLED, message=message)
+        record.finished = datetime.now(timezone.utc)
+        store.write(record)
 
 
 def up_to_date(record: Record, store: RecordStore) -> Record:
@@ -264,6 +281,12 @@ def main_scores(record: Record) -> dict[tuple[str, str], float]:
         if main is not None and main.value is not None:
             scores[(evaluation.view, evaluation.task)] = main.value
     return scores
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _last_frame(error: BaseException) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from fedmeki_bench.files import replacing
 from fedmeki_bench.models.injected import description
 from fedmeki_bench.runs.execute import KEPT
 
@@ -22,12 +22,9 @@ def keep(federation: Federation, tasks: Mapping[str, Task], folder: Path) -> Non
 
     The gate depends on the task, so every task has an adapter of its own: the experts folded into one LoRA.
     """
-    target = folder / f".{KEPT}.partial"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    _write(federation, tasks, target)
-    shutil.rmtree(folder / KEPT, ignore_errors=True)
-    target.rename(folder / KEPT)  # a folder of this name means that everything is in it
+    with replacing(folder / KEPT) as target:  # a folder of this name means that everything is in it
+        target.mkdir(parents=True)
+        _write(federation, tasks, target)
 
 
 def _write(federation: Federation, tasks: Mapping[str, Task], target: Path) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import signal
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench.errors import FedmekiError, RunFailed
-from fedmeki_bench.events import Event, Listener, RoundEnded, RunEnded
-from fedmeki_bench.processes import end_with_parent
+from fedmeki_bench.errors import FedmekiError
+from fedmeki_bench.events import Event, Listener, RunEnded
+from fedmeki_bench.processes import end_with_parent, interrupt_once
 from fedmeki_bench.results.store import RecordStore
 from fedmeki_bench.runs.plan import Planned
 from fedmeki_bench.runs.spec import RunSpec
 
-_events: Any = None  # in a worker: the queue to the command that started it
-_stop: Any = None  # in a worker: set once the user asked to stop
+_PATIENCE = 20.0  # seconds that an interrupted run has to write its record
 
 
 def choose(entries: Sequence[Planned], only: str | None) -> list[Planned]:
@@ -40,72 +39,131 @@ def default_jobs(entries: Sequence[Planned]) -> int:
     return max(1, (os.cpu_count() or 1) // threads)
 
 
+class _Worker:
+    """A process that runs one training after another, and a pipe to it."""
+
+    def __init__(self, context: Any, data: Path, results: Path, device: str) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, data, results, device), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the process's death is the end of the pipe
+        self.entry: Planned | None = None
+
+    def begin(self, entry: Planned) -> None:
+        self.entry = entry
+        self.connection.send(entry.spec)
+
+    def end(self) -> None:
+        """Let it leave; one that does not within its time is killed."""
+        self.connection.close()
+        self.process.join(timeout=_PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
 def sweep(
     entries: Sequence[Planned], data: Path, store: RecordStore, *, jobs: int, listener: Listener, device: str = "cpu"
 ) -> None:
-    """Execute the trainings; failures become records and do not stop the others.
+    """Execute the trainings; failures become records and do not stop the others, nor does a process that is killed.
 
     Raises:
         KeyboardInterrupt: after the runs under way were told to stop; their checkpoints stay.
     """
-    if not entries:
-        return
     context = multiprocessing.get_context("spawn")  # a forked torch is not safe
-    with context.Manager() as manager:
-        events = manager.Queue()
-        reader = threading.Thread(target=_forward, args=(events, listener), daemon=True)
-        reader.start()
-        stop = context.Event()
-        pool = ProcessPoolExecutor(min(jobs, len(entries)), context, _start, (events, stop))
-        try:
-            pending = {pool.submit(_work, e.spec, data, store.root, device): e for e in entries}
-            for done in as_completed(pending):
-                _account(done, pending[done], events)
-        except KeyboardInterrupt:
-            stop.set()  # workers took the next run from the queue already, and may not have got the signal
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            events.put(None)
-            reader.join(timeout=10)
-
-
-def _start(events: Any, stop: Any) -> None:
-    global _events, _stop
-    _events, _stop = events, stop
-    end_with_parent()
-
-
-def _tell(event: Event) -> None:
-    _events.put(event)
-    if _stop.is_set() and isinstance(event, RoundEnded):
-        raise KeyboardInterrupt
-
-
-def _work(spec: RunSpec, data: Path, results: Path, device: str) -> str:
-    from fedmeki_bench.runs.execute import execute
-
-    if _stop.is_set():
-        return "interrupted"
+    waiting, workers = deque(entries), list[_Worker]()
     try:
-        return execute(spec, data, RecordStore(results), device=device, listener=_tell).status
+        while waiting or any(worker.entry for worker in workers):
+            while waiting and len(workers) < jobs:
+                workers.append(_Worker(context, data, store.root, device))
+            for worker in workers:
+                if waiting and worker.entry is None:
+                    worker.begin(waiting.popleft())
+            ready = wait([worker.connection for worker in workers if worker.entry])
+            for worker in [w for w in workers if w.connection in ready]:
+                if not _heard(worker, listener):
+                    workers.remove(worker)
+                    _died(worker, data, store, listener)
     except KeyboardInterrupt:
-        _stop.set()
-        return "interrupted"
+        _interrupt(workers, listener)
+        raise
+    finally:
+        for worker in workers:
+            worker.end()
 
 
-def _account(done: Future[str], entry: Planned, events: Any) -> None:
-    """What a run could not tell itself: it was locked, its data vanished, or its process was killed."""
+def _heard(worker: _Worker, listener: Listener) -> bool:
+    """Take one message; False if the process is gone."""
     try:
-        done.result()
-    except BrokenProcessPool:
-        raise RunFailed(
-            "a worker process was killed (out of memory?); run sweep again with fewer --jobs, finished runs are kept"
-        ) from None
-    except FedmekiError as error:
-        events.put(RunEnded(entry.key, "failed", message=str(error)))
+        message = worker.connection.recv()
+    except (EOFError, OSError):
+        return False
+    if message is None:
+        worker.entry = None
+    else:
+        listener(message)
+    return True
 
 
-def _forward(events: Any, listener: Listener) -> None:
-    while (event := events.get()) is not None:
-        listener(event)
+def _died(worker: _Worker, data: Path, store: RecordStore, listener: Listener) -> None:
+    """A process that was killed could leave no record: it becomes a failed row like any other."""
+    from fedmeki_bench.runs.execute import record_death
+
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    assert worker.entry is not None
+    message = f"its process was killed ({how}; out of memory?); run sweep again, with fewer --jobs if memory is short"
+    record_death(worker.entry.spec, data, store, message)
+    listener(RunEnded(worker.entry.key, "failed", message=message))
+    worker.connection.close()
+
+
+def _interrupt(workers: Sequence[_Worker], listener: Listener) -> None:
+    """Have the runs under way write that they were interrupted, and wait for it."""
+    for worker in workers:
+        if worker.entry is not None and worker.process.pid is not None and worker.process.is_alive():
+            os.kill(worker.process.pid, signal.SIGINT)
+    for worker in workers:
+        while worker.entry is not None and worker.connection.poll(_PATIENCE):
+            if not _heard(worker, listener):
+                break
+
+
+def _serve(connection: Connection, data: Path, results: Path, device: str) -> None:
+    """What a worker does: a specification in, events out, then None; until the pipe ends."""
+    end_with_parent()
+    interrupt_once()
+
+    def tell(event: Event) -> None:
+        connection.send(event)
+
+    while True:
+        try:
+            spec = connection.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+        stopped = _work(spec, data, results, device, tell)
+        try:
+            connection.send(None)
+        except OSError:  # the command is gone
+            return
+        if stopped:
+            return
+
+
+def _work(spec: RunSpec, data: Path, results: Path, device: str, tell: Callable[[Event], None]) -> bool:
+    """Execute one training; True if it was interrupted."""
+    from fedmeki_bench.runs.execute import execute, key_of, open_cohorts
+
+    try:
+        execute(spec, data, RecordStore(results), device=device, listener=tell)
+    except KeyboardInterrupt:
+        return True
+    except FedmekiError as error:  # it was locked, or its data vanished
+        try:
+            key = key_of(spec, open_cohorts(spec, data))
+        except FedmekiError:
+            key = ""
+        tell(RunEnded(key, "failed", message=str(error)))
+    return False

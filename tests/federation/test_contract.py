@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -143,3 +144,19 @@ def test_no_pickle_is_executed(tmp_path):
     with pytest.raises(RunFailed):
         checkpoint.load(tmp_path, Layout.build({}))
     assert not (tmp_path / "owned").exists()
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_seen(tmp_path):
+    layout = Layout.build({"a": [("a.w", (64,), True)]})
+    checkpoint.save(tmp_path, {"x": FlatTensors(layout), "history": [{"round": 0, "loss": 0.5}]})
+    file = tmp_path / checkpoint.FILE
+    content = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for bit in rng.choice(8 * len(content), 300, replace=False):
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        file.write_bytes(changed)
+        with pytest.raises(RunFailed, match="--fresh"):
+            checkpoint.load(tmp_path, layout)
+    file.write_bytes(content)
+    assert checkpoint.load(tmp_path, layout) is not None

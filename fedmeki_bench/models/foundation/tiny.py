@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,7 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from fedmeki_bench import seeds
-from fedmeki_bench.cache import cache_folder
+from fedmeki_bench.cache import CACHE_VARIABLE, cache_folder
+from fedmeki_bench.digests import file_digest, known_digest
+from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.files import replacing
 from fedmeki_bench.models.foundation.language import Language
 from fedmeki_bench.models.foundation.quiet import quiet
 from fedmeki_bench.models.foundation.tiny_config import RECIPE_VERSION, TEXT_VERSION, TinyConfig
@@ -49,24 +50,40 @@ def tiny_folder(
     config = config or TinyConfig()
     root = cache or cache_folder()
     folder = root / f"tiny-{config.key}"
-    if (folder / "config.json").is_file():
+    if _whole(folder):
         return folder
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f"tiny-{config.key}.lock"):
-        if not (folder / "config.json").is_file():
-            partial = Path(tempfile.mkdtemp(prefix=f"tiny-{config.key}.", dir=root))
-            try:
-                model, tokenizer, loss = pretrain(config, progress)
-                with quiet():
-                    model.save_pretrained(partial)
-                    tokenizer.save_pretrained(partial)
-                card = {"config": asdict(config), "text": TEXT_VERSION, "recipe": RECIPE_VERSION, "loss": loss}
-                (partial / "tiny.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-                partial.chmod(0o755)
-                partial.replace(folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f"tiny-{config.key}.lock"):
+            if not _whole(folder):
+                _build(config, folder, progress)
+    except OSError as error:
+        raise RunFailed(
+            f"cannot build the stand-in model in {root}: {error.strerror or error}; "
+            f"set {CACHE_VARIABLE} to a folder that can be written to"
+        ) from error
     return folder
+
+
+def _build(config: TinyConfig, folder: Path, progress: Progress | None) -> None:
+    with replacing(folder) as partial:
+        partial.mkdir()
+        model, tokenizer, loss = pretrain(config, progress)
+        with quiet():
+            model.save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+        files = {file.name: file_digest(file) for file in sorted(partial.iterdir())}
+        card = {"config": asdict(config), "text": TEXT_VERSION, "recipe": RECIPE_VERSION, "loss": loss, "files": files}
+        (partial / "tiny.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def _whole(folder: Path) -> bool:
+    """Whether the built model is there and its files are as they were written; a damaged one is built again."""
+    try:
+        card = json.loads((folder / "tiny.json").read_text(encoding="utf-8"))
+        return all(known_digest(folder / name) == digest for name, digest in card.get("files", {}).items())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def pretrain(config: TinyConfig, progress: Progress | None = None) -> tuple[Any, Any, float]:
