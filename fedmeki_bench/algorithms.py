@@ -63,6 +63,27 @@ def resolve(name: str, variant: str | None = None) -> Algorithm:
     )  # fmt: skip
 
 
+def described(name: str) -> Algorithm:
+    """As :func:`resolve`, but a file that the name gives is not loaded: title and view are told by the name alone.
+
+    Raises:
+        UsageError: as :func:`resolve`.
+    """
+    if ".py:" not in name:
+        return resolve(name)
+    rule, chosen = _split(name, None)
+    scope, _, suffix = chosen.partition("_")
+    if suffix not in suffixes():
+        raise UsageError(f"unknown variant {chosen!r} in {name!r}; {nearest(suffix, suffixes())}")
+    stage, view, mark = suffixes()[suffix]
+    title = rule.rpartition(":")[2]
+    typed: Scope = "s" if scope == "s" else "m"
+    return Algorithm(
+        f"{rule}_{chosen}", rule, typed, stage, base=title, sub=scope, sup=mark, view=view or "aggregated",
+        summary=f"{title}, scope {scope}, stage {stage}, from a file",
+    )  # fmt: skip
+
+
 @lru_cache(maxsize=1)
 def suffixes() -> dict[str, tuple[str, str, str]]:
     """Suffix of an algorithm's name -> (stage, view, mark in tables); the empty suffix is the plain stage.

@@ -13,6 +13,7 @@ from fedmeki_bench.errors import InputError, nearest
 M = TypeVar("M", bound=BaseModel)
 
 _LATER = "later"
+_DEEPEST = 20
 
 
 def later(default: Any, *, since: str, **field: Any) -> Any:
@@ -60,10 +61,14 @@ def split_pairs(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def scalar(text: str) -> Any:
-    """One value as YAML reads it, with ``1e-3`` a number (YAML 1.1 alone takes it for text)."""
+    """One value as YAML reads it, with ``1e-3`` a number (YAML 1.1 alone takes it for text).
+
+    Raises:
+        InputError: it holds aliases, or is nested absurdly deep.
+    """
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = safe_yaml(text)
+    except (yaml.YAMLError, ValueError):  # as in "2020-13-45", which looks like a date and is none
         return text
     if isinstance(value, str):
         try:
@@ -71,6 +76,29 @@ def scalar(text: str) -> Any:
         except ValueError:
             return value
     return value
+
+
+def safe_yaml(text: str) -> Any:
+    """What a YAML text says: plain values, nothing executed, nothing that unfolds to more than was written.
+
+    Raises:
+        InputError: it holds aliases (a few lines of them can mean billions of values), or is nested too deep.
+        yaml.YAMLError, ValueError: it is no YAML, or holds an impossible date or number.
+    """
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            if isinstance(event, yaml.AliasEvent):
+                raise InputError(f"line {line} holds the alias '*{event.anchor}': write it out instead")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise InputError(f"line {line} is nested deeper than {_DEEPEST} levels")
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise InputError("the YAML is nested too deep") from None
+    except (TypeError, OverflowError) as error:  # an unhashable key, a number without bounds
+        raise InputError(f"the YAML can't be read: {error}") from None
 
 
 def parse_options(model: type[M], options: Mapping[str, Any], *, owner: str = "") -> M:

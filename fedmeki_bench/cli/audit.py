@@ -11,6 +11,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
+from fedmeki_bench.console.echo import echo
 from fedmeki_bench.errors import CheckFailed
 
 _COLOURS = {"leak": "bold red", "note": "yellow", "ok": "green"}
@@ -57,7 +58,7 @@ def audit_command(
             "findings": [finding.as_json() for finding in findings],
             "clients": counts,
         }
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False, default=str))
+        echo(json.dumps(content, indent=1, ensure_ascii=False, default=str))
     else:
         rows = [[f.level, f.check, list(f.cohorts), f.text] for f in findings]
         print_table(
@@ -65,7 +66,7 @@ def audit_command(
             style=lambda column, value: _COLOURS.get(value, "") if column == "level" else "",
         )  # fmt: skip
         if html is not None:
-            click.echo(f"wrote {html}")
+            echo(f"wrote {html}")
     leaks = [f for f in findings if f.level == "leak"]
     if leaks:
         raise CheckFailed(

@@ -12,7 +12,8 @@ import click
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.run import build_stand_in, check_device
-from fedmeki_bench.errors import InputError, RunFailed, UsageError, nearest
+from fedmeki_bench.console.echo import echo
+from fedmeki_bench.errors import FedmekiError, InputError, RunFailed, UsageError, nearest
 
 
 @click.command("sweep")
@@ -59,7 +60,7 @@ def run_board(
     if len(lacking) == len(entries):
         raise InputError(lacking[0].reason)
     for reason in dict.fromkeys(e.reason for e in lacking):
-        click.echo(f"left out: {reason}", err=True)
+        echo(f"left out: {reason}", err=True)
     chosen = sweeping.choose(entries, only)
     build_stand_in([entry.spec for entry in chosen], plain=plain)
     jobs = jobs or sweeping.default_jobs(chosen)
@@ -111,7 +112,7 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     from fedmeki_bench.runs.plan import inspect
 
     chosen = find_board(board)
-    entries = inspect(chosen, data, RecordStore(results))
+    entries = inspect(chosen, data, RecordStore(results), load=False)
     rows = []
     for entry in entries:
         seconds, traffic, estimated = _cost(entry, entries)
@@ -131,7 +132,7 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     if not as_json:
         left = [cost[0] for e in entries if e.status not in ("ok", "no data") and (cost := _cost(e, entries))[0]]
         if left:
-            click.echo(f"about {sum(left):.0f} s of single-process work left, judged by the runs that are done")
+            echo(f"about {sum(left):.0f} s of single-process work left, judged by the runs that are done")
 
 
 def _cost(entry: Any, entries: Sequence[Any]) -> tuple[float | None, float | None, bool]:
@@ -192,23 +193,24 @@ def build_board(
     from fedmeki_bench.runs.plan import cells
 
     store = RecordStore(results)
-    found, context = cells(board), context_of(board)
-    if not any(isinstance(record, Record) for record in store.all()):
+    records = list(store.all())
+    found, context = cells(board, records), context_of(board)
+    if not any(isinstance(record, Record) for record in records):
         raise InputError(f"no record in {results}; run `fedmeki-bench sweep {board.name}` first")
     if check:
         building.check(board, found, store, out, formats, context)
-        click.echo(f"{out}: what the records give")
+        echo(f"{out}: what the records give")
         return
     page = building.page_of(board, found, store, context)
     written = building.write(page, out, formats)
     if as_json:
         from fedmeki_bench.leaderboard.render import page_json
 
-        click.echo(page_json(page), nl=False)
+        echo(page_json(page), nl=False)
         return
     show_page(page)
     for path in written:
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 def context_of(board: Any) -> Any:
@@ -217,10 +219,16 @@ def context_of(board: Any) -> Any:
     from fedmeki_bench.leaderboard.published import load_published, published_folder
     from fedmeki_bench.runs.command import command_of
 
+    def command(record: Any) -> str:
+        try:
+            return command_of(record)
+        except FedmekiError as error:  # it names what is not installed here
+            return f"can't be repeated here: {error}"
+
     return Context(
         tasks={name: registry.load("tasks", name).meta for name in board.tasks},
         metrics={p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
-        command=command_of,
+        command=command,
         published=load_published(published_folder(board) / f"{board.published}.csv") if board.published else None,
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedmeki_bench.cli import options
+from fedmeki_bench.console.echo import echo, escape
 from fedmeki_bench.errors import CheckFailed
 from fedmeki_bench.options import split_pairs
 
@@ -38,20 +39,18 @@ def check_command(plugin: str, kind: str | None, pairs: Sequence[str], as_json: 
     told = (lambda outcome: None) if as_json else _told
     outcomes = run(clauses(subject.kind), subject, told=told)
     if as_json:
-        click.echo(json.dumps([outcome.as_json() for outcome in outcomes], indent=1, ensure_ascii=False))
+        echo(json.dumps([outcome.as_json() for outcome in outcomes], indent=1, ensure_ascii=False))
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     if failed:
         names = ", ".join(outcome.clause for outcome in failed)
         raise CheckFailed(f"{len(failed)} of {len(outcomes)} clauses do not hold for {plugin}: {names}")
     if not as_json:
         skipped = sum(outcome.status == "skipped" for outcome in outcomes)
-        click.echo(f"{plugin}: {len(outcomes) - skipped} clauses hold, {skipped} without anything to check")
+        echo(f"{plugin}: {len(outcomes) - skipped} clauses hold, {skipped} without anything to check")
 
 
 def _told(outcome: Outcome) -> None:
     """One line of the table as soon as it is known, and three sentences below a clause that does not hold."""
-    from rich.markup import escape
-
     from fedmeki_bench.console import make_console
 
     text = outcome.found if outcome.status == "skipped" else outcome.expected if outcome.status == "passed" else ""

@@ -13,6 +13,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
+from fedmeki_bench.console.echo import echo
 from fedmeki_bench.errors import InputError, UsageError, nearest
 
 
@@ -59,7 +60,7 @@ def compare_command(a: str, b: str, board: str | None, metrics: str | None, resu
             for dealing, c in zip(dealings, found, strict=True)
         ]
         told = {"a": a, "b": b, "notes": notes, "comparisons": rows, "over_tasks": _over_tasks(found)}
-        click.echo(json.dumps(told, indent=1))
+        echo(json.dumps(told, indent=1))
         return
     _report(a, b, found, dealings, notes)
 
@@ -85,16 +86,16 @@ def _report(a: str, b: str, found: Sequence[Any], dealings: Sequence[str], notes
     )  # fmt: skip
     separated = [c for c in found if c.separated]
     meaning = certain(max(c.seeds for c in found))
-    click.echo(f"* {len(separated)} of {len(found)} differences are separated: {meaning}")
+    echo(f"* {len(separated)} of {len(found)} differences are separated: {meaning}")
     over = _over_tasks(found)
     if over is not None:
         columns_of = "tasks and dealings" if several else "tasks"
-        click.echo(
+        echo(
             f"over {over['columns']} {columns_of}: mean difference {over['difference']:+.3f}, sign-flip p "
             f"{p_text(over['p'])} (it can't fall below {over['smallest']:.3g})"
         )
     for note in notes:
-        click.echo(note)
+        echo(note)
 
 
 def _over_tasks(found: Sequence[Any]) -> dict[str, Any] | None:
@@ -125,8 +126,8 @@ def _of_board(a: str, b: str, board: str, results: Path) -> _Found:
         if name not in chosen.algorithms:
             raise UsageError(f"{name!r} is not a row of {chosen.name}; {nearest(name, chosen.algorithms)}")
     store = RecordStore(results)
-    found = [c for c in cells(chosen) if c.algorithm.name in _names(a, b)]
     records = list(store.all())
+    found = [c for c in cells(chosen, records) if c.algorithm.name in _names(a, b)]
     if not records:
         raise InputError(f"no record in {results}; run `fedmeki-bench sweep {chosen.name}` first")
     outcomes = collect(found, records).outcomes
@@ -142,14 +143,14 @@ def _of_board(a: str, b: str, board: str, results: Path) -> _Found:
 
 
 def _names(*given: str) -> list[str]:
-    from fedmeki_bench.algorithms import resolve
+    from fedmeki_bench.algorithms import described
 
-    return [resolve(name).name for name in given]
+    return [described(name).name for name in given]
 
 
 def _of_records(a: str, b: str, results: Path) -> _Found:
     """(task, "") -> one outcome each of the two records, each by the view of its algorithm."""
-    from fedmeki_bench.algorithms import resolve
+    from fedmeki_bench.algorithms import described
     from fedmeki_bench.leaderboard.cells import Cell
     from fedmeki_bench.leaderboard.collect import Outcome
     from fedmeki_bench.results.store import read_record
@@ -159,7 +160,7 @@ def _of_records(a: str, b: str, results: Path) -> _Found:
         path = _record_path(given, results)
         record = read_record(path)
         folders.append(path.parent)
-        algorithm = resolve(record.algorithm)
+        algorithm = described(record.algorithm)
         sides.append((record, {
             e.task: Outcome(Cell(algorithm, e.task, 0, record.setting), "ok", "", record, e)
             for e in record.evaluations if e.view == algorithm.view and e.metrics

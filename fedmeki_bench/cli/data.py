@@ -11,6 +11,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
+from fedmeki_bench.console.echo import echo
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.options import parse_options, split_pairs
 
@@ -31,8 +32,8 @@ def synth_command(dataset: str, out: Path, size: int | None, seed: int) -> None:
     wanted = {release: out / release for release in releases().values()} if dataset == ALL else {dataset: out}
     for name, folder in wanted.items():
         synthesize(name, folder, size=size, seed=seed)
-        click.echo(f"{folder}: synthetic {name} written")
-    click.echo(f"next: fedmeki-bench prepare {dataset} --raw {out} --out data")
+        echo(f"{folder}: synthetic {name} written")
+    echo(f"next: fedmeki-bench prepare {dataset} --raw {out} --out data")
 
 
 def releases() -> dict[str, str]:
@@ -92,7 +93,7 @@ def prepare_command(
         found += prepare_dataset(name, folder, out, {"split": split} | given, workers=workers, plain=plain)
     if as_json:
         content = [{"cohort": c.name, "path": str(c.path), "unchanged": c.unchanged, "card": c.card} for c in found]
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        echo(json.dumps(content, indent=1, ensure_ascii=False))
     else:
         _report(found, split)
 
@@ -110,7 +111,7 @@ def _all_in(raw: Path, pairs: Sequence[str]) -> dict[str, tuple[Path, dict[str, 
         raise InputError(f"{raw} has no folder named after a dataset; expected one or more of {names}")
     absent = sorted({release for name, release in named.items() if name not in there})
     if absent:
-        click.echo(f"left out, no folder in {raw}: {', '.join(absent)}", err=True)
+        echo(f"left out, no folder in {raw}: {', '.join(absent)}", err=True)
     fields = {name: registry.load("datasets", name).Options.model_fields for name in registry.names("datasets")}
     chosen: dict[str, tuple[Path, dict[str, Any]]] = {name: (folder, {}) for name, folder in there.items()}
     for key, value in split_pairs(pairs).items():
@@ -147,11 +148,11 @@ def _report(found: Sequence[Any], split: str) -> None:
     print_table(f"cohorts, split by {split}", columns, rows)
     for cohort in found:
         for reason, facts in cohort.card["dropped"].items():
-            click.echo(f"{cohort.name}: dropped {facts['n']}: {reason} (e.g. {', '.join(facts['examples'][:3])})")
+            echo(f"{cohort.name}: dropped {facts['n']}: {reason} (e.g. {', '.join(facts['examples'][:3])})")
         for reason, count in cohort.card["excluded"].items():
-            click.echo(f"{cohort.name}: left out {count}: {reason}")
+            echo(f"{cohort.name}: left out {count}: {reason}")
         for note in cohort.card["notes"]:
-            click.echo(f"{cohort.name}: {note}")
+            echo(f"{cohort.name}: {note}")
 
 
 def prepare_dataset(

@@ -11,6 +11,7 @@ from fedmeki_bench.cli import options
 from fedmeki_bench.cli.boards import build_board, run_board
 from fedmeki_bench.cli.data import prepare_dataset, releases, synthesize
 from fedmeki_bench.cohort.card import synthetic_facts
+from fedmeki_bench.console.echo import echo
 from fedmeki_bench.errors import InputError
 
 
@@ -38,7 +39,7 @@ def demo_command(out: Path, board: str, jobs: int | None, plain: bool | None) ->
             prepare_dataset(dataset, out / "raw" / release, out / "data", given, plain=plain)
     run_board(chosen, out / "data", out / "results", jobs=jobs, plain=plain)
     build_board(chosen, out / "results", out / "leaderboard", formats=FORMATS)
-    click.echo(f"done in {time.perf_counter() - started:.0f} s; open {out / 'leaderboard' / 'leaderboard.html'}")
+    echo(f"done in {time.perf_counter() - started:.0f} s; open {out / 'leaderboard' / 'leaderboard.html'}")
 
 
 def _write_once(raw: Path, release: str, size: int, seed: int) -> None:

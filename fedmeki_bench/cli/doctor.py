@@ -13,6 +13,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
+from fedmeki_bench.console.echo import echo, escape
 from fedmeki_bench.errors import CheckFailed, FedmekiError
 
 _MARKS = {"ok": "[green]✓ ok[/]  ", "warn": "[yellow]! note[/]", "bad": "[bold red]✕ bad[/] "}
@@ -26,10 +27,8 @@ def doctor_command(data: Path, results: Path, as_json: bool) -> None:
     """Check environment, devices, plug-ins, cohorts and determinism; exits with 1 if something is broken."""
     checks = [*_environment(), *_plugins(), *_cohorts(data), _disk(results), *_determinism()]
     if as_json:
-        click.echo(json.dumps(checks, indent=1, ensure_ascii=False))
+        echo(json.dumps(checks, indent=1, ensure_ascii=False))
     else:
-        from rich.markup import escape
-
         from fedmeki_bench.console import make_console
 
         console = make_console()
@@ -86,6 +85,7 @@ def _cohorts(data: Path) -> list[dict[str, str]]:
     for name in names:
         try:
             cohort = find(data, name)
+            cohort.verify()
             stamp = ", SYNTHETIC" if cohort.synthetic else ""
             text = f"{cohort.card['rows']['kept']} samples of {cohort.card['groups']} groups{stamp}"
             checks.append(_check("ok", f"cohort {name}", text))

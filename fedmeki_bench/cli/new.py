@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fedmeki_bench.console.echo import echo
 from fedmeki_bench.errors import UsageError, nearest
 
 
@@ -24,6 +25,6 @@ def new_command(kind: str, name: str, out: Path, dataset: str) -> None:
     if kind not in KINDS:
         raise UsageError(f"unknown kind {kind!r}; {nearest(kind, KINDS)}")
     for path in write(kind, name, out, dataset=dataset):
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")
     folder = out / name
-    click.echo(f"next: pip install -e {folder} && fedmeki-bench check {name}")
+    echo(f"next: pip install -e {folder} && fedmeki-bench check {name}")

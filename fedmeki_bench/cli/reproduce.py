@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,7 +13,9 @@ import click
 
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.run import build_stand_in, check_device
-from fedmeki_bench.errors import CheckFailed, InputError, RunFailed
+from fedmeki_bench.console.echo import echo
+from fedmeki_bench.errors import CheckFailed, InputError, RunFailed, UsageError
+from fedmeki_bench.plain import plain_text
 
 
 @click.command("reproduce")
@@ -25,26 +28,29 @@ from fedmeki_bench.errors import CheckFailed, InputError, RunFailed
     "--tolerance", type=click.FloatRange(min=0), default=None,
     help="Largest difference of a metric; 0 on the CPU and 0.001 elsewhere by default.",
 )  # fmt: skip
+@click.option("--trust", is_flag=True, help="Run the code that the record names (files, a model's own) unasked.")
 @options.device
 @options.as_json
 @options.plain
 def reproduce_command(
-    record: Path, data: Path, results: Path | None, tolerance: float | None, device: str, as_json: bool,
+    record: Path, data: Path, results: Path | None, tolerance: float | None, trust: bool, device: str, as_json: bool,
     plain: bool | None,
 ) -> None:  # fmt: skip
-    """Run RECORD (a record.json, or the folder that holds it) again and compare every metric.
+    """Run RECORD (a record.json, or the folder that holds it) again and compare every metric and prediction.
 
-    Exits with 1 if a metric differs by more than the tolerance, or if the data or the code define another run.
+    Exits with 1 if a metric differs by more than the tolerance, if predictions differ by more than rounding, or if the
+    data or the code define another run. Code that the record names is listed first, and run only if you agree.
     """
     from fedmeki_bench.console import RunView
     from fedmeki_bench.results.store import RecordStore, read_record
     from fedmeki_bench.runs.execute import execute, open_cohorts
-    from fedmeki_bench.runs.reproduce import changes, environment_changes, spec_of
+    from fedmeki_bench.runs.reproduce import changes, compared, environment_changes, foreign_code, spec_of
 
     path = record / "record.json" if record.is_dir() else record
     recorded = read_record(path)
     if recorded.status != "ok":
         raise InputError(f"{path}: the run {recorded.status}; only finished runs can be compared")
+    _agree_to(foreign_code(recorded), trust)
     spec = spec_of(recorded)
     check_device(device)
     cohorts = open_cohorts(spec, data)
@@ -61,37 +67,44 @@ def reproduce_command(
             repeated = execute(spec, data, store, device=device, fresh=True, listener=view)
         if repeated.status != "ok":
             raise RunFailed(f"the run {repeated.status}: {repeated.error.message if repeated.error else 'no reason'}")
-        before, after = _predictions(path.parent, recorded), _predictions(store.folder(repeated.key), repeated)
-        same_answers = None if before is None else before == after
+        agreement = compared(recorded, path.parent, repeated, store.folder(repeated.key))
     found = changes(recorded, repeated)
     around = environment_changes(recorded.environment, repeated.environment)
     allowed = tolerance if tolerance is not None else 0.0 if device == "cpu" else 1e-3
     beyond = [c for c in found if c.difference is None or c.difference > allowed]
-    _report(found, around, allowed, same_answers, as_json)
+    _report(found, around, allowed, agreement, as_json)
     if beyond:
         worst = beyond[0]
         raise CheckFailed(
             f"{len(beyond)} of {len(found)} metrics differ by more than {allowed:g}, first {worst.metric} of "
             f"{worst.task} ({worst.view}): {worst.recorded} there, {worst.repeated} here"
         )
+    if agreement.state == "different" and not allowed:
+        raise CheckFailed(f"every metric is equal, but the predictions are {agreement.text}")
 
 
-def _predictions(folder: Path, record: Any) -> list[bytes] | None:
-    """The bytes of the record's prediction files; None if one is gone."""
-    try:
-        return [(folder / e.predictions).read_bytes() for e in record.evaluations if e.predictions]
-    except OSError:
-        return None
+def _agree_to(code: list[str], trust: bool) -> None:
+    """Ask before code is run that a record brings along.
+
+    Raises:
+        UsageError: the user declined, or can't be asked.
+    """
+    if not code or trust:
+        return
+    told = "repeating this record would run " + " and ".join(code)
+    if not (sys.stdin.isatty() and click.confirm(f"{plain_text(told)}. Run it?", err=True)):
+        raise UsageError(f"{told}; look at it, then say --trust")
 
 
-def _report(found: list[Any], around: list[Any], allowed: float, same_answers: bool | None, as_json: bool) -> None:
+def _report(found: list[Any], around: list[Any], allowed: float, agreement: Any, as_json: bool) -> None:
     from fedmeki_bench.console import print_table
 
     differing = [row for row in around if not row[3]]
     if as_json:
-        click.echo(json.dumps({
+        echo(json.dumps({
             "tolerance": allowed,
-            "predictions_identical": same_answers,
+            "predictions_identical": {"identical": True, "unknown": None}.get(agreement.state, False),
+            "predictions": agreement.state,
             "metrics": [
                 {"view": c.view, "task": c.task, "metric": c.metric, "recorded": c.recorded, "repeated": c.repeated,
                  "difference": c.difference} for c in found
@@ -104,9 +117,8 @@ def _report(found: list[Any], around: list[Any], allowed: float, same_answers: b
     rows = [[c.task, c.view, c.metric, _said(c.recorded), _said(c.repeated), _said(c.difference)] for c in found]
     print_table("recorded and repeated", ["task", "view", "metric", "recorded", "now", "difference"], rows)
     equal = sum(c.difference == 0 for c in found)
-    click.echo(f"{equal} of {len(found)} metrics are equal to the last bit; tolerance {allowed:g}")
-    said = {True: "identical files", False: "not identical", None: "the record's own are gone"}
-    click.echo(f"predictions: {said[same_answers]}")
+    echo(f"{equal} of {len(found)} metrics are equal to the last bit; tolerance {allowed:g}")
+    echo(f"predictions: {agreement.text}")
 
 
 def _said(value: float | None) -> str:

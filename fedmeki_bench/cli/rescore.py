@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fedmeki_bench.cli import options
+from fedmeki_bench.console.echo import echo
 from fedmeki_bench.errors import CheckFailed, InputError
 
 
@@ -42,7 +43,7 @@ def rescore_command(results: Path, as_json: bool) -> None:
         rows.append([record.algorithm, record.tasks, record.seed, changed, why, state, record.key])
     columns = ["algorithm", "tasks", "seed", "values changed", "why", "state", "key"]
     if as_json:
-        click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
+        echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1, ensure_ascii=False))
     else:
         print_table(f"{results}: {len(records)} finished runs", columns, rows)
     if failed:

@@ -11,6 +11,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
+from fedmeki_bench.console.echo import echo
 from fedmeki_bench.errors import RunFailed, UsageError
 
 
@@ -60,7 +61,7 @@ def run_command(
         specs, data, results, device=device, fresh=not resume, keep_model=keep_model, plain=True if as_json else plain
     )
     if as_json:
-        click.echo(json.dumps([json.loads(r.to_json()) for r in records], indent=1, ensure_ascii=False))
+        echo(json.dumps([json.loads(r.to_json()) for r in records], indent=1, ensure_ascii=False))
     else:
         _report(records, results)
     failed = [r for r in records if r.status != "ok"]
@@ -143,7 +144,7 @@ def _execute(
         cards = {task: cohort.card_hash for task, cohort in open_cohorts(spec, data).items()}
         store = RecordStore(results)
         if not store.path(spec.key(cards)).exists() and (found := superseded(spec, cards, store.all())) is not None:
-            click.echo(f"{spec.algorithm} on {', '.join(spec.tasks)}: {sentence(found)}", err=True)
+            echo(f"{spec.algorithm} on {', '.join(spec.tasks)}: {sentence(found)}", err=True)
     build_stand_in(specs, plain=plain)
     records = []
     for spec in specs:
@@ -173,12 +174,12 @@ def _report(records: Sequence[Any], results: Path) -> None:
                     [evaluation.task, evaluation.view, evaluation.n, *cells, said, stamp]
                 )
             else:
-                click.echo(f"{evaluation.task}, {evaluation.view}: {evaluation.note}")
+                echo(f"{evaluation.task}, {evaluation.view}: {evaluation.note}")
     for names, rows in tables.items():
         columns = ["task", "view", "n", *names, "unparsed", "data"]
         print_table("test split, 95 % intervals over patients", columns, rows)
     for record in records:
-        click.echo(f"record: {results / record.key / 'record.json'} ({record.status})")
+        echo(f"record: {results / record.key / 'record.json'} ({record.status})")
 
 
 def _interval(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from fedmeki_bench.cli import options
+from fedmeki_bench.console.echo import echo
 
 
 @click.command("score")
@@ -65,7 +66,7 @@ def score_command(
                 for name, e in found.items()
             },
         }
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+        echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
         return
     from fedmeki_bench.console import print_table
 

@@ -12,6 +12,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
+from fedmeki_bench.console.echo import echo, escape
 from fedmeki_bench.errors import UsageError, nearest
 
 _LISTED = (
@@ -140,7 +141,7 @@ def info_command(
         return
     facts = describe(name)
     if as_json:
-        click.echo(json.dumps(facts, indent=1, ensure_ascii=False, default=str))
+        echo(json.dumps(facts, indent=1, ensure_ascii=False, default=str))
         return
     _print_facts(name, facts)
 
@@ -164,7 +165,7 @@ def _draw_partition(
     if svg is not None:
         save_svg(dealt.counts(), f"{name}, {clients} clients, seed {seed}", svg)
     if as_json:
-        click.echo(json.dumps({"digest": dealt.digest, "counts": dealt.counts()}, indent=1))
+        echo(json.dumps({"digest": dealt.digest, "counts": dealt.counts()}, indent=1))
     else:
         from fedmeki_bench.console import make_console
 
@@ -241,8 +242,6 @@ def _fields(model: Any, values: dict[str, Any] | None = None) -> list[dict[str, 
 
 
 def _print_facts(name: str, facts: dict[str, Any]) -> None:
-    from rich.markup import escape
-
     from fedmeki_bench.console import make_console
 
     console = make_console()

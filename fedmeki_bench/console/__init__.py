@@ -4,6 +4,7 @@ State is never shown by colour alone: every glyph has a word in the legend. With
 ``NO_COLOR`` or with ``plain=True`` there is one timestamped line per event instead of a moving picture.
 """
 
+from fedmeki_bench.console.echo import echo, escape
 from fedmeki_bench.console.live import PrepareView, RunView, is_plain, make_console
 from fedmeki_bench.console.state import clock, plain_line, score, size, sparkline
 from fedmeki_bench.console.sweep import SweepView
@@ -14,6 +15,8 @@ __all__ = [
     "RunView",
     "SweepView",
     "clock",
+    "echo",
+    "escape",
     "is_plain",
     "make_console",
     "plain_line",

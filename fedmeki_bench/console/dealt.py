@@ -17,8 +17,9 @@ Counts = Mapping[str, Sequence[Mapping[str, Any]]]
 def picture(counts: Counts, digest: str) -> RenderableType:
     """Bars in proportion to the largest client of each task: ``█`` positive, ``░`` negative (or in words)."""
     from rich.console import Group
-    from rich.markup import escape
     from rich.text import Text
+
+    from fedmeki_bench.console.echo import escape
 
     lines = []
     for task, clients in counts.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.console.state import COLOURS, GLYPHS, RunState, clock, plain_line, score, size, sparkline
 from fedmeki_bench.events import Event
+from fedmeki_bench.plain import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -64,7 +65,7 @@ class View:
         """One timestamped line, above the live picture if there is one."""
         from rich.text import Text
 
-        self.console.print(Text(f"{time.strftime('%H:%M:%S')} {text}"), soft_wrap=True)
+        self.console.print(Text(f"{time.strftime('%H:%M:%S')} {one_line(text)}"), soft_wrap=True)
 
     def picture(self) -> RenderableType:
         """What the terminal shows now."""
@@ -93,8 +94,9 @@ class RunView(View):
     def picture(self) -> RenderableType:
         """Two lines: the bar, and the last round."""
         from rich.console import Group
-        from rich.markup import escape
         from rich.text import Text
+
+        from fedmeki_bench.console.echo import escape
 
         run = self.run
         worked = run.done - run.first
@@ -136,8 +138,9 @@ class PrepareView(View):
 
     def picture(self) -> RenderableType:
         """One line."""
-        from rich.markup import escape
         from rich.text import Text
+
+        from fedmeki_bench.console.echo import escape
 
         count = f"{self._done:,}/{self._total:,}" if self._total else f"{self._done:,}"
         bar = bar_of(self._done, self._total, 32) if self._total else bar_of(0, 1, 32)

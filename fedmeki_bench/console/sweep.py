@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def _running_line(name: str, run: RunState) -> str:
-    from rich.markup import escape
+    from fedmeki_bench.console.echo import escape
 
     parts = [f"[yellow]◐[/] {escape(name)}", f"round {run.done}/{run.rounds}"]
     if run.curve:
@@ -115,9 +115,10 @@ class SweepView(View):
     def _draw(self) -> RenderableType:
         from rich import box
         from rich.console import Group
-        from rich.markup import escape
         from rich.table import Table
         from rich.text import Text
+
+        from fedmeki_bench.console.echo import escape
 
         def line(markup: str) -> Text:
             text = Text.from_markup(markup)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedmeki_bench.console.echo import echo
 from fedmeki_bench.console.live import make_console
+from fedmeki_bench.plain import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +30,7 @@ def print_table(
     """
     if json:
         objects = [dict(zip(columns, row, strict=True)) for row in rows]
-        sys.stdout.write(json_module.dumps(objects, indent=1, ensure_ascii=False, default=str) + "\n")
+        echo(json_module.dumps(objects, indent=1, ensure_ascii=False, default=str))
         return
     console = console or make_console()
     if not console.is_terminal:
@@ -56,5 +57,5 @@ def _flat(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, (list, tuple)):
-        return ", ".join(str(v) for v in value)
-    return " ".join(str(value).split())
+        return ", ".join(one_line(str(v)) for v in value)
+    return one_line(str(value))

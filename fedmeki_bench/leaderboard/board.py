@@ -11,8 +11,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from fedmeki_bench.errors import InputError, UsageError, nearest
+from fedmeki_bench.options import safe_yaml
+from fedmeki_bench.plain import one_line, plain_text
 
 Scalar = bool | int | float | str
+
+_LARGEST = 1_000_000
 
 
 class SynthSpec(BaseModel):
@@ -125,17 +129,16 @@ def load_board(path: Path) -> Board:
         InputError: unreadable, not YAML, a repeated or unknown key, or a value of the wrong kind; the message
             names file, line and key, and for an unknown key the nearest known one.
     """
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read the board: {error}") from error
-    try:
+        content = safe_yaml(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         at = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be parsed"
+        problem = getattr(error, "problem", None) or str(error) or "cannot be parsed"
         raise InputError(f"{path}{at}: not valid YAML: {problem}") from error
     if not isinstance(content, dict) or node is None:
         raise InputError(f"{path}: a board is a mapping of keys such as name, tasks and algorithms")
@@ -150,6 +153,22 @@ def load_board(path: Path) -> Board:
         raise InputError(f"{path}:{line}: reference {board.reference!r} is not among its algorithms; {hint}")
     board._source = path
     return board
+
+
+def _text(path: Path) -> str:
+    """The text of a board file, which must be a regular file of a plausible size without control characters."""
+    if not path.is_file():
+        raise InputError(f"{path}: the board is no regular file")
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path}: a board of more than {_LARGEST // 1_000_000} MB is none")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read the board: {error}") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if plain_text(line) != line:
+            raise InputError(f"{path}:{number}: holds a control character ({one_line(line)[:60]})")
+    return text
 
 
 def _lines(node: yaml.Node, at: tuple[Any, ...], path: Path) -> Iterator[tuple[tuple[Any, ...], int]]:

@@ -243,7 +243,7 @@ def _outcome(cell: Cell, latest: Mapping[str, Record], bad: Mapping[str, BadReco
     if record is None:
         broken = bad.get(cell.setting)
         if broken:
-            return Outcome(cell, "bad", f"{broken.path.parent.name}/record.json: {broken.reason}")
+            return Outcome(cell, "bad", f"{broken.name}: {broken.reason}")
         return Outcome(cell, "missing", "not run yet")
     if record.status != "ok":
         rounds = f" after {len(record.history)} rounds" if record.history else ""

@@ -15,8 +15,11 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.plain import one_line, plain_values
 
 SCHEMA = 1
+_DEEPEST = 30
+_LARGEST = 1e18
 
 Status = Literal["ok", "failed", "interrupted"]
 
@@ -247,7 +250,8 @@ class Record(_Strict):
                 not that of its digest; the message begins with ``source``.
         """
         try:
-            content = json.loads(text)
+            content = json.loads(text, parse_constant=_no_constant)
+            _bounded(content)
         except (ValueError, RecursionError) as error:  # absurd nesting, integers of thousands of digits
             raise InputError(f"{source}: not valid JSON: {str(error) or type(error).__name__}") from error
         if not isinstance(content, dict):
@@ -262,12 +266,34 @@ class Record(_Strict):
         if found < SCHEMA:
             raise InputError(f"{source}: has the old schema {found}; run it again to get schema {SCHEMA}")
         try:
-            record = cls.model_validate(content)
+            record = cls.model_validate(plain_values(content))
         except ValidationError as error:
             raise InputError(f"{source}: {first_problem(error)}") from error
         if record.digest is not None and content_digest(content) != record.digest:
             raise InputError(f"{source}: was changed after it was written (its digest is another)")
         return record
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _bounded(value: Any, depth: int = 0) -> None:
+    """Refuse numbers that are not finite or too long to be meant, and nesting that no record has.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"nested deeper than {_DEEPEST} levels")
+    if isinstance(value, dict):
+        for item in value.values():
+            _bounded(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _bounded(item, depth + 1)
+    elif isinstance(value, int | float) and not abs(value) < _LARGEST:
+        raise ValueError(f"holds the number {str(value)[:24]}")
 
 
 def content_digest(content: Mapping[str, Any]) -> str:
@@ -282,7 +308,7 @@ def first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     where = ".".join(str(part) for part in problems[0]["loc"])
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{where}: {problems[0]['msg']}{more}" if where else f"{problems[0]['msg']}{more}"
+    return one_line(f"{where}: {problems[0]['msg']}{more}" if where else f"{problems[0]['msg']}{more}")
 
 
 def _plain(value: Any, path: str, replaced: list[str]) -> Any:

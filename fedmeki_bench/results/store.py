@@ -16,8 +16,11 @@ from pathlib import Path
 
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.files import clear_leftovers, write_atomically
+from fedmeki_bench.plain import one_line
 from fedmeki_bench.results.record import Record
 
+_LARGEST = 50_000_000  # bytes; a record of a hundred clients and a thousand rounds has a hundredth of it
+_LONGEST = 300  # characters of a reason
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -32,6 +35,11 @@ class BadRecord:
     path: Path
     reason: str
     setting: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its folder and file, fit to be shown."""
+        return one_line(f"{self.path.parent.name}/{self.path.name}")
 
 
 class RecordStore:
@@ -73,7 +81,8 @@ class RecordStore:
             try:
                 record = read_record(path)
             except InputError as error:
-                yield BadRecord(path, str(error).removeprefix(f"{path}: "), _readable_setting(path))
+                reason = one_line(str(error).removeprefix(f"{path}: "))
+                yield BadRecord(path, reason[:_LONGEST], _readable_setting(path))
                 continue
             if record.key != path.parent.name:
                 reason = f"says its key is {record.key!r} but lies in folder {path.parent.name!r}"
@@ -117,7 +126,11 @@ def read_record(path: Path) -> Record:
     Raises:
         InputError: it cannot be read or understood.
     """
+    if not path.is_file():  # a pipe would make the reader wait for ever
+        raise InputError(f"{path}: is no regular file")
     try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path}: is larger than {_LARGEST // 1_000_000} MB, so it is no record")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
@@ -126,8 +139,10 @@ def read_record(path: Path) -> Record:
 
 def _readable_setting(path: Path) -> str | None:
     try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return None
         setting = json.loads(path.read_text(encoding="utf-8"))["setting"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return setting if isinstance(setting, str) else None
 

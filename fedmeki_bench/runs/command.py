@@ -11,11 +11,13 @@ from fedmeki_bench import algorithms
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.profiles import profile
 from fedmeki_bench.results.record import Record
-from fedmeki_bench.runs.spec import FOUNDATION, option_models
+from fedmeki_bench.runs.spec import FOUNDATION, installed_models
 
 
 def command_of(record: Record) -> str:
     """``fedmeki-bench run ...`` with everything that defines the run but the data and the results folder.
+
+    Nothing that the record names is loaded: of a plug-in in a file all parameters are given, whatever its defaults.
 
     Raises:
         UsageError: its rule, stage or partition is not installed here.
@@ -37,22 +39,22 @@ def asked(record: Record) -> list[str]:
 
 def answering(record: Record) -> Algorithm:
     """The record's algorithm, or its foundation view where zero-shot tasks were asked: both share the run."""
-    algorithm = algorithms.resolve(record.algorithm)
+    algorithm = algorithms.described(record.algorithm)
     if len(asked(record)) == len(record.tasks) or algorithm.view == FOUNDATION:
         return algorithm
     suffix = next(
         s for s, (stage, view, _) in algorithms.suffixes().items() if (stage, view) == (record.stage, FOUNDATION)
     )
-    return algorithms.resolve(f"{algorithm.rule}_{algorithm.scope}_{suffix}")
+    return algorithms.described(f"{algorithm.rule}_{algorithm.scope}_{suffix}")
 
 
 def changed_options(record: Record) -> dict[str, Any]:
     """``section.key`` -> value, for every parameter that differs from the profile's or the plug-in's default."""
-    algorithm = algorithms.resolve(record.algorithm)
+    algorithm = algorithms.described(record.algorithm)
     given: dict[str, Any] = {}
     defaults: dict[str, Mapping[str, Any]] = {
         section: model().model_dump(mode="json")
-        for section, model in option_models(algorithm, record.partition).items()
+        for section, model in installed_models(algorithm, record.partition).items()
         if section != "profile"
     }
     defaults["profile"] = profile(record.profile).model_dump(mode="json")

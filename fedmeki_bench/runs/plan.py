@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench import algorithms
+from fedmeki_bench import algorithms, registry
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
@@ -17,7 +17,8 @@ from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.results.store import BadRecord, RecordStore
 from fedmeki_bench.runs.execute import open_cohorts
-from fedmeki_bench.runs.spec import FOUNDATION, RunSpec, by_role, option_models, specify
+from fedmeki_bench.runs.recorded import is_file, recorded
+from fedmeki_bench.runs.spec import FOUNDATION, RunSpec, by_role, option_models, specify, zero_shot_of
 from fedmeki_bench.runs.superseded import sentence, superseded
 
 
@@ -39,19 +40,28 @@ class Planned:
     record: Record | None = None
 
 
-def plan(board: Board) -> list[Planned]:
+def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> list[Planned]:
     """The trainings of a board, in its order.
+
+    Args:
+        records: given, the board is only to be shown: then no code is loaded from files that it names, and their rows
+            are what these records tell (see ``recorded.py``).
 
     Raises:
         UsageError: an unknown algorithm, task, profile or partition.
         InputError: an option that none of the board's algorithms has, or a bad value.
     """
-    rows = [algorithms.resolve(name) for name in board.algorithms]
-    _check_options(board, rows)
+    resolve = algorithms.resolve if records is None else algorithms.described
+    rows = [resolve(name) for name in board.algorithms]
+    _check_options(board, rows, shown=records is not None)
     training, zero_shot = by_role(board.tasks)
     planned: dict[str, Planned] = {}
     for algorithm in rows:
         for dealing, seed in product(board.dealings, board.seeds):
+            if records is not None and (is_file(algorithm.rule) or is_file(dealing.partition)):
+                for entry in _recorded(board, algorithm, dealing, seed, training, zero_shot, records):
+                    planned.setdefault(entry.cells[0].setting, entry)
+                continue
             specs = specify(
                 algorithm, training, profile_name=board.profile, seed=seed, clients=board.clients,
                 partition=dealing.partition, options=_accepted(board, algorithm, dealing), zero_shot=zero_shot,
@@ -66,13 +76,30 @@ def plan(board: Board) -> list[Planned]:
     return list(planned.values())
 
 
-def cells(board: Board) -> list[Cell]:
-    """The cells of a board in row order, for its leaderboard."""
-    found = [cell for planned in plan(board) for cell in planned.cells]
+def _recorded(
+    board: Board, algorithm: Algorithm, dealing: Dealing, seed: int, training: list[str], zero_shot: list[str],
+    records: Sequence[Record | BadRecord],
+) -> Iterator[Planned]:  # fmt: skip
+    """What stands for the trainings of a row whose code is not loaded."""
+    asks = FOUNDATION in registry.load("stages", algorithm.stage).views
+    groups = [(name,) for name in sorted(training)] if algorithm.scope == "s" else [tuple(sorted(training))]
+    for group in groups:
+        asked = zero_shot_of(algorithm, group, zero_shot) if asks else ()
+        spec, row, setting, why = recorded(board, algorithm, dealing, seed, group, asked, records)
+        entry = Planned(spec, reason=why)
+        shown = (*group, *asked) if row.view == FOUNDATION else group
+        entry.cells = [Cell(row, task, seed, setting, dealing=dealing.label) for task in shown]
+        entry.record = next((r for r in records if isinstance(r, Record) and not why and r.setting == setting), None)
+        yield entry
+
+
+def cells(board: Board, records: Sequence[Record | BadRecord] = ()) -> list[Cell]:
+    """The cells of a board in row order, for its leaderboard; no code is loaded from files that it names."""
+    found = [cell for planned in plan(board, records) for cell in planned.cells]
     _, zero_shot = by_role(board.tasks)
     there = {(cell.algorithm.name, cell.task) for cell in found}
     dealings = [dealing.label for dealing in board.dealings]
-    for row in (algorithms.resolve(name) for name in board.algorithms):
+    for row in (algorithms.described(name) for name in board.algorithms):
         reason = (
             "nothing was trained for it"
             if row.view == FOUNDATION
@@ -83,25 +110,33 @@ def cells(board: Board) -> list[Cell]:
             Cell(row, task, seed, "", reason, dealing)
             for task, dealing, seed in product(lacking, dealings, board.seeds)
         ]
-    rows = {algorithms.resolve(name).name: i for i, name in enumerate(board.algorithms)}
+    rows = {algorithms.described(name).name: i for i, name in enumerate(board.algorithms)}
     columns = {name: i for i, name in enumerate(board.tasks)}
     return sorted(found, key=lambda c: (dealings.index(c.dealing), rows[c.algorithm.name], columns[c.task], c.seed))
 
 
-def inspect(board: Board, data: Path, store: RecordStore) -> list[Planned]:
-    """The board's trainings with their state: what is done, and what is missing and why."""
+def inspect(board: Board, data: Path, store: RecordStore, *, load: bool = True) -> list[Planned]:
+    """The board's trainings with their state: what is done, and what is missing and why.
+
+    Args:
+        load: load the code of files that the board names, to run what it lacks; without it the board can only be shown.
+    """
     records: dict[str, Record | BadRecord] = {}
     for item in store.all():
         records[item.key if isinstance(item, Record) else item.path.parent.name] = item
-    entries = plan(board)
+    entries = plan(board, None if load else list(records.values()))
     for entry in entries:
         try:
             cohorts = open_cohorts(entry.spec, data)
-            cards = {task: cohort.card_hash for task, cohort in cohorts.items()}
-            entry.key = entry.spec.key(cards)
         except InputError as error:
             entry.status, entry.reason = "no data", str(error)
             continue
+        cards = {task: cohort.card_hash for task, cohort in cohorts.items()}
+        if not entry.spec.versions:  # known by its record alone
+            if entry.record is not None:
+                _take(entry, entry.record, cards)
+            continue
+        entry.key = entry.spec.key(cards)
         record = records.get(entry.key)
         if isinstance(record, BadRecord):
             entry.reason = f"its record can't be read: {record.reason}"
@@ -115,6 +150,16 @@ def inspect(board: Board, data: Path, store: RecordStore) -> list[Planned]:
         elif (found := superseded(entry.spec, cards, records.values())) is not None:
             entry.reason = sentence(found)
     return entries
+
+
+def _take(entry: Planned, record: Record, cards: Mapping[str, str]) -> None:
+    """The state of a training that is known by its record alone."""
+    changed = [c.task for c in record.cohorts if c.task in cards and cards[c.task] != c.card]
+    if changed:
+        entry.reason = f"finished as {record.key}, on other data of {', '.join(changed)}"
+        return
+    entry.key, entry.status = record.key, record.status
+    entry.reason = record.error.message if record.error else ""
 
 
 def _has(models: Mapping[str, Any], option: str) -> bool:
@@ -133,8 +178,11 @@ def _accepted(board: Board, algorithm: Algorithm, dealing: Dealing) -> dict[str,
     return options | {f"partition.{key}": value for key, value in dealing.options}
 
 
-def _check_options(board: Board, rows: list[Algorithm]) -> None:
-    models = [option_models(row, dealing.partition) for row in rows for dealing in board.dealings]
+def _check_options(board: Board, rows: list[Algorithm], *, shown: bool) -> None:
+    names = [(row, dealing.partition) for row in rows for dealing in board.dealings]
+    if shown and any(is_file(row.rule) or is_file(partition) for row, partition in names):
+        return  # whose options they are is known to a file that is not loaded
+    models = [option_models(row, partition) for row, partition in names]
     known = {key for found in models for model in found.values() for key in model.model_fields}
     for option in board.options:
         if not any(_has(found, option) for found in models):

@@ -1,15 +1,20 @@
-"""Run a record again and say what came out otherwise."""
+"""Run a record again and say what came out otherwise; and say beforehand whose code that would run."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from fedmeki_bench.errors import CheckFailed
+from fedmeki_bench.errors import CheckFailed, InputError
+from fedmeki_bench.evaluation.predictions import Predictions, TextPredictions
+from fedmeki_bench.evaluation.rescoring import stored
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.runs.command import answering, asked, changed_options
 from fedmeki_bench.runs.spec import RunSpec, specify
+from fedmeki_bench.runs.superseded import differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,83 @@ class Change:
         if self.recorded is None or self.repeated is None:
             return 0.0 if self.recorded is self.repeated else None
         return abs(self.repeated - self.recorded)
+
+
+ROUNDING = 1e-6
+"""Scores that differ by no more than this differ by rounding: float32 carries seven digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How the predictions of two runs compare, in one word and in a sentence's end."""
+
+    state: Literal["identical", "rounding", "different", "unknown"]
+    text: str
+
+
+def foreign_code(record: Record) -> list[str]:
+    """The code that repeating the record would load from where the record says: files, and a model's own Python code.
+
+    What is installed was trusted when it was installed, and is not listed.
+    """
+    named = {record.algorithm, record.rule, record.partition}
+    encoders = record.params.get("profile", {}).get("encoders", {})
+    if isinstance(encoders, Mapping):
+        named |= {str(choice.get("name")) for choice in encoders.values() if isinstance(choice, Mapping)}
+    files = sorted({name.rpartition(":")[0] for name in named if ".py:" in name})
+    found = [f"the Python file {file}" for file in files]
+    stage = record.params.get("stage", {})
+    if isinstance(stage, Mapping) and stage.get("trust_remote_code"):
+        found.append(f"the Python code that comes with the foundation model {stage.get('foundation')}")
+    return found
+
+
+def compared(recorded: Record, there: Path, repeated: Record, here: Path) -> Agreement:
+    """Compare the predictions of a record with those of its repetition; each run's files lie in its own folder."""
+    largest, differing = 0.0, []
+    again = {(e.view, e.task): e for e in repeated.evaluations}
+    for evaluation in recorded.evaluations:
+        if evaluation.predictions is None:
+            continue
+        other = again.get((evaluation.view, evaluation.task))
+        where = f"{evaluation.view} of {evaluation.task}"
+        if other is None or other.predictions is None:
+            differing.append(where)
+            continue
+        if evaluation.digest is not None and evaluation.digest == other.digest:
+            continue
+        try:
+            said = stored(evaluation, there)
+        except InputError as error:
+            if evaluation.digest is None:
+                return Agreement("unknown", f"the record's own can't be read: {error}")
+            return Agreement("different", f"not those of the record, whose own can't be read: {error}")
+        apart = _apart(said, stored(other, here))
+        largest = max(largest, apart)
+        if not apart <= ROUNDING:
+            differing.append(where)
+    if differing:
+        much = "" if math.isinf(largest) else f", by up to {largest:.3g}"
+        return Agreement("different", f"different for {', '.join(differing)}{much}")
+    if largest:
+        return Agreement("rounding", f"equal up to rounding (at most {largest:.3g})")
+    return Agreement("identical", "identical")
+
+
+def _apart(a: Predictions | TextPredictions, b: Predictions | TextPredictions) -> float:
+    """The largest difference of two runs' scores; infinite if anything else differs."""
+    import numpy as np
+
+    if type(a) is not type(b):
+        return math.inf
+    for name in ("sample_id", "group_id", "site", "label", "gold", "answer", "parsed"):
+        if hasattr(a, name) and list(getattr(a, name)) != list(getattr(b, name)):
+            return math.inf
+    if a.score is None or b.score is None:
+        return 0.0 if a.score is b.score else math.inf
+    if a.score.shape != b.score.shape:
+        return math.inf
+    return float(np.abs(a.score - b.score).max(initial=0.0))
 
 
 def spec_of(record: Record) -> RunSpec:
@@ -51,19 +133,13 @@ def spec_of(record: Record) -> RunSpec:
 
 
 def _differing(record: Record, spec: RunSpec) -> Iterator[str]:
-    versions = record.versions
-    for what, recorded, now in (("rule", versions.rule, spec.versions["rule"]),
-                                ("stage", versions.stage, spec.versions["stage"])):  # fmt: skip
-        if recorded != now:
-            yield f"{what} version {recorded} there, {now} here"
-    for task, now in spec.versions["tasks"].items():
-        if versions.tasks.get(task) != now:
-            yield f"task {task} version {versions.tasks.get(task)} there, {now} here"
+    cards = {cohort.task: cohort.card for cohort in record.cohorts}
+    yield from differences(record, spec, cards)
     for section, params in spec.params.items():
         for key, value in params.items():
             recorded = record.params.get(section, {}).get(key)
             if recorded != value:
-                yield f"{section}.{key} {recorded} there, {value} here"
+                yield f"{section}.{key} was {recorded}, is {value}"
 
 
 def environment_changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str, bool]]:

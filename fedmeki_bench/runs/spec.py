@@ -140,7 +140,8 @@ def specify(
     by_name = {task.meta.name: task.meta for task in chosen}
     specs = []
     for group in groups:
-        answered = _answered(algorithm, group, zero_shot)
+        known = algorithms.views(algorithm.rule, algorithm.stage)
+        answered = zero_shot_of(algorithm, group, zero_shot) if FOUNDATION in known else ()
         modalities = {modality for name in group for modality in by_name[name].modalities}
         versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
         versions |= plugin_versions(algorithm, partition, params, modalities, (*group, *answered))
@@ -160,10 +161,8 @@ def by_role(tasks: Sequence[str]) -> tuple[list[str], list[str]]:
     return [n for n in roles if roles[n] == "training"], [n for n in roles if roles[n] != "training"]
 
 
-def _answered(algorithm: Algorithm, group: Sequence[str], zero_shot: Sequence[str]) -> tuple[str, ...]:
-    """Which zero-shot tasks the training over ``group`` answers."""
-    if FOUNDATION not in algorithms.views(algorithm.rule, algorithm.stage):
-        return ()
+def zero_shot_of(algorithm: Algorithm, group: Sequence[str], zero_shot: Sequence[str]) -> tuple[str, ...]:
+    """Which zero-shot tasks the training over ``group`` answers, where it leaves a foundation model to be asked."""
     if algorithm.scope == "m":
         return tuple(sorted(zero_shot))
     return tuple(sorted(t for t in zero_shot if registry.load("tasks", t).meta.trained_by in group))
@@ -178,6 +177,14 @@ def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseMo
         "partition": registry.load("partitions", partition).Params,
         "availability": Availability,
     }
+
+
+def installed_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseModel]]:
+    """As :func:`option_models`, without the sections whose plug-in is a file, which is not loaded."""
+    sections = {"rule": ("rules", algorithm.rule), "stage": ("stages", algorithm.stage)}
+    sections |= {"partition": ("partitions", partition)}
+    known = {s: registry.load(kind, name).Params for s, (kind, name) in sections.items() if ".py:" not in name}
+    return {"profile": Profile, **known, "availability": Availability}
 
 
 def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

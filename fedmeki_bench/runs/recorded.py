@@ -1,0 +1,96 @@
+"""Rows of a board whose rule or partition is a file, as their records tell them: the file is parsed, never run.
+
+Showing a board must not execute what it names. Without running a file its parameters' defaults are unknown, hence the
+setting of its runs; so a run is recognised by what its record says, and by the digest of the file's source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.errors import UsageError
+from fedmeki_bench.leaderboard.board import Board, Dealing
+from fedmeki_bench.results.record import Record
+from fedmeki_bench.results.store import BadRecord
+from fedmeki_bench.runs.plugins import placeless
+from fedmeki_bench.runs.spec import RunSpec
+from fedmeki_bench.sources import plugin_source
+
+
+def is_file(name: str) -> bool:
+    """Whether a plug-in is given as a file."""
+    return ".py:" in name
+
+
+def recorded(
+    board: Board, algorithm: Algorithm, dealing: Dealing, seed: int, tasks: Sequence[str], zero_shot: Sequence[str],
+    records: Iterable[Record | BadRecord],
+) -> tuple[RunSpec, Algorithm, str, str]:  # fmt: skip
+    """What stands for one training of such a row.
+
+    Returns:
+        A specification without parameters; the algorithm, with the view that the record scored; the setting of the
+        run, or a text that is no setting; and why there is none.
+    """
+    alike = [
+        r for r in records if isinstance(r, Record) and _same(r, board, algorithm, dealing, seed, tasks, zero_shot)
+    ]
+    changed = {r.key: _changed(r, algorithm.rule, dealing.partition) for r in alike}
+    current = [r for r in alike if not changed[r.key]]
+    spec = RunSpec(
+        algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, tuple(tasks), tuple(zero_shot), board.profile,
+        {}, seed, board.clients, dealing.partition, {},
+    )  # fmt: skip
+    if not current:
+        last = max(alike, key=_finished, default=None)
+        why = f"finished as {last.key}, which no longer counts: {changed[last.key]}" if last else "not run yet"
+        return spec, algorithm, f"no setting: {algorithm.name} {seed} {','.join(tasks)} {dealing.label}", why
+    found = max(current, key=_finished)
+    if found.views and algorithm.view not in found.views:
+        algorithm = replace(algorithm, view=found.views[0])
+    return spec, algorithm, found.setting, ""
+
+
+def _same(
+    record: Record, board: Board, algorithm: Algorithm, dealing: Dealing, seed: int, tasks: Sequence[str],
+    zero_shot: Sequence[str],
+) -> bool:  # fmt: skip
+    asked = sorted(task for task in record.versions.tasks if task not in record.tasks)
+    there = (record.scope, record.stage, record.profile, record.seed, record.clients, sorted(record.tasks), asked)
+    here = (algorithm.scope, algorithm.stage, board.profile, seed, board.clients, sorted(tasks), sorted(zero_shot))
+    options = dict(board.options) | {f"partition.{key}": value for key, value in dealing.options}
+    return (
+        there == here
+        and placeless(record.rule) == placeless(algorithm.rule)
+        and placeless(record.partition) == placeless(dealing.partition)
+        and all(_has(record.params, key, value) for key, value in options.items())
+    )
+
+
+def _has(params: Mapping[str, Any], option: str, value: Any) -> bool:
+    """Whether a record was run under an option, or has no such parameter: boards give each row what it takes."""
+    section, dot, key = option.partition(".")
+    sections = [params.get(section, {})] if dot else list(params.values())
+    holders = [found for found in sections if isinstance(found, Mapping) and (key if dot else option) in found]
+    return not holders or any(found[key if dot else option] == value for found in holders)
+
+
+def _changed(record: Record, rule: str, partition: str) -> str:
+    """Which of the files is no longer what the record was run with; a file that is not here can't be compared."""
+    for what, kind, name in (("rule", "rules", rule), ("partition", "partitions", partition)):
+        if not is_file(name):
+            continue
+        try:
+            source = plugin_source(kind, name)
+        except UsageError:
+            continue
+        if record.versions.sources.get(what) != source:
+            return f"{what} {placeless(name)} changed since"
+    return ""
+
+
+def _finished(record: Record) -> tuple[bool, Any, str]:
+    return record.finished is not None, record.finished, record.key
