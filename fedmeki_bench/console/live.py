@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.console.state import COLOURS, GLYPHS, RunState, clock, plain_line, score, size, sparkline
 from fedmeki_bench.events import Event
-from fedmeki_bench.plain import one_line
+from fedmeki_bench.plain import plain_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -65,7 +65,7 @@ class View:
         """One timestamped line, above the live picture if there is one."""
         from rich.text import Text
 
-        self.console.print(Text(f"{time.strftime('%H:%M:%S')} {one_line(text)}"), soft_wrap=True)
+        self.console.print(Text(f"{time.strftime('%H:%M:%S')} {plain_text(text)}"), soft_wrap=True)
 
     def picture(self) -> RenderableType:
         """What the terminal shows now."""

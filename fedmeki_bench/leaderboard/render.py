@@ -58,7 +58,7 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
         lines += _paper(paper)
     for section in page.sections:
         lines += _comparison_lines(page, section)
-    lines += _gap_lines(page.gaps, page.unreadable)
+    lines += _gap_lines(page.gaps, page.unreadable, page.collected.remarks)
     lines += _provenance(page)
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -140,16 +140,18 @@ def p_text(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _gap_lines(gaps: Sequence[Gap], unreadable: Sequence[str]) -> list[str]:
+def _gap_lines(gaps: Sequence[Gap], unreadable: Sequence[str], remarks: Sequence[str]) -> list[str]:
+    noted = [f"- {_text(remark)}" for remark in remarks]
     if not gaps and not unreadable:
-        return ["## Not in the tables", "", "Nothing: every cell of the board has a number.", ""]
+        nothing = ["## Not in the tables", "", "Nothing: every cell of the board has a number.", ""]
+        return [*nothing, *noted, ""] if noted else nothing
     lines = ["## Not in the tables", ""]
     for gap in gaps:
         where = f"{', '.join(gap.tasks)}, seed{'s' * (len(gap.seeds) > 1)} {', '.join(map(str, gap.seeds))}"
         status = gap.status.replace("_", " ")
         lines.append(f"- {_name(gap.algorithm.html)}, {_text(where)}: {status}: {_text(gap.reason)}")
     lines += [f"- unreadable record {_text(item)}" for item in unreadable]
-    return [*lines, ""]
+    return [*lines, *noted, ""]
 
 
 def _provenance(page: Page) -> list[str]:
@@ -229,6 +231,7 @@ def page_json(page: Page) -> str:
             for g in page.gaps
         ],
         "unreadable": list(page.unreadable),
+        "remarks": list(page.collected.remarks),
         "provenance": {
             "records": len(page.collected.records),
             "sha256": page.digest,

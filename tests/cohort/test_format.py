@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import hashlib
 import json
 import pickle
 import shutil
@@ -122,18 +123,64 @@ def test_damaged_cohorts(data, tmp_path, damage, sentence):
         Cohort.open(folder)
 
 
-def test_a_changed_byte_is_found_by_verify(data, tmp_path):
+@pytest.mark.parametrize("name", ["signal.npy", "samples.parquet", "ids.key"])
+def test_a_flipped_bit_is_found_when_the_cohort_is_opened(data, tmp_path, name):
     folder = Path(shutil.copytree(data / "ecg_abnormal", tmp_path / "c"))
+    assert Cohort.open(folder).name == "ecg_abnormal"
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} was changed after it was prepared"):
+        Cohort.open(folder)
+
+
+def test_an_unchanged_file_is_read_once(data, tmp_path, monkeypatch):
+    """Control: without the memory, or after a touch, it is read again."""
+    from fedmeki_bench import digests
+
+    monkeypatch.setenv("FEDMEKI_BENCH_CACHE", str(tmp_path / "cache"))
+    folder = Path(shutil.copytree(data / "ecg_abnormal", tmp_path / "c"))
+    monkeypatch.setattr(digests, "_SETTLED", -1.0)
+    read = []
+    monkeypatch.setattr(
+        digests, "file_digest", lambda path, known=digests.file_digest: read.append(path) or known(path)
+    )
+    Cohort.open(folder)
+    assert len(read) == 3
+    Cohort.open(folder)
+    assert len(read) == 3
+    (folder / "signal.npy").touch()
+    Cohort.open(folder)
+    assert len(read) == 4
+
+
+def test_an_array_exchanged_together_with_its_hash_is_found_by_verify(data, tmp_path):
+    """The hashes of files are no part of the card's own: the values' are."""
+    folder = Path(shutil.copytree(data / "ecg_abnormal", tmp_path / "c"))
+    known = Cohort.open(folder).card_hash
     path = folder / "signal.npy"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match="was changed after it was prepared"):
-        Cohort.open(folder).verify()
-    path = folder / "samples.parquet"
-    path.write_bytes(b"\0" * path.stat().st_size)
-    with pytest.raises(InputError, match=r"samples\.parquet is damaged"):
-        Cohort.open(folder).part("client")
+    card = json.loads((folder / "card.json").read_text())
+    card["files"]["signal.npy"]["sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+    cohort = Cohort.open(folder)
+    assert cohort.card_hash == known
+    with pytest.raises(InputError, match=r"signal\.npy is not what the card describes"):
+        cohort.verify()
+
+
+def test_pseudonyms_pair_within_a_release_and_tell_nothing(cohorts, tmp_path):
+    one, two = (find(cohorts, name) for name in ("ecg_abnormal", "lung_opacity"))
+    ids = ["p1", "p2", "p1"]
+    first = one.pseudonyms(ids, "group")
+    assert first[0] == first[2] != first[1]
+    assert not set(first) & set(one.pseudonyms(ids, "sample")), "a sample and a patient of one name stay apart"
+    assert not set(first) & set(two.pseudonyms(ids, "group")), "each dataset has a key of its own"
+    folder = Path(shutil.copytree(cohorts / "ecg_abnormal", tmp_path / "c"))
+    assert list(Cohort.open(folder).pseudonyms(ids, "group")) == list(first), "wherever the cohort lies"
 
 
 def test_a_part_travels_to_another_process_without_its_arrays(data):

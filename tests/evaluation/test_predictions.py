@@ -44,7 +44,7 @@ def test_names_are_confined():
 
 
 def test_bad_files(tmp_path):
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="predictions are missing"):
         read_predictions(tmp_path / "none.parquet")
     (tmp_path / "x.parquet").write_text("not parquet")
     with pytest.raises(InputError, match="cannot read"):

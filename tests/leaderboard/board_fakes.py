@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.evaluation.estimates import SCORING_VERSION
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.results.record import Record, Subgroup
@@ -52,7 +53,8 @@ def record(cell: Cell, values: dict[str, Any], **changes: Any) -> Record:
         "key": f"k-{cell.setting}", "setting": cell.setting, "status": "ok", "algorithm": cell.algorithm.name,
         "rule": cell.algorithm.rule, "scope": cell.algorithm.scope, "stage": cell.algorithm.stage,
         "profile": "demo", "seed": cell.seed, "clients": 5, "partition": "iid", "tasks": [cell.task],
-        "views": [view], "versions": {"tasks": {cell.task: 1}, "metrics": dict.fromkeys(metrics, 1)},
+        "views": [view],
+        "versions": {"tasks": {cell.task: 1}, "metrics": dict.fromkeys(metrics, 1), "scoring": SCORING_VERSION},
         "cohorts": [{"name": cell.task, "task": cell.task, "card": "c0ffee", "synthetic": True}],
         "evaluations": evaluations,
         "history": [

@@ -92,7 +92,7 @@ def test_lost_predictions_are_told_and_nothing_else_suffers(tmp_path):
     assert [r.entries for r in after.main.rows] == [r.entries for r in before.main.rows]
     (one,) = [c for c in after.sections[0].analysis.comparisons if (c.algorithm, c.task) == ("fedprox_s", TASKS[0])]
     assert one.difference is None
-    assert "cannot read predictions" in one.note
+    assert "the predictions are missing" in one.note
 
 
 def test_a_deleted_record_makes_its_row_incomplete_not_wrong(tmp_path):

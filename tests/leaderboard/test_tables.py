@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 from board_fakes import TASKS, algorithm, board, cells, record
@@ -7,6 +8,7 @@ from board_fakes import TASKS, algorithm, board, cells, record
 from fedmeki_bench.leaderboard.build import page_of
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.leaderboard.collect import collect, tidy
+from fedmeki_bench.leaderboard.render import markdown
 from fedmeki_bench.results.store import BadRecord
 
 A = [algorithm("majority", view="constant"), algorithm("fedavg_s"), algorithm("fedprox_s")]
@@ -111,13 +113,39 @@ def test_undefined_main_metric_is_not_ranked():
     assert page.main.rows[-1].section == "incomplete"
 
 
-def test_latest_of_several_records_counts_and_other_data_is_marked():
+def test_a_board_shows_one_preparation_of_its_data_and_names_the_others():
+    """Two preparations of a task: what most cells rest on counts, however late a lone other one was run."""
     made, records = full()
     card = [{"name": "e", "task": "ecg_abnormal", "card": "other", "synthetic": True}]
     newer = record(made[2], {"auroc": 0.91}, key="newer", cohorts=card, finished="2026-02-01T00:00:00+00:00")
-    older = record(made[2], {"auroc": 0.11}, key="older", finished="2025-02-01T00:00:00+00:00")
-    page = page_of(board(), made, [newer, *records, older])
-    assert shown(page)["fedavg_s"][0] == "0.910"
+    older = record(made[2], {"auroc": 0.11}, key="older", cohorts=card, finished="2025-02-01T00:00:00+00:00")
+    for order in ([newer, *records, older], [older, *records, newer]):
+        page = page_of(board(), made, order)
+        assert shown(page)["fedavg_s"][0] == "0.800 [0.70, 0.90]"
+        assert {r.mark for r in page.main.rows} == {""}
+        (remark,) = page.collected.remarks
+        assert remark.startswith("2 further records hold the same runs on other preparations of the data")
+        assert "ecg_abnormal other" in remark
+        assert remark in markdown(page)
+    assert page_of(board(), made, records).collected.remarks == ()
+
+
+def test_of_preparations_as_frequent_the_one_run_last_is_shown_throughout():
+    made, records = full()
+    again = [
+        r.model_copy(update={"key": f"new-{r.key}", "finished": datetime(2026, 5, 1, tzinfo=timezone.utc),
+                             "cohorts": [c.model_copy(update={"card": "new"}) for c in r.cohorts]})
+        for r in records
+    ]  # fmt: skip
+    page = page_of(board(), made, [*again, *records])
+    assert {r.key for r in page.rows} == {r.key for r in again}, "cells of two preparations never stand side by side"
+
+
+def test_a_row_that_rests_on_other_data_is_marked():
+    made, records = full()
+    card = [{"name": "e", "task": "ecg_abnormal", "card": "other", "synthetic": True}]
+    records[2] = record(made[2], {"auroc": 0.91}, cohorts=card)
+    page = page_of(board(), made, records)
     marks = {r.algorithm.name: r.mark for r in page.main.rows}
     assert marks == {"majority": "", "fedavg_s": "‡", "fedprox_s": ""}
     assert any(w.startswith("Rows marked ‡ rest on other data") for w in page.main.warnings)
