@@ -293,7 +293,7 @@ def _table_json(table: Table) -> dict[str, Any]:
                 "rank": row.rank,
                 "mark": row.mark,
                 "entries": {
-                    c.key: {"text": e.text, "value": _number(e.value), "best": e.best}
+                    c.key: {"text": e.text, "value": _number(e.value), "best": e.best, "tie": e.tie}
                     for c, e in zip(table.columns, row.entries, strict=True)
                 },
             }

@@ -95,21 +95,25 @@ def ranks(grid: Grid) -> dict[str, int]:
 
 
 def mark_best(table: Table) -> Table:
-    """Set ``best`` in every column with a direction: the best ranked row and all with the same digits."""
+    """Set ``best`` in every column with a direction: the best ranked row, and all that equal it at the digits shown.
+
+    The value behind the cell decides, not what is written in it: with two seeds a cell shows both; their mean counts.
+    """
     rows = [list(row.entries) for row in table.rows]
     for index, column in enumerate(table.columns):
         if column.higher is None:
             continue
-        ranked = [(i, row.entries[index]) for i, row in enumerate(table.rows) if row.section == "ranked"]
-        known = [(e.value, i, e.text.split(" ")[0]) for i, e in ranked if e.value is not None]
+        known = {
+            i: round(e.value, e.digits)
+            for i, row in enumerate(table.rows)
+            if row.section == "ranked" and (e := row.entries[index]).value is not None
+        }
         if len(known) < 2:
             continue
-        _, _, target = (max if column.higher else min)(known)
-        winners = [i for _, i, text in known if text == target]
+        target = (max if column.higher else min)(known.values())
+        winners = [i for i, value in known.items() if value == target]
         for i in winners:
-            entry = rows[i][index]
-            tie = " =" if len(winners) > 1 else ""
-            rows[i][index] = replace(entry, best=True, text=entry.text + tie)
+            rows[i][index] = replace(rows[i][index], best=True, tie=len(winners) > 1)
     return replace(table, rows=tuple(replace(r, entries=tuple(e)) for r, e in zip(table.rows, rows, strict=True)))
 
 
@@ -177,11 +181,12 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     order = "Competitors are ordered by the mean over tasks."
     if not with_mean and len(grid.tasks) > 1:
         order = "Competitors are ordered by mean rank over tasks, as the tasks have different main metrics."
+    best = "mean" if len(grid.board.seeds) > 1 else "value"
     notes = [
         shown_as(grid.board),
-        f"{order} Bold is the best value among them, = an equal one at the digits shown; neither is a test.",
+        f"{order} Bold is the best {best} among them, = an equal one at the digits shown; neither is a test.",
     ]
-    if any(e.text.endswith(_BELOW_FLOOR) for row in rows for e in row.entries):
+    if any(_BELOW_FLOOR in e.remark for row in rows for e in row.entries):
         notes.append(f"{_BELOW_FLOOR} marks a value worse than the constant predictor's.")
     notes += _said(grid, analysis)
     return mark_best(
@@ -201,7 +206,7 @@ def _rank_entry(analysis: Analysis, algorithm: str) -> Entry:
 
 def _share_entry(analysis: Analysis, algorithm: str) -> Entry:
     share = analysis.shares.get(algorithm)
-    return Entry("–") if share is None else Entry(f"{share:.2f}", share)
+    return Entry("–") if share is None else Entry(f"{share:.2f}", share, digits=2)
 
 
 def _said(grid: Grid, analysis: Analysis) -> list[str]:
@@ -235,7 +240,7 @@ def _flagged(grid: Grid, algorithm: Algorithm, task: str) -> Entry:
     spec = grid.facts.metrics.get(metric)
     lower = spec is not None and spec.direction == "lower"
     below = entry.value > min(floors) if lower else entry.value < max(floors)
-    return replace(entry, text=f"{entry.text} {_BELOW_FLOOR}") if below else entry
+    return replace(entry, remark=f"{entry.remark} {_BELOW_FLOOR}".strip()) if below else entry
 
 
 def task_table(grid: Grid, task: str) -> Table:
