@@ -127,6 +127,11 @@ class Analysis:
     comparisons: tuple[Comparison, ...]
     targets: tuple[Target, ...]
 
+    @property
+    def uncompared(self) -> tuple[Comparison, ...]:
+        """Differences without a test: predictions lost or damaged, an undefined metric; ``note`` says why."""
+        return tuple(c for c in self.comparisons if c.adjusted is None)
+
 
 def analyse(grid: Grid, read: Reader | None) -> Analysis:
     """The statistics of a section; without ``read`` there are no paired differences."""
@@ -286,7 +291,12 @@ def _comparisons(grid: Grid, reference: Algorithm, read: Reader) -> tuple[Compar
         for task in grid.tasks:
             spec = grid.facts.metrics.get(grid.main_metric(task))
             ours, theirs = grid.outcomes.get((name, task), []), grid.outcomes.get((reference.name, task), [])
-            if spec is not None and any(o.status == "ok" for o in ours) and any(o.status == "ok" for o in theirs):
+            if not (any(o.status == "ok" for o in ours) and any(o.status == "ok" for o in theirs)):
+                continue
+            if spec is None:
+                unknown = "this installation does not know the metric"
+                found.append(Comparison(name, task, grid.main_metric(task), note=unknown))
+            else:
                 found.append(compare_outcomes(ours, theirs, spec, read))
     return adjust(found)
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Section = Literal["bound", "ranked", "incomplete"]
 
 _BELOW_FLOOR = "⚠"
+_REASONS = 3
+"""Reasons for missing tests that a note spells out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,15 @@ def _said(grid: Grid, analysis: Analysis) -> list[str]:
     named = grid.algorithms.get(grid.board.reference or "")
     if named is not None and analysis.reference is not None and named.name != analysis.reference.name:
         said.append(f"{named.title} has no number here: differences are to {analysis.reference.title}.")
+    untested = analysis.uncompared
+    if untested and analysis.reference is not None:
+        reasons = "; ".join(f"{grid.algorithms[c.algorithm].title}, {grid.facts.task_title(c.task)}: {c.note}"
+                            for c in untested[:_REASONS])  # fmt: skip
+        more = f"; and {len(untested) - _REASONS} more" if len(untested) > _REASONS else ""
+        said.append(
+            f"{len(untested)} of {len(analysis.comparisons)} differences to {analysis.reference.title} could not be "
+            f"tested ({reasons}{more})."
+        )
     if analysis.resolution:
         said.append(f"Resolution: {analysis.resolution}")
     return said
