@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.leaderboard.pairs import Reader, paired
 from fedmeki_bench.statistics import (
@@ -341,8 +342,8 @@ def _targets(grid: Grid, reference: Algorithm) -> tuple[Target, ...]:
 
 
 def valid_curve(outcome: Outcome, task: str) -> list[float]:
-    """The validation score per round; empty unless every round has one."""
-    if outcome.status != "ok" or outcome.record is None:
+    """The validation score per round; empty unless every round has one, and for a constant answer, which has none."""
+    if outcome.cell.algorithm.view == CONSTANT or outcome.status != "ok" or outcome.record is None:
         return []
     values = [r.valid.get(task) for r in outcome.record.history]
     known = [v for v in values if v is not None]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.collect import Collected, Outcome, traffic
@@ -171,7 +172,12 @@ class Grid:
         return math.fsum(m for m in means if m is not None) / len(means)
 
     def cost(self, algorithm: str) -> Cost | None:
-        """Mean over the seeds whose every cell has a number; None without one. Runs shared by cells count once."""
+        """Mean over the seeds whose every cell has a number; None without one. Runs shared by cells count once.
+
+        A constant answer costs nothing, whatever the run did whose record holds its score.
+        """
+        if self.algorithms[algorithm].view == CONSTANT:
+            return Cost(0.0, 0.0, 0.0, 0.0)
         seeds: dict[int, list[Outcome]] = {}
         for outcome in self.of(algorithm):
             seeds.setdefault(outcome.cell.seed, []).append(outcome)

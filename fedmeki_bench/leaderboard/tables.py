@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.evaluation.constant_answer import CONSTANT
+from fedmeki_bench.leaderboard import words
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.grid import Column, Entry, Grid
 
@@ -22,7 +24,7 @@ _REASONS = 3
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """An algorithm's entries, one per column; ``mark`` is ‡ if one of them rests on other data.
+    """An algorithm's entries, one per column; ``mark`` is ‡ if one rests on other data, § if it mumbles.
 
     ``rank`` is the place in the order of the main table, shared by equal rows; None unless ranked.
     """
@@ -162,7 +164,7 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     for task in grid.tasks:
         metric = grid.main_metric(task)
         header = f"{grid.facts.task_title(task)} ({grid.facts.metric_title(metric)})"
-        columns.append(grid.facts.column(task, header, metric))
+        columns.append(words.column(grid, task, header, metric, task))
     with_mean = len(grid.tasks) > 1 and len({grid.main_metric(t) for t in grid.tasks}) == 1
     if with_mean:
         title = grid.facts.metric_title(grid.main_metric(grid.tasks[0]))
@@ -178,7 +180,7 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
         entries += [_rank_entry(analysis, algorithm.name)] if analysis.ranks else []
         entries += [_share_entry(analysis, algorithm.name)] if with_share else []
         entries += _cost_entries(grid, algorithm)
-        mark = grid.mark(algorithm.name, grid.tasks)
+        mark = words.mark(grid, algorithm.name, grid.tasks)
         rows.append(TableRow(algorithm, section, tuple(entries), mark, places.get(algorithm.name)))
     order = "Competitors are ordered by the mean over tasks."
     if not with_mean and len(grid.tasks) > 1:
@@ -190,7 +192,7 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     ]
     if any(_BELOW_FLOOR in e.remark for row in rows for e in row.entries):
         notes.append(f"{_BELOW_FLOOR} marks a value worse than the constant predictor's.")
-    notes += _said(grid, analysis)
+    notes += [*words.notes(grid, grid.tasks), *_said(grid, analysis)]
     return mark_best(
         Table(
             "main", "Main metrics", (*columns, *extra, *_COST), tuple(rows), _warnings(grid, grid.tasks), tuple(notes)
@@ -244,7 +246,7 @@ def _flagged(grid: Grid, algorithm: Algorithm, task: str) -> Entry:
     """The main metric, with a warning sign if a constant predictor on the board does better."""
     metric = grid.main_metric(task)
     entry = grid.entry(algorithm.name, task, metric)
-    constant = [a.name for a in grid.algorithms.values() if a.view == "constant"]
+    constant = [a.name for a in grid.algorithms.values() if a.view in ("constant", CONSTANT)]
     floors = [f for name in constant if (f := grid.mean(name, task, metric)) is not None]
     if entry.value is None or algorithm.name in constant or not floors:
         return entry
@@ -257,13 +259,13 @@ def _flagged(grid: Grid, algorithm: Algorithm, task: str) -> Entry:
 def task_table(grid: Grid, task: str) -> Table:
     """All metrics of one task; rows in the order of the main table, ranked where it ranks them."""
     metrics = grid.collected.metrics.get(task, ())
-    columns = tuple(grid.facts.column(m, grid.facts.metric_title(m), m) for m in metrics)
+    columns = tuple(words.column(grid, m, grid.facts.metric_title(m), m, task) for m in metrics)
     rows = tuple(
         TableRow(
             algorithm,
             section,
             tuple(grid.entry(algorithm.name, task, m) for m in metrics),
-            grid.mark(algorithm.name, [task]),
+            words.mark(grid, algorithm.name, [task]),
         )
         for algorithm, section in ordered(grid)
     )
@@ -272,7 +274,7 @@ def task_table(grid: Grid, task: str) -> Table:
     unit = grid.facts.tasks[task].grouping if task in grid.facts.tasks else "group"
     said = [f"{n} samples" + (f" of {g} {unit}s" if g is not None and unit != "sample" else "")
             for n, g in sorted(sizes, key=str)]  # fmt: skip
-    notes = (f"Test split: {' or '.join(said)}.",) if said else ()
+    notes = (*((f"Test split: {' or '.join(said)}.",) if said else ()), *words.notes(grid, [task]))
     title = grid.facts.task_title(task)
     return mark_best(Table(task, title, columns, rows, _warnings(grid, [task]), notes))
 
