@@ -86,7 +86,9 @@ def _report(a: str, b: str, found: Sequence[Any], dealings: Sequence[str], notes
     )  # fmt: skip
     separated = [c for c in found if c.separated]
     meaning = certain(max(c.seeds for c in found))
-    echo(f"* {len(separated)} of {len(found)} differences are separated: {meaning}")
+    untested = sum(c.adjusted is None for c in found)
+    without = f" ({untested} could not be tested, see the note)" if untested else ""
+    echo(f"* {len(separated)} of {len(found)} differences are separated{without}: {meaning}")
     over = _over_tasks(found)
     if over is not None:
         columns_of = "tasks and dealings" if several else "tasks"

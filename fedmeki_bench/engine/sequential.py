@@ -22,7 +22,7 @@ class SequentialEngine:
         """Yield one update per client.
 
         Raises:
-            RunFailed: the rule wrote into what it received.
+            RunFailed: the rule changed what it received.
         """
         for ctx in contexts:
             received = broadcast(ctx)

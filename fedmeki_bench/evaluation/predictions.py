@@ -37,6 +37,10 @@ ATTRIBUTES = ("sex", "age")
 _TEXT_COLUMNS = ("sample_id", "group_id", "site", "answer", "parsed")
 
 
+class PredictionsChanged(InputError):
+    """The content of a file of predictions is not what was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """Scores of one view on the test split of one task.
@@ -200,7 +204,8 @@ def read_predictions(path: Path, digest: str | None = None) -> Predictions:
         digest: what the writer returned; without it, what is read is taken as it is.
 
     Raises:
-        InputError: no such file, not Parquet, a column is missing, or the content is not that of ``digest``.
+        PredictionsChanged: the content is not that of ``digest``.
+        InputError: no such file, not Parquet, or a column is missing or of another kind.
     """
     import numpy as np
 
@@ -273,5 +278,5 @@ def _read(path: Path, wanted: tuple[str, ...], digest: str | None) -> Any:
         if name != "parsed" and table.column(name).null_count:
             raise InputError(f"{path}: the column {name!r} of predictions has blanks")
     if digest is not None and _digest(table) != digest:
-        raise InputError(f"{path}: the predictions were changed after they were written")
+        raise PredictionsChanged(f"{path}: the predictions were changed after they were written")
     return table

@@ -20,6 +20,7 @@ from fedmeki_bench.evaluation.predictions import (
     write_predictions,
     write_text_predictions,
 )
+from fedmeki_bench.evaluation.remarks import Remarks, remarks, units
 from fedmeki_bench.evaluation.rescoring import metric, values_of
 from fedmeki_bench.evaluation.subgroups import memberships, memberships_of, subgroups
 from fedmeki_bench.evaluation.views import VIEWS, Answers, foundation, foundation_alone
@@ -42,7 +43,16 @@ class Validation:
     def __init__(self, cohorts: Mapping[str, Cohort], tasks: Mapping[str, Task], view: str) -> None:
         self._parts = {name: cohorts[name].part("valid") for name in tasks}
         self._main = {name: metric(task.meta.metrics[0]) for name, task in tasks.items()}
-        self._view = VIEWS[view]
+        self._name, self._view = view, VIEWS[view]
+        self._start: dict[str, int] = {}
+
+    def begin(self, federation: Federation) -> None:
+        """Remember the initial parameters; before a checkpoint is loaded."""
+        self._start = units(federation.server.model)
+
+    def remarks(self, federation: Federation) -> Remarks:
+        """What the finished federation must be doubted for, see :func:`fedmeki_bench.evaluation.remarks.remarks`."""
+        return remarks(federation, self._start, self._name, self._view, self._parts, self._main)
 
     def __call__(self, federation: Federation) -> dict[str, float]:
         """Task -> main metric; a task whose valid split does not determine it is left out."""
@@ -65,12 +75,14 @@ def score_test(
     *,
     seed: int,
     folder: Path,
+    doubts: Mapping[tuple[str, str], str] | None = None,
 ) -> list[Evaluation]:
     """Open the test split once, score every view, save the predictions under ``folder``.
 
     Zero-shot tasks are put to the foundation view alone, and to the foundation model before injection; beside both
     stands what a constant answer would score. Intervals are bootstraps over groups, drawn from a stream that depends on
-    the seed and task alone, so that all algorithms are resampled alike.
+    the seed and task alone, so that all algorithms are resampled alike. ``doubts`` are the remarks that validation gave
+    per view and task; each becomes the note of its evaluation.
     """
     evaluations = []
     for name, cohort in cohorts.items():
@@ -85,7 +97,8 @@ def score_test(
             labels = np.asarray(part.targets, dtype=np.int64)
             holders = [c.number for c in federation.clients if name in c.data and len(c.data[name])]
             said = Predictions(*_ids(part), part.sites, labels, predicted, _attributes(part))
-            evaluations.append(_evaluation(view, task, part, said, folder, seed, clients=holders))
+            note = (doubts or {}).get((view, name), "")
+            evaluations.append(_evaluation(view, task, part, said, folder, seed, clients=holders, note=note))
     return evaluations
 
 

@@ -131,6 +131,13 @@ class ClientContext:
             steps=self._trained.steps,
         )
 
-    def forward(self, params: Mapping[str, Tensor], batch: Batch) -> Outputs:
-        """The model's outputs on a batch under other weights (a previous model, the received one)."""
-        return self.model.functional(params, batch.task, batch.inputs)
+    def forward(self, params: Mapping[str, Tensor], batch: Batch, *, training: bool = False) -> Outputs:
+        """The model's outputs on a batch under other weights (a previous model, the received one).
+
+        Nothing changes by it: no batch-norm statistic of the model, of ``params`` or of what is sent, and no random
+        stream. By default the weights are evaluated as a model is scored, with running statistics and without dropout,
+        as MOON (Li et al., CVPR 2021) and distillation do with the previous and the received model; ``training`` asks
+        for batch statistics and dropout as in the step under way. Gradients reach ``params`` where they are attached
+        to the graph.
+        """
+        return self.model.functional(params, batch.task, batch.inputs, training=training)

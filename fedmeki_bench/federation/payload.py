@@ -5,6 +5,7 @@ Nothing else crosses. A payload is read-only for whoever receives it; the loop c
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -47,10 +48,14 @@ class Payload(Mapping[str, "Tensor"]):
         """Bytes on the wire: the tensors' own bytes and 8 per number."""
         return _nbytes(self.model, self.extra, self.numbers)
 
-    def fingerprint(self) -> tuple[int, ...]:
-        """Version counters of the tensors: they change when anybody writes into them."""
-        vectors = [] if self.model is None else [self.model]
-        return tuple(v.flat._version for v in [*vectors, *self.extra.values()])
+    def fingerprint(self) -> tuple[object, ...]:
+        """A checksum of every vector and the numbers: they change with the values, whoever wrote them and however.
+
+        Version counters would not do: batch norm moves its statistics without raising one.
+        """
+        vectors = {"": self.model} if self.model is not None else {}
+        vectors |= {f"extra {name}": vector for name, vector in self.extra.items()}
+        return (*((name, _checksum(v)) for name, v in vectors.items()), *sorted(self.numbers.items()))
 
 
 @dataclass
@@ -85,3 +90,7 @@ class Update:
 def _nbytes(model: FlatTensors | None, extra: Mapping[str, FlatTensors], numbers: Mapping[str, float]) -> int:
     tensors = sum(v.nbytes for v in extra.values()) + (model.nbytes if model is not None else 0)
     return tensors + _NUMBER_BYTES * len(numbers)
+
+
+def _checksum(vector: FlatTensors) -> int:
+    return zlib.crc32(vector.flat.detach().cpu().contiguous().numpy().data.cast("B"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.leaderboard.pairs import Reader, paired
 from fedmeki_bench.statistics import (
@@ -126,6 +127,11 @@ class Analysis:
     front: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     targets: tuple[Target, ...]
+
+    @property
+    def uncompared(self) -> tuple[Comparison, ...]:
+        """Differences without a test: predictions lost or damaged, an undefined metric; ``note`` says why."""
+        return tuple(c for c in self.comparisons if c.adjusted is None)
 
 
 def analyse(grid: Grid, read: Reader | None) -> Analysis:
@@ -286,7 +292,12 @@ def _comparisons(grid: Grid, reference: Algorithm, read: Reader) -> tuple[Compar
         for task in grid.tasks:
             spec = grid.facts.metrics.get(grid.main_metric(task))
             ours, theirs = grid.outcomes.get((name, task), []), grid.outcomes.get((reference.name, task), [])
-            if spec is not None and any(o.status == "ok" for o in ours) and any(o.status == "ok" for o in theirs):
+            if not (any(o.status == "ok" for o in ours) and any(o.status == "ok" for o in theirs)):
+                continue
+            if spec is None:
+                unknown = "this installation does not know the metric"
+                found.append(Comparison(name, task, grid.main_metric(task), note=unknown))
+            else:
                 found.append(compare_outcomes(ours, theirs, spec, read))
     return adjust(found)
 
@@ -331,8 +342,8 @@ def _targets(grid: Grid, reference: Algorithm) -> tuple[Target, ...]:
 
 
 def valid_curve(outcome: Outcome, task: str) -> list[float]:
-    """The validation score per round; empty unless every round has one."""
-    if outcome.status != "ok" or outcome.record is None:
+    """The validation score per round; empty unless every round has one, and for a constant answer, which has none."""
+    if outcome.cell.algorithm.view == CONSTANT or outcome.status != "ok" or outcome.record is None:
         return []
     values = [r.valid.get(task) for r in outcome.record.history]
     known = [v for v in values if v is not None]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 from fedmeki_bench.errors import FedmekiError, InputError
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION, value_of
 from fedmeki_bench.evaluation.metrics import MetricSpec
+from fedmeki_bench.evaluation.predictions import PredictionsChanged
 from fedmeki_bench.leaderboard.collect import Check, Status
 from fedmeki_bench.leaderboard.pairs import Reader
 from fedmeki_bench.results.record import Evaluation, Record
@@ -19,8 +19,8 @@ _ROUNDING = 1e-9
 def checking(read: Reader, metrics: Mapping[str, MetricSpec]) -> Check:
     """A check of an evaluation's main metric against its predictions.
 
-    A number that differs, or whose predictions were changed, is bad; one whose predictions are gone stands, with a
-    remark; one of another version of its metric is left to ``rescore``.
+    A number that differs, or whose predictions were changed, is bad; one whose predictions are gone or can't be read
+    stands, with a remark; one of another version of its metric is left to ``rescore``.
     """
 
     def check(record: Record, evaluation: Evaluation) -> tuple[Status, str]:
@@ -31,10 +31,10 @@ def checking(read: Reader, metrics: Mapping[str, MetricSpec]) -> Check:
             return "ok", f"{where}: names no predictions, so its numbers can't be checked"
         try:
             said = read(record, evaluation)
+        except PredictionsChanged as error:
+            return "bad", str(error)
         except InputError as error:
-            if "missing" in str(error):
-                return "ok", f"{where}: its predictions are missing, so its numbers can't be checked"
-            return "bad", _reason(error)
+            return "ok", f"{where}: its numbers can't be checked: {error}"
         if said is None or name not in metrics:
             return "ok", ""
         if (versions.scoring, versions.metrics.get(name)) != (SCORING_VERSION, metrics[name].version):
@@ -42,7 +42,7 @@ def checking(read: Reader, metrics: Mapping[str, MetricSpec]) -> Check:
         try:
             found = value_of(said, metrics[name])
         except FedmekiError as error:
-            return "bad", _reason(error)
+            return "bad", str(error)
         if recorded.value is None:
             return (
                 ("ok", "")
@@ -54,9 +54,3 @@ def checking(read: Reader, metrics: Mapping[str, MetricSpec]) -> Check:
         return "ok", ""
 
     return check
-
-
-def _reason(error: Exception) -> str:
-    """An error's sentence without the folder that the file lies in: the same results give the same page anywhere."""
-    path, _, rest = str(error).partition(": ")
-    return f"{Path(path).name}: {rest}" if rest else str(error)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
+from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.results.record import Evaluation, Record
 from fedmeki_bench.results.store import BadRecord
@@ -315,7 +316,8 @@ def _metric_names(outcomes: Sequence[Outcome], tasks: Mapping[str, TaskMeta]) ->
 
 def _row(outcome: Outcome, metric: str, value: float | None, low: float | None, high: float | None, reason: str) -> Row:
     record, evaluation = outcome.record, outcome.evaluation
-    up, down, rounds = traffic(record) if record else (0, 0, 0)
+    run = None if outcome.cell.algorithm.view == CONSTANT else record  # what a run costs is told in its own row
+    up, down, rounds = traffic(run) if run else (0, 0, 0)
     return Row(
         algorithm=outcome.cell.algorithm.name,
         task=outcome.cell.task,
@@ -333,7 +335,7 @@ def _row(outcome: Outcome, metric: str, value: float | None, low: float | None, 
         bytes_up=up,
         bytes_down=down,
         rounds=rounds,
-        seconds=record.cost.seconds if record else 0.0,
+        seconds=run.cost.seconds if run else 0.0,
         synthetic=bool(record and any(c.synthetic for c in record.cohorts)),
         cohort=_cohort(outcome, "card", ""),
         split_mode=_cohort(outcome, "split", ""),

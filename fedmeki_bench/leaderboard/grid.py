@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.collect import Collected, Outcome, traffic
@@ -27,11 +28,29 @@ _STATUS_WORD = {"not_applicable": "n/a", "bad": "unreadable"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One table cell: ``text`` as shown, ``value`` behind it, ``best`` of the ranked rows in its column."""
+    """One table cell.
 
-    text: str
+    Attributes:
+        number: the number or numbers as shown, or the word for why there is none.
+        value: what is behind it, a mean over seeds; None if no number orders the cell.
+        interval: what stands behind the number, such as ``[0.70, 0.90]``.
+        remark: a mark or a count of seeds behind both.
+        digits: decimals at which values of the column count as equal.
+        best, tie: whether it is the best of the ranked rows in its column, and whether another is as good.
+    """
+
+    number: str
     value: float | None = None
+    interval: str = ""
+    remark: str = ""
+    digits: int = 3
     best: bool = False
+    tie: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole cell as plain text."""
+        return " ".join(part for part in (self.number, self.interval, self.remark, "=" * self.tie) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +144,15 @@ class Grid:
             share = "" if len(values) == 1 else f" ({len(values) - len(numbers)} of {len(values)})"
             return Entry(f"undefined{share}")
         summary = summarise_seeds(numbers)
+        interval = ""
         if summary.n == 1:
-            one = values[0]
-            interval = f" [{one.low:.2f}, {one.high:.2f}]" if one.low is not None and one.high is not None else ""
-            text = f"{summary.mean:.3f}{interval}"
+            one, number = values[0], f"{summary.mean:.3f}"
+            interval = f"[{one.low:.2f}, {one.high:.2f}]" if one.low is not None and one.high is not None else ""
         elif summary.sd is None:
-            text = ", ".join(f"{v:.3f}" for v in summary.values)
+            number = ", ".join(f"{v:.3f}" for v in summary.values)
         else:
-            text = f"{summary.mean:.3f} ± {summary.sd:.3f}"
-        if summary.n != len(self.board.seeds):
-            text += f" (n = {summary.n})"
-        return Entry(text, summary.mean)
+            number = f"{summary.mean:.3f} ± {summary.sd:.3f}"
+        return Entry(number, summary.mean, interval, f"(n = {summary.n})" * (summary.n != len(self.board.seeds)))
 
     def complete(self, algorithm: str) -> bool:
         """Every cell of the row has a defined main metric: only then is the row ranked."""
@@ -155,7 +172,12 @@ class Grid:
         return math.fsum(m for m in means if m is not None) / len(means)
 
     def cost(self, algorithm: str) -> Cost | None:
-        """Mean over the seeds whose every cell has a number; None without one. Runs shared by cells count once."""
+        """Mean over the seeds whose every cell has a number; None without one. Runs shared by cells count once.
+
+        A constant answer costs nothing, whatever the run did whose record holds its score.
+        """
+        if self.algorithms[algorithm].view == CONSTANT:
+            return Cost(0.0, 0.0, 0.0, 0.0)
         seeds: dict[int, list[Outcome]] = {}
         for outcome in self.of(algorithm):
             seeds.setdefault(outcome.cell.seed, []).append(outcome)

@@ -97,15 +97,14 @@ def _table(table: Table, section: Section | None = None) -> dict[str, Any]:
 def _cell(
     table: Table, column: Column, index: int, row: TableRow, entry: Entry, section: Section | None
 ) -> dict[str, Any]:
-    text, tie = (entry.text.removesuffix(" ="), " =") if entry.text.endswith(" =") else (entry.text, "")
-    number, _, interval = text.partition(" [")
+    shown = " ".join(part for part in (entry.number, entry.remark, "=" * entry.tie) if part)
     link, said = "", ""
     if section is not None and (row.algorithm.name, column.key) in section.grid.outcomes:
         link, said = _behind(section, row.algorithm.name, column.key)
     return {
-        "text": number + tie,
-        "interval": f"[{interval}" if interval else "",
-        "csv": None if re.fullmatch(r"-?[0-9.]+", number) else entry.text,
+        "text": shown,
+        "interval": entry.interval,
+        "csv": None if re.fullmatch(r"-?[0-9.]+", entry.number) else entry.text,
         "value": None if entry.value is None else f"{entry.value:.{DECIMALS}f}",
         "best": entry.best,
         "shade": _shade(table, index, column, entry),

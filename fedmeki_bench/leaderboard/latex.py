@@ -18,7 +18,7 @@ _ESCAPED = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "–": "--", "−": r"$-$", "≥": r"$\geq$",
     "×": r"$\times$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "‡": r"$^\ddagger$", "†": r"$^\dagger$",
-    "⚠": r"$^{!}$", "·": r"$\cdot$",
+    "⚠": r"$^{!}$", "§": r"\textsuperscript{\S}", "·": r"$\cdot$",
 }  # fmt: skip
 _SPECIAL = re.compile("|".join(re.escape(c) for c in _ESCAPED))
 

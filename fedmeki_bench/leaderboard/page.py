@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from fedmeki_bench.evaluation.metrics import BUILT_IN, MetricSpec
 from fedmeki_bench.leaderboard.analysis import Analysis, analyse
 from fedmeki_bench.leaderboard.board import Board
-from fedmeki_bench.leaderboard.collect import Collected, Row, tidy
+from fedmeki_bench.leaderboard.collect import Collected, Outcome, Row, tidy
 from fedmeki_bench.leaderboard.grid import Facts, Grid
 from fedmeki_bench.leaderboard.groups import client_tables, group_tables, target_table
 from fedmeki_bench.leaderboard.pairs import Reader
 from fedmeki_bench.leaderboard.published import PaperTable, Published, paper_tables
 from fedmeki_bench.leaderboard.tables import Table, main_table, task_table
+from fedmeki_bench.leaderboard.words import constant_outcomes
 
 if TYPE_CHECKING:
     from fedmeki_bench.algorithm import Algorithm
@@ -125,8 +126,10 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
         _section(board, part, facts, context, key, dealing, zero_shot)
         for key, dealing, zero_shot, part in _parts(board, collected, context.tasks)
     )
-    shown = {id(o) for section in sections for o in section.grid.collected.outcomes}
-    collected = replace(collected, outcomes=tuple(o for o in collected.outcomes if id(o) in shown))
+    # in the order of the cells; a constant answer is no cell of the board and comes last
+    shown = {id(o): o for section in sections for o in section.grid.collected.outcomes}
+    cells = {id(o): o for o in collected.outcomes if id(o) in shown}
+    collected = replace(collected, outcomes=tuple((cells | shown).values()))
     records = collected.records
     files = {f"{p.kind} {p.name} ({p.origin})" for r in records for p in r.plugins if p.origin.startswith("file:")}
     rows = tuple(tidy(collected))
@@ -187,10 +190,17 @@ def _parts(board: Board, collected: Collected, tasks: Mapping[str, TaskMeta]) ->
         asked = [o for o in own if o.cell.task in zero]
         answering = {o.cell.algorithm.name for o in asked if o.status != "not_applicable"}
         kept = tuple(o for o in asked if o.cell.algorithm.name in answering)
-        found.append((f"main{suffix}", dealing, False, replace(collected, outcomes=trained)))
+        found.append((f"main{suffix}", dealing, False, _bounded(collected, trained)))
         if kept:
-            found.append((f"zero_shot{suffix}", dealing, True, replace(collected, outcomes=kept)))
+            found.append((f"zero_shot{suffix}", dealing, True, _bounded(collected, kept)))
     return found
+
+
+def _bounded(collected: Collected, outcomes: tuple[Outcome, ...]) -> Collected:
+    """A section's outcomes with the row of the constant answer, in the order of the tasks."""
+    tasks = {task: i for i, task in enumerate(dict.fromkeys(o.cell.task for o in outcomes))}
+    constant = sorted(constant_outcomes(outcomes), key=lambda o: (tasks[o.cell.task], o.cell.seed))
+    return replace(collected, outcomes=(*outcomes, *constant))
 
 
 def _gaps(collected: Collected) -> tuple[Gap, ...]:

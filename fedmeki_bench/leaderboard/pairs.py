@@ -29,16 +29,22 @@ Reader = Callable[["Record", "Evaluation"], "Predictions | TextPredictions | Non
 def reader(folder: Callable[[str], Path]) -> Reader:
     """Reads predictions below ``folder(record.key)``; None where the record names no file.
 
-    A file is read once; it raises InputError if it is gone, damaged or was changed.
+    A file is read once; it raises InputError if it is gone, damaged or was changed, and names it as it lies below the
+    results.
     """
     known: dict[Path, Predictions | TextPredictions] = {}
 
     def read(record: Record, evaluation: Evaluation) -> Predictions | TextPredictions | None:
         if evaluation.predictions is None:
             return None
-        path = folder(record.key) / evaluation.predictions
+        path, name = folder(record.key) / evaluation.predictions, f"{record.key}/{evaluation.predictions}"
         if path not in known:
-            known[path] = stored(evaluation, folder(record.key))
+            try:
+                known[path] = stored(evaluation, folder(record.key))
+            except InputError as error:
+                if not path.is_file():
+                    raise InputError(f"the predictions {name} are needed, and the file is gone") from error
+                raise type(error)(str(error).replace(str(path), name)) from error
         return known[path]
 
     return read

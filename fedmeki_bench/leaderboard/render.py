@@ -109,13 +109,14 @@ def _comparison_lines(page: Page, section: Section) -> list[str]:
     found, reference = section.analysis.comparisons, section.analysis.reference
     if not found or reference is None:
         return []
-    tested = [c for c in found if c.adjusted is not None]
-    certain = [c for c in tested if c.separated]
+    certain = [c for c in found if c.separated]
+    untested = len(section.analysis.uncompared)
+    without = f" ({untested} could not be tested)" if untested else ""
     where = f" ({_text(section.title)})" if len(page.sections) > 1 else ""
     lines = [
         f"## Differences to {_name(reference.html)}{where}",
         "",
-        f"Same seeds, same patients. Separated: {len(certain)} of {len(tested)} differences, that is, "
+        f"Same seeds, same patients. Separated: {len(certain)} of {len(found)} differences{without}, that is, "
         f"{_text(meaning(len(page.board.seeds)))}.",
         "",
     ]
@@ -256,6 +257,7 @@ def _section_json(section: Section) -> dict[str, Any]:
         "shares": {name: _number(share) for name, share in analysis.shares.items()},
         "pareto": list(analysis.front),
         "comparisons": [{k: _number(v) for k, v in asdict(c).items()} for c in analysis.comparisons],
+        "untested": len(analysis.uncompared),
         "targets": [{k: _number(v) for k, v in asdict(t).items()} for t in analysis.targets],
     }
 
@@ -296,7 +298,7 @@ def _table_json(table: Table) -> dict[str, Any]:
                 "rank": row.rank,
                 "mark": row.mark,
                 "entries": {
-                    c.key: {"text": e.text, "value": _number(e.value), "best": e.best}
+                    c.key: {"text": e.text, "value": _number(e.value), "best": e.best, "tie": e.tie}
                     for c, e in zip(table.columns, row.entries, strict=True)
                 },
             }

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.evaluation.constant_answer import CONSTANT
+from fedmeki_bench.leaderboard import words
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.grid import Column, Entry, Grid
 
@@ -16,11 +18,13 @@ if TYPE_CHECKING:
 Section = Literal["bound", "ranked", "incomplete"]
 
 _BELOW_FLOOR = "⚠"
+_REASONS = 3
+"""Reasons for missing tests that a note spells out."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """An algorithm's entries, one per column; ``mark`` is ‡ if one of them rests on other data.
+    """An algorithm's entries, one per column; ``mark`` is ‡ if one rests on other data, § if it mumbles.
 
     ``rank`` is the place in the order of the main table, shared by equal rows; None unless ranked.
     """
@@ -95,21 +99,25 @@ def ranks(grid: Grid) -> dict[str, int]:
 
 
 def mark_best(table: Table) -> Table:
-    """Set ``best`` in every column with a direction: the best ranked row and all with the same digits."""
+    """Set ``best`` in every column with a direction: the best ranked row, and all that equal it at the digits shown.
+
+    The value behind the cell decides, not what is written in it: with two seeds a cell shows both; their mean counts.
+    """
     rows = [list(row.entries) for row in table.rows]
     for index, column in enumerate(table.columns):
         if column.higher is None:
             continue
-        ranked = [(i, row.entries[index]) for i, row in enumerate(table.rows) if row.section == "ranked"]
-        known = [(e.value, i, e.text.split(" ")[0]) for i, e in ranked if e.value is not None]
+        known = {
+            i: round(e.value, e.digits)
+            for i, row in enumerate(table.rows)
+            if row.section == "ranked" and (e := row.entries[index]).value is not None
+        }
         if len(known) < 2:
             continue
-        _, _, target = (max if column.higher else min)(known)
-        winners = [i for _, i, text in known if text == target]
+        target = (max if column.higher else min)(known.values())
+        winners = [i for i, value in known.items() if value == target]
         for i in winners:
-            entry = rows[i][index]
-            tie = " =" if len(winners) > 1 else ""
-            rows[i][index] = replace(entry, best=True, text=entry.text + tie)
+            rows[i][index] = replace(rows[i][index], best=True, tie=len(winners) > 1)
     return replace(table, rows=tuple(replace(r, entries=tuple(e)) for r, e in zip(table.rows, rows, strict=True)))
 
 
@@ -156,7 +164,7 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     for task in grid.tasks:
         metric = grid.main_metric(task)
         header = f"{grid.facts.task_title(task)} ({grid.facts.metric_title(metric)})"
-        columns.append(grid.facts.column(task, header, metric))
+        columns.append(words.column(grid, task, header, metric, task))
     with_mean = len(grid.tasks) > 1 and len({grid.main_metric(t) for t in grid.tasks}) == 1
     if with_mean:
         title = grid.facts.metric_title(grid.main_metric(grid.tasks[0]))
@@ -172,18 +180,19 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
         entries += [_rank_entry(analysis, algorithm.name)] if analysis.ranks else []
         entries += [_share_entry(analysis, algorithm.name)] if with_share else []
         entries += _cost_entries(grid, algorithm)
-        mark = grid.mark(algorithm.name, grid.tasks)
+        mark = words.mark(grid, algorithm.name, grid.tasks)
         rows.append(TableRow(algorithm, section, tuple(entries), mark, places.get(algorithm.name)))
     order = "Competitors are ordered by the mean over tasks."
     if not with_mean and len(grid.tasks) > 1:
         order = "Competitors are ordered by mean rank over tasks, as the tasks have different main metrics."
+    best = "mean" if len(grid.board.seeds) > 1 else "value"
     notes = [
         shown_as(grid.board),
-        f"{order} Bold is the best value among them, = an equal one at the digits shown; neither is a test.",
+        f"{order} Bold is the best {best} among them, = an equal one at the digits shown; neither is a test.",
     ]
-    if any(e.text.endswith(_BELOW_FLOOR) for row in rows for e in row.entries):
+    if any(_BELOW_FLOOR in e.remark for row in rows for e in row.entries):
         notes.append(f"{_BELOW_FLOOR} marks a value worse than the constant predictor's.")
-    notes += _said(grid, analysis)
+    notes += [*words.notes(grid, grid.tasks), *_said(grid, analysis)]
     return mark_best(
         Table(
             "main", "Main metrics", (*columns, *extra, *_COST), tuple(rows), _warnings(grid, grid.tasks), tuple(notes)
@@ -201,7 +210,7 @@ def _rank_entry(analysis: Analysis, algorithm: str) -> Entry:
 
 def _share_entry(analysis: Analysis, algorithm: str) -> Entry:
     share = analysis.shares.get(algorithm)
-    return Entry("–") if share is None else Entry(f"{share:.2f}", share)
+    return Entry("–") if share is None else Entry(f"{share:.2f}", share, digits=2)
 
 
 def _said(grid: Grid, analysis: Analysis) -> list[str]:
@@ -219,6 +228,15 @@ def _said(grid: Grid, analysis: Analysis) -> list[str]:
     named = grid.algorithms.get(grid.board.reference or "")
     if named is not None and analysis.reference is not None and named.name != analysis.reference.name:
         said.append(f"{named.title} has no number here: differences are to {analysis.reference.title}.")
+    untested = analysis.uncompared
+    if untested and analysis.reference is not None:
+        reasons = "; ".join(f"{grid.algorithms[c.algorithm].title}, {grid.facts.task_title(c.task)}: {c.note}"
+                            for c in untested[:_REASONS])  # fmt: skip
+        more = f"; and {len(untested) - _REASONS} more" if len(untested) > _REASONS else ""
+        said.append(
+            f"{len(untested)} of {len(analysis.comparisons)} differences to {analysis.reference.title} could not be "
+            f"tested ({reasons}{more})."
+        )
     if analysis.resolution:
         said.append(f"Resolution: {analysis.resolution}")
     return said
@@ -228,26 +246,26 @@ def _flagged(grid: Grid, algorithm: Algorithm, task: str) -> Entry:
     """The main metric, with a warning sign if a constant predictor on the board does better."""
     metric = grid.main_metric(task)
     entry = grid.entry(algorithm.name, task, metric)
-    constant = [a.name for a in grid.algorithms.values() if a.view == "constant"]
+    constant = [a.name for a in grid.algorithms.values() if a.view in ("constant", CONSTANT)]
     floors = [f for name in constant if (f := grid.mean(name, task, metric)) is not None]
     if entry.value is None or algorithm.name in constant or not floors:
         return entry
     spec = grid.facts.metrics.get(metric)
     lower = spec is not None and spec.direction == "lower"
     below = entry.value > min(floors) if lower else entry.value < max(floors)
-    return replace(entry, text=f"{entry.text} {_BELOW_FLOOR}") if below else entry
+    return replace(entry, remark=f"{entry.remark} {_BELOW_FLOOR}".strip()) if below else entry
 
 
 def task_table(grid: Grid, task: str) -> Table:
     """All metrics of one task; rows in the order of the main table, ranked where it ranks them."""
     metrics = grid.collected.metrics.get(task, ())
-    columns = tuple(grid.facts.column(m, grid.facts.metric_title(m), m) for m in metrics)
+    columns = tuple(words.column(grid, m, grid.facts.metric_title(m), m, task) for m in metrics)
     rows = tuple(
         TableRow(
             algorithm,
             section,
             tuple(grid.entry(algorithm.name, task, m) for m in metrics),
-            grid.mark(algorithm.name, [task]),
+            words.mark(grid, algorithm.name, [task]),
         )
         for algorithm, section in ordered(grid)
     )
@@ -256,7 +274,7 @@ def task_table(grid: Grid, task: str) -> Table:
     unit = grid.facts.tasks[task].grouping if task in grid.facts.tasks else "group"
     said = [f"{n} samples" + (f" of {g} {unit}s" if g is not None and unit != "sample" else "")
             for n, g in sorted(sizes, key=str)]  # fmt: skip
-    notes = (f"Test split: {' or '.join(said)}.",) if said else ()
+    notes = (*((f"Test split: {' or '.join(said)}.",) if said else ()), *words.notes(grid, [task]))
     title = grid.facts.task_title(task)
     return mark_best(Table(task, title, columns, rows, _warnings(grid, [task]), notes))
 

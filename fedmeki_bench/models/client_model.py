@@ -125,10 +125,29 @@ class ClientModel(nn.Module):
         features = pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=-1)
         return Outputs(self.decoders[task](features).squeeze(-1), features)
 
-    def functional(self, values: Mapping[str, Tensor], task: str, inputs: Mapping[str, Tensor]) -> Outputs:
-        """The same computation with another set of weights (a previous model, the received one)."""
+    def functional(
+        self, values: Mapping[str, Tensor], task: str, inputs: Mapping[str, Tensor], *, training: bool = False
+    ) -> Outputs:
+        """The same computation with another set of weights (a previous model, the received one), without side effects.
+
+        Buffers are copied first, so that no batch-norm statistic moves, here or in ``values``; what ``values`` lacks is
+        taken from this model. The mode of every layer and the global random stream are afterwards as they were.
+
+        Args:
+            values: parameters and buffers by name.
+            training: as in a training step, with batch statistics and dropout; by default as a model is scored.
+        """
         renamed = {_attribute(name): values[name] for name in values}
-        result: Outputs = torch.func.functional_call(self, renamed, (task, inputs), strict=False)
+        renamed |= {name: renamed.get(name, buffer).clone() for name, buffer in self.named_buffers()}
+        modes = [(module, module.training) for module in self.modules()]
+        devices = [self.device] if self.device.type == "cuda" else []
+        try:
+            self.train(training)
+            with torch.random.fork_rng(devices=devices):
+                result: Outputs = torch.func.functional_call(self, renamed, (task, inputs), strict=False)
+        finally:
+            for module, mode in modes:
+                module.training = mode
         return result
 
     def load(self, values: FlatTensors) -> None:

@@ -188,7 +188,8 @@ def _train_and_score(
     private = dealt(spec, trained)
     record.dealt = Dealt(digest=private.digest, counts=private.counts())
     federation = assemble(spec, trained, tasks, private, device=device, folder=folder / CHECKPOINT)
-    federation.validate = Validation(cohorts, tasks, views[0])
+    federation.validate = validation = Validation(cohorts, tasks, views[0])
+    validation.begin(federation)
     record.cost.parameters = sum(e.size for e in federation.server.model.layout.entries.values() if e.trained)
     first = federation.resume()
     listener(RunStarted(record.key, federation.rounds, first))
@@ -204,7 +205,9 @@ def _train_and_score(
     record.cost.bytes_up = sum(r.bytes_up for r in record.history)
     record.cost.bytes_down = sum(r.bytes_down for r in record.history)
     tasks |= {name: _task(name) for name in spec.zero_shot}
-    record.evaluations = score_test(federation, views, cohorts, tasks, seed=spec.seed, folder=folder)
+    doubts = validation.remarks(federation)
+    record.notes += doubts.values()
+    record.evaluations = score_test(federation, views, cohorts, tasks, seed=spec.seed, folder=folder, doubts=doubts)
     record.foundation = foundation_facts(federation, tasks)
     if keep_model:
         keep(federation, tasks, folder)

@@ -17,6 +17,8 @@ from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.payload import Update
 from fedmeki_bench.federation.rule import Rule
 from fedmeki_bench.models.flat import FlatTensors
+from fedmeki_bench.models.foundation.tiny import tiny_folder
+from fedmeki_bench.models.foundation.tiny_config import TinyConfig
 from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.spec import specify
@@ -40,6 +42,13 @@ def build(cohorts: Path) -> Callable[..., Federation]:
         return assemble(spec, opened, named, dealt(spec, opened), folder=folder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def barely(tmp_path_factory) -> str:
+    """A language model that has hardly been trained: enough to be injected into."""
+    config = TinyConfig(hidden=32, layers=2, heads=2, intermediate=64, steps=2, batch=4)
+    return str(tiny_folder(config, cache=tmp_path_factory.mktemp("cache")))
 
 
 def finish(federation: Federation) -> torch.Tensor:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from fedmeki_bench import seeds
 from fedmeki_bench.api import Rule
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation import checkpoint
-from fedmeki_bench.federation.training import Diverged
+from fedmeki_bench.federation.training import Batch, Diverged
 from fedmeki_bench.models.flat import FlatTensors, Layout
 
 ECG = ["ecg_abnormal"]
@@ -57,21 +58,105 @@ def test_gradient_hook_reaches_the_step(build):
         torch.testing.assert_close(after, before.segment(unit, trained_only=True), rtol=1e-6, atol=1e-7)
 
 
-def test_other_weights_can_be_evaluated_inside_the_loss(build):
-    seen = []
+def evaluating(federation, seen=None, **options):
+    """The federation under a rule whose loss evaluates the received model and is otherwise FedAvg's."""
 
     class Looks(Rule):
         def local_loss(self, loss, outputs, params, received, ctx):
-            other = ctx.forward(received, ctx.batch)
-            seen.append((other.logits.detach(), outputs.logits.detach()))
+            other = ctx.forward(received, ctx.batch, **options)
+            if seen is not None:
+                seen.append((other.logits.detach(), outputs.logits.detach()))
             return loss
 
-    federation = build("fedavg_s", ECG)
     federation.rule = Looks()
-    federation.round(0)
+    return federation
+
+
+def test_other_weights_can_be_evaluated_inside_the_loss(build):
+    seen = []
+    evaluating(build("fedavg_s", ECG), seen, training=True).round(0)
     first, later = seen[0], seen[1]
     torch.testing.assert_close(first[0], first[1])  # before the first step the two sets of weights are the same
     assert not torch.equal(later[0], later[1])
+
+
+def test_other_weights_are_evaluated_as_a_model_is_scored(build):
+    seen = []
+    federation = evaluating(build("fedavg_s", ECG), seen)
+    federation.round(0)
+    start = build("fedavg_s", ECG)
+    ctx = start.context(0, 0)
+    part = ctx.data["ecg_abnormal"]
+    order = seeds.generator(0, "batches", "ecg_abnormal", "client", 0, "round", 0, 0).permutation(len(part))
+    inputs = start.model.to_inputs(part.batch(order[:16]))
+    torch.testing.assert_close(seen[0][0], start.model.eval()("ecg_abnormal", inputs).logits)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("tasks", [ECG, ["lung_opacity"]])
+def test_evaluating_other_weights_changes_nothing(build, training, tasks):
+    """Batch-norm statistics, dropout masks and what was received stay as they are, so FedAvg stays FedAvg."""
+    plain, looking = build("fedavg_s", tasks), build("fedavg_s", tasks)
+    evaluating(looking, **({"training": True} if training else {}))
+    received = []
+    send = looking.broadcast
+    looking.broadcast = lambda ctx: received.append(send(ctx)) or received[-1]
+    sent = looking.server.model.flat.clone()
+    plain.round(0)
+    looking.round(0)
+    assert torch.equal(looking.server.model.flat, plain.server.model.flat)
+    assert all(torch.equal(p.model.flat, sent) for p in received)
+
+
+def test_the_random_stream_of_a_rule_is_its_own(build):
+    federation = build("fedavg_s", ECG)
+    ctx = federation.context(0, 0)
+    dropping = torch.nn.Dropout(0.5)
+    federation.model.encoders["signal"].register_forward_pre_hook(lambda module, x: (dropping(x[0]),))
+    part = ctx.data["ecg_abnormal"]
+    batch = Batch("ecg_abnormal", federation.model.to_inputs(part.batch(range(4))), torch.zeros(4))
+    torch.manual_seed(1)
+    want = torch.rand(3)
+    torch.manual_seed(1)
+    ctx.forward(federation.broadcast(ctx), batch, training=True)
+    assert torch.equal(torch.rand(3), want)
+
+
+def test_what_was_received_is_guarded_by_value(build):
+    """Batch norm writes its statistics without raising a version counter: only the values tell."""
+
+    class Stale(Rule):
+        def client_update(self, ctx, received):
+            update = super().client_update(ctx, received)
+            names = [n for n in received if n.endswith("running_mean")]
+            mean, var = received[names[0]], received[names[0].replace("mean", "var")]
+            version = received.model.flat._version
+            x = torch.randn(8, len(mean), 4)
+            torch.nn.functional.batch_norm(x, mean, var, training=True)
+            assert received.model.flat._version == version
+            return update
+
+    federation = build("fedavg_s", ECG)
+    federation.rule = Stale()
+    with pytest.raises(RunFailed, match="rule Stale changed what client 0 received in round 1"):
+        federation.round(0)
+
+
+def test_numbers_received_are_guarded_too(build):
+    class Counts(Rule):
+        def broadcast(self, server, client, units):
+            payload = super().broadcast(server, client, units)
+            payload.numbers["t"] = 1.0
+            return payload
+
+        def client_update(self, ctx, received):
+            received.numbers["t"] += 1
+            return super().client_update(ctx, received)
+
+    federation = build("fedavg_s", ECG)
+    federation.rule = Counts()
+    with pytest.raises(RunFailed, match="rule Counts changed what client 0 received"):
+        federation.round(0)
 
 
 def test_memory_round_trips_through_a_checkpoint(tmp_path):

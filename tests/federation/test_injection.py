@@ -14,8 +14,6 @@ import torch
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve, table
 from fedmeki_bench.federation.injecting import inject, learning_rate
-from fedmeki_bench.models.foundation.tiny import tiny_folder
-from fedmeki_bench.models.foundation.tiny_config import TinyConfig
 from fedmeki_bench.results.store import RecordStore
 from fedmeki_bench.runs.execute import execute
 from fedmeki_bench.runs.spec import specify
@@ -24,13 +22,6 @@ from .conftest import SMALL, finish
 
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
 STAGES = ["fedavg_m_fm", "fedavg_m_lora", "fedavg_m_kim"]
-
-
-@pytest.fixture(scope="session")
-def barely(tmp_path_factory) -> str:
-    """A language model that has hardly been trained: enough to be injected into."""
-    config = TinyConfig(hidden=32, layers=2, heads=2, intermediate=64, steps=2, batch=4)
-    return str(tiny_folder(config, cache=tmp_path_factory.mktemp("cache")))
 
 
 def bits(language) -> str:

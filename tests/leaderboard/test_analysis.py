@@ -10,7 +10,7 @@ from board_fakes import TASKS, algorithm, board, cells, judged, record
 
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.leaderboard.board import Board
-from fedmeki_bench.leaderboard.build import build, page_of
+from fedmeki_bench.leaderboard.build import build, page_of, render
 from fedmeki_bench.leaderboard.page import Context
 from fedmeki_bench.leaderboard.published import load_published
 
@@ -92,7 +92,29 @@ def test_lost_predictions_are_told_and_nothing_else_suffers(tmp_path):
     assert [r.entries for r in after.main.rows] == [r.entries for r in before.main.rows]
     (one,) = [c for c in after.sections[0].analysis.comparisons if (c.algorithm, c.task) == ("fedprox_s", TASKS[0])]
     assert one.difference is None
-    assert "the predictions are missing" in one.note
+    assert "is gone" in one.note
+    assert str(tmp_path) not in one.note  # a page says the same wherever the results lie
+
+
+def test_what_could_not_be_compared_is_counted_in_every_format(tmp_path):
+    toy, made, store = judged(tmp_path / "r", [0])
+    whole = page_of(toy, made, store)
+    assert whole.sections[0].analysis.uncompared == ()
+    for task, damage in zip(TASKS, (None, b"torn"), strict=True):
+        lost = next(c for c in made if c.algorithm.name == "fedprox_s" and c.task == task)
+        path = store.folder(f"k-{lost.setting}") / "predictions" / f"aggregated.{task}.parquet"
+        path.unlink()
+        if damage is not None:
+            path.write_bytes(damage)
+    page = page_of(toy, made, store)
+    text = {name: content.decode() for name, content in render(page, ["md", "tex", "html", "json"]).items()}
+    told = "2 of 4 differences to Fedavg_s could not be tested"
+    for name in ("leaderboard.md", "leaderboard.html", "leaderboard.json"):
+        assert told in text[name], name
+    assert told.replace("_", r"\_") in text["leaderboard.tex"]
+    assert "Separated: 2 of 4 differences (2 could not be tested)" in text["leaderboard.md"]
+    assert json.loads(text["leaderboard.json"])["sections"][0]["untested"] == 2
+    assert "could not be tested" not in render(whole, ["md"])["leaderboard.md"].decode()
 
 
 def test_a_deleted_record_makes_its_row_incomplete_not_wrong(tmp_path):

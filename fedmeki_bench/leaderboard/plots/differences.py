@@ -39,9 +39,10 @@ def draw(page: Page, section: Section) -> list[Picture]:
             axes.axvline(0, color=INK, lw=0.9)
             axes.set_xlabel(f"Δ {page.facts.metric_title(grid.main_metric(task))}")
         svg = as_svg(fig, key, title)
-    n = len([c for c in found if c.adjusted is not None])
+    n, untested = len([c for c in found if c.adjusted is not None]), len(section.analysis.uncompared)
+    without = f" {untested} more could not be tested." if untested else ""
     caption = (
         f"Difference to {reference.title} on the same seeds and patients with its 95 % interval. Filled and coloured: "
-        f"separated, that is, of the {n} differences of this figure, {certain(len(page.board.seeds))}."
+        f"separated, that is, of the {n} differences of this figure, {certain(len(page.board.seeds))}.{without}"
     )
     return [Picture(key, title, caption, svg)]

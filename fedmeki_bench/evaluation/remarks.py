@@ -1,0 +1,104 @@
+"""What a finished run must be doubted for, seen on `valid` alone: nothing was learned, or nothing that shows."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.evaluation.metrics import MetricSpec
+    from fedmeki_bench.evaluation.views import View
+    from fedmeki_bench.federation.loop import Federation
+    from fedmeki_bench.models.flat import FlatTensors
+
+LEAST_GAIN = 0.02
+"""Below this gain over a constant, in the units of the metric, a run is said to be no better."""
+
+Remarks = dict[tuple[str, str], str]
+"""(view, task) -> a sentence."""
+
+
+def units(values: FlatTensors) -> dict[str, int]:
+    """Unit -> a checksum of its parameters, without batch-norm statistics, which move without learning."""
+    return {
+        unit: zlib.crc32(values.segment(unit, trained_only=True).detach().cpu().contiguous().numpy().data.cast("B"))
+        for unit in values.modules
+    }
+
+
+def remarks(
+    federation: Federation, start: Mapping[str, int], view: str, scored: View, parts: Mapping[str, CohortPart],
+    main: Mapping[str, MetricSpec],
+) -> Remarks:  # fmt: skip
+    """What is to be said about the validated view of a trained federation, per task.
+
+    *Never moved*: the units the task uses hold the initial parameters bit for bit, in the model that is scored.
+    *No better than a constant*: the task's main metric on `valid` exceeds what a constant predictor (the clients' share
+    of positives) has there by less than 0.02. It is a rule of thumb and no test: the interval of a small valid split
+    would cover the constant's value for most models that did learn.
+
+    A rule that trains nothing is a constant by design. Where a foundation model was injected and the clients trained
+    no decoder, the aggregated view was not what was trained, and nothing is said about it.
+
+    Args:
+        start: the checksums of :func:`units` before the first round.
+        view, scored: the name of the validated view, and the view.
+        parts: task -> its valid split.
+        main: task -> its main metric.
+    """
+    if not federation.rule.trains:
+        return {}
+    injected = "injected" in federation.server.memory
+    found: Remarks = {}
+    for task, part in parts.items():
+        own = federation.model.units(task)
+        moved = _moved(federation, task, start, view)
+        if injected and f"decoder.{task}" not in moved:
+            continue
+        if not moved & set(own):
+            found[view, task] = f"{task}: the model never moved: its parameters are the initial ones, bit for bit"
+            continue
+        told = _against_constant(federation, task, part, scored, main[task])
+        if told:
+            found[view, task] = told
+    return found
+
+
+def _moved(federation: Federation, task: str, start: Mapping[str, int], view: str) -> set[str]:
+    """Units whose parameters differ from the initial ones, on the server or, if clients are scored, at any client."""
+    moved = {unit for unit, was in units(federation.server.model).items() if was != start[unit]}
+    if view != "personal":
+        return moved
+    for client in federation.clients:
+        ctx = federation.context(client.number, federation.server.round)
+        if task in ctx.data:
+            with torch.no_grad():
+                received = federation.broadcast(ctx)
+                federation.model.load(federation.server.model)
+                ctx.load(received)
+                own = federation.rule.personal(ctx, received)
+                if own is not None:
+                    federation.model.load(own)
+            moved |= {unit for unit, was in units(federation.model.values).items() if was != start[unit]}
+    return moved
+
+
+def _against_constant(federation: Federation, task: str, part: CohortPart, scored: View, metric: MetricSpec) -> str:
+    labels = [c.data[task].targets for c in federation.clients if task in c.data and len(c.data[task])]
+    if len(part) == 0 or not labels or metric.needs == "text":
+        return ""
+    targets = np.asarray(part.targets, dtype=np.int64)
+    constant = metric(targets, np.full(len(part), float(np.mean(np.concatenate(labels)))))
+    value = float(np.mean([metric(targets, row) for row in np.atleast_2d(scored(federation, task, part))]))
+    gain = value - constant if metric.direction == "higher" else constant - value
+    if not np.isfinite(gain) or gain >= LEAST_GAIN:
+        return ""
+    return (
+        f"{task}: no better than a constant on valid: {metric.title} {value:.3f} over {len(part)} samples, a constant "
+        f"has {constant:.3f}"
+    )

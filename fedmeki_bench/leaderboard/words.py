@@ -1,0 +1,96 @@
+"""Rows that answer in words: what their columns rest on, who mumbles, and what a constant answer scores beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.evaluation.constant_answer import CONSTANT
+from fedmeki_bench.evaluation.estimates import IN_WORDS
+from fedmeki_bench.evaluation.text_metrics import UNPARSED
+from fedmeki_bench.leaderboard.collect import Outcome
+from fedmeki_bench.leaderboard.grid import Column, Grid
+
+MUMBLES = "§"
+UNREADABLE = 0.10
+"""Share of unparsed answers above which a row is marked."""
+
+CONSTANT_ROW = Algorithm(
+    "constant_answer", "none", "s", view=CONSTANT, base="Constant answer", bound=True,
+    summary="the most frequent training answer to every question, or yes where a task has no training answers",
+)  # fmt: skip
+
+_BASIS = {
+    "label": " Rows that answer in words: of their answers, an unparsed one counting as wrong.",
+    "score": " Rows that answer in words: of their probability of yes against no, whatever they say.",
+}
+
+
+def column(grid: Grid, key: str, header: str, metric: str, task: str) -> Column:
+    """A column of a metric on a task, which says what the rows that answer in words are scored by."""
+    plain = grid.facts.column(key, header, metric)
+    spec = grid.facts.metrics.get(metric)
+    if spec is None or not _asked(grid, task, metric):
+        return plain
+    return replace(plain, definition=plain.definition + _BASIS.get(spec.needs, ""))
+
+
+def mark(grid: Grid, algorithm: str, tasks: Sequence[str]) -> str:
+    """The marks of a row: ‡ for other data, § where too many answers to one of these tasks could not be read."""
+    return grid.mark(algorithm, tasks) + MUMBLES * any(_mumbles(grid, algorithm, task) for task in tasks)
+
+
+def notes(grid: Grid, tasks: Sequence[str]) -> list[str]:
+    """What a table over these tasks has to say about rows that answer in words."""
+    said = []
+    needs = {
+        spec.needs
+        for task in tasks
+        for metric in grid.collected.metrics.get(task, ())
+        if (spec := grid.facts.metrics.get(metric)) is not None and _asked(grid, task, metric)
+    }
+    if needs & {"label", "score"}:
+        said.append(
+            "Rows that answer in words: accuracy, F1 and other metrics of a prediction come from their answers, an "
+            "unparsed one counting as wrong; AUROC and other metrics of a probability from that of yes against no."
+        )
+    if any(MUMBLES in mark(grid, name, tasks) for name in grid.algorithms):
+        said.append(
+            f"{MUMBLES} marks rows of which more than {100 * UNREADABLE:.0f} % of the answers to a task could not be "
+            "read."
+        )
+    reasons: dict[str, list[str]] = {}
+    for task in tasks:
+        for o in grid.outcomes.get((CONSTANT_ROW.name, task), [])[:1]:
+            if o.evaluation is not None and o.evaluation.note:
+                reasons.setdefault(o.evaluation.note, []).append(grid.facts.task_title(task))
+    for reason, titles in reasons.items():
+        said.append(f"{CONSTANT_ROW.title} {reason} ({', '.join(titles)}).")
+    return said
+
+
+def constant_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """The row of the constant answer for a section's outcomes, one per task and seed that has the evaluation.
+
+    None where another row gives a constant predictor's numbers on all these tasks.
+    """
+    bounded = {o.cell.task for o in outcomes if o.cell.algorithm.view == "constant" and o.status == "ok"}
+    found: dict[tuple[str, int], Outcome] = {}
+    for o in outcomes:
+        place = (o.cell.task, o.cell.seed)
+        if o.cell.algorithm.view != "foundation" or o.status != "ok" or o.record is None or place in found:
+            continue
+        for e in o.record.evaluations:
+            if (e.view, e.task) == (CONSTANT, o.cell.task) and e.metrics:
+                found[place] = replace(o, cell=replace(o.cell, algorithm=CONSTANT_ROW), evaluation=e)
+    return tuple(found.values()) if {task for task, _ in found} - bounded else ()
+
+
+def _asked(grid: Grid, task: str, metric: str) -> bool:
+    """Whether a row that answers in words has this metric on the task."""
+    return any(a.view in IN_WORDS and grid.values(name, task, metric) for name, a in grid.algorithms.items())
+
+
+def _mumbles(grid: Grid, algorithm: str, task: str) -> bool:
+    return any(v.value is not None and v.value > UNREADABLE for v in grid.values(algorithm, task, UNPARSED.name))
