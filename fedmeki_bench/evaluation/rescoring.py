@@ -27,17 +27,26 @@ def metric(name: str) -> MetricSpec:
     return spec
 
 
+def predictions_file(evaluation: Evaluation, folder: Path) -> Path:
+    """Where an evaluation's predictions lie below the run's folder.
+
+    Raises:
+        InputError: it names none, or a place outside the folder.
+    """
+    path = PurePosixPath(evaluation.predictions or "")
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(path):
+        raise InputError(f"{evaluation.predictions!r} names no predictions inside the run's folder")
+    return folder / path
+
+
 def stored(evaluation: Evaluation, folder: Path) -> Predictions | TextPredictions:
     """The predictions behind an evaluation, checked against its digest.
 
     Raises:
         InputError: they are missing, damaged or were changed.
     """
-    path = PurePosixPath(evaluation.predictions or "")
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(path):
-        raise InputError(f"{evaluation.predictions!r} names no predictions inside the run's folder")
     read = read_text_predictions if evaluation.view in IN_WORDS else read_predictions
-    return read(folder / path, evaluation.digest)
+    return read(predictions_file(evaluation, folder), evaluation.digest)
 
 
 def values_of(found: Mapping[str, Estimate]) -> dict[str, MetricValue]:

@@ -12,7 +12,7 @@ from fedmeki_bench.evaluation.predictions import (
     Predictions,
     TextPredictions,
 )
-from fedmeki_bench.evaluation.rescoring import stored
+from fedmeki_bench.evaluation.rescoring import predictions_file, stored
 from fedmeki_bench.leaderboard.collect import Outcome
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def reader(folder: Callable[[str], Path]) -> Reader:
     def read(record: Record, evaluation: Evaluation) -> Predictions | TextPredictions | None:
         if evaluation.predictions is None:
             return None
-        path, name = folder(record.key) / evaluation.predictions, f"{record.key}/{evaluation.predictions}"
+        path, name = predictions_file(evaluation, folder(record.key)), f"{record.key}/{evaluation.predictions}"
         if path not in known:
+            if not path.is_file():
+                raise InputError(f"the predictions {name} are needed, and the file is gone")
             try:
                 known[path] = stored(evaluation, folder(record.key))
             except InputError as error:
-                if not path.is_file():
-                    raise InputError(f"the predictions {name} are needed, and the file is gone") from error
                 raise type(error)(str(error).replace(str(path), name)) from error
         return known[path]
 
