@@ -64,8 +64,8 @@ def run_board(
     chosen = sweeping.choose(entries, only)
     build_stand_in([entry.spec for entry in chosen], plain=plain)
     jobs = jobs or sweeping.default_jobs(chosen)
-    shown = {e.key: [(c.algorithm.name, c.task, c.algorithm.view) for c in e.cells] for e in entries if e.key}
-    labels = {c.algorithm.name: c.algorithm.title for e in entries for c in e.cells}
+    shown = {e.key: [(_row(c), c.task, c.algorithm.view) for c in e.cells] for e in entries if e.key}
+    labels = {_row(c): c.algorithm.title + (f", {c.dealing}" if c.dealing else "") for e in entries for c in e.cells}
     seeds = ", ".join(map(str, board.seeds))
     title = f"sweep {board.name} · profile {board.profile} · seed {seeds} · {jobs} job{'s' if jobs > 1 else ''}"
     with SweepView(title, shown, plain=plain, labels=labels) as view:
@@ -92,6 +92,12 @@ def run_board(
         )
 
 
+def _row(cell: Any) -> str:
+    """A row of the grid while it fills: an algorithm under one way of dealing; more would be taken for seeds."""
+    name: str = cell.algorithm.name
+    return f"{name}, {cell.dealing}" if cell.dealing else name
+
+
 def _cached(entry: Any) -> Any:
     from fedmeki_bench.events import RunEnded
     from fedmeki_bench.runs.execute import main_scores
@@ -107,6 +113,7 @@ def _cached(entry: Any) -> Any:
 def status_command(board: str, data: Path, results: Path, as_json: bool) -> None:
     """Which of BOARD's runs are done, missing (and why) or failed, with estimated time and bytes."""
     from fedmeki_bench.console import print_table
+    from fedmeki_bench.console.dealt import dealt_as
     from fedmeki_bench.leaderboard.board import find_board
     from fedmeki_bench.results.store import RecordStore
     from fedmeki_bench.runs.plan import inspect
@@ -117,12 +124,16 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     for entry in entries:
         seconds, traffic, estimated = _cost(entry, entries)
         names = list(dict.fromkeys(c.algorithm.name for c in entry.cells))
+        pooled = all(c.algorithm.pooled for c in entry.cells)
         rows.append([
-            names, list(entry.spec.tasks), entry.spec.seed, entry.status,
+            names, list(entry.spec.tasks), "pooled" if pooled else dealt_as(entry.spec.partition, entry.spec.params),
+            entry.spec.seed, entry.status,
             None if seconds is None else round(seconds, 1), None if traffic is None else round(traffic / 1e6, 2),
-            estimated, entry.key, entry.reason,
+            estimated, entry.key, entry.reason, list(entry.record.notes) if entry.record else [],
         ])  # fmt: skip
-    columns = ["algorithms", "tasks", "seed", "status", "seconds", "MB", "estimated", "key", "reason"]
+    columns = [
+        "algorithms", "tasks", "partition", "seed", "status", "seconds", "MB", "estimated", "key", "reason", "remarks",
+    ]  # fmt: skip
     colours = {"ok": "green", "failed": "red", "no data": "yellow", "interrupted": "yellow"}
     done = sum(e.status == "ok" for e in entries)
     print_table(
@@ -130,24 +141,44 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
         style=lambda column, value: colours.get(value, "") if column == "status" else "",
     )  # fmt: skip
     if not as_json:
-        left = [cost[0] for e in entries if e.status not in ("ok", "no data") and (cost := _cost(e, entries))[0]]
-        if left:
-            echo(f"about {sum(left):.0f} s of single-process work left, judged by the runs that are done")
+        left = [_cost(e, entries)[0] for e in entries if e.status not in ("ok", "no data")]
+        known = [seconds for seconds in left if seconds is not None]
+        if known:
+            without = (
+                f"; {len(left) - len(known)} runs like none of these are not in it" if len(known) < len(left) else ""
+            )
+            echo(f"about {sum(known):.0f} s of single-process work left, judged by runs alike that are done{without}")
 
 
 def _cost(entry: Any, entries: Sequence[Any]) -> tuple[float | None, float | None, bool]:
-    """Seconds and bytes of a run: measured if it is done, else the median of done runs over the same tasks."""
+    """Seconds and bytes of a run: measured if it is done, else the median of done runs like it, over the same tasks.
+
+    Alike is the same rule and stage; failing that the same stage, failing that any competitor, for it is the stage that
+    costs. A bound is like its own kind alone: a constant predictor takes no time, pooled data much.
+    """
     if entry.status == "ok":
         cost = entry.record.cost
         return cost.seconds, cost.bytes_up + cost.bytes_down, False
-    alike = [e.record.cost for e in entries if e.status == "ok" and e.spec.tasks == entry.spec.tasks]
-    if not alike:
+    bound, *kind = _kind(entry)
+    done = [(_kind(e), e.record.cost) for e in entries if e.status == "ok" and e.spec.tasks == entry.spec.tasks]
+    ways = [[cost for (_, *other), cost in done if other == kind]]
+    if not bound:
+        ways += [[cost for (limit, _, stage, _), cost in done if not limit and stage == kind[1]]]
+        ways += [[cost for (limit, *_), cost in done if not limit]]
+    alike = next((costs for costs in ways if costs), None)
+    if alike is None:
         return None, None, True
     return (
         statistics.median(c.seconds for c in alike),
         statistics.median(c.bytes_up + c.bytes_down for c in alike),
         True,
     )
+
+
+def _kind(entry: Any) -> tuple[bool, str, str, bool]:
+    """Whether a training fills rows of bounds alone, its rule and stage, and whether the data are pooled."""
+    rows = [cell.algorithm for cell in entry.cells]
+    return all(a.bound for a in rows), entry.spec.rule, entry.spec.stage, all(a.pooled for a in rows)
 
 
 @click.command("leaderboard")
@@ -234,7 +265,7 @@ def context_of(board: Any) -> Any:
 
 
 def show_page(page: Any) -> None:
-    """The board's tables of main metrics in the terminal."""
+    """The board's tables of main metrics in the terminal, with how the data were dealt and what marks mean."""
     from fedmeki_bench.console import print_table
 
     for section in page.sections:
@@ -242,3 +273,6 @@ def show_page(page: Any) -> None:
         rows = [[r.algorithm.title + r.mark, *(entry.text for entry in r.entries)] for r in section.table.rows]
         title = page.title if section.key == "main" and not section.dealing else f"{page.title}: {section.title}"
         print_table(title, columns, rows)
+        click.echo(f"dealt: {section.dealing or page.board.dealt}")
+        for said in (*section.table.warnings, *section.table.notes):
+            click.echo(said)

@@ -153,6 +153,7 @@ def _names(*given: str) -> list[str]:
 def _of_records(a: str, b: str, results: Path) -> _Found:
     """(task, "") -> one outcome each of the two records, each by the view of its algorithm."""
     from fedmeki_bench.algorithms import described
+    from fedmeki_bench.console.dealt import dealt_as
     from fedmeki_bench.leaderboard.cells import Cell
     from fedmeki_bench.leaderboard.collect import Outcome
     from fedmeki_bench.results.store import read_record
@@ -169,6 +170,9 @@ def _of_records(a: str, b: str, results: Path) -> _Found:
         }))  # fmt: skip
     (left, ours), (right, theirs) = sides
     notes = [] if left.seed == right.seed else [f"seeds {left.seed} and {right.seed} differ: so may luck"]
+    dealings = [dealt_as(record.partition, record.params) for record in (left, right)]
+    if dealings[0] != dealings[1]:
+        notes.append(f"dealt otherwise: {dealings[0]}, and {dealings[1]}")
     cards = [{c.task: c.card for c in record.cohorts} for record in (left, right)]
     shared = [task for task in ours if task in theirs]
     other = [task for task in shared if cards[0].get(task) != cards[1].get(task)]

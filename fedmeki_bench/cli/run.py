@@ -159,7 +159,9 @@ def _execute(
 def _report(records: Sequence[Any], results: Path) -> None:
     """One table per set of metrics: classification and generation have different ones."""
     from fedmeki_bench.console import print_table
+    from fedmeki_bench.console.dealt import dealt_as
 
+    dealt = ", ".join(dict.fromkeys(dealt_as(r.partition, r.params) for r in records))
     tables: dict[tuple[str, ...], list[list[Any]]] = {}
     for record in records:
         synthetic = {c.task: c.synthetic for c in record.cohorts}
@@ -178,6 +180,17 @@ def _report(records: Sequence[Any], results: Path) -> None:
     for names, rows in tables.items():
         columns = ["task", "view", "n", *names, "unparsed", "data"]
         print_table("test split, 95 % intervals over patients", columns, rows)
+    views = {e.view for record in records for e in record.evaluations if e.metrics}
+    click.echo(f"dealt: {dealt}")
+    if "foundation" in views:
+        click.echo(
+            "foundation views: accuracy, F1 and their like come from the answers, an unparsed one counting as wrong; "
+            "AUROC and its like from the probability of yes"
+        )
+    for said in dict.fromkeys(e.note for r in records for e in r.evaluations if e.view == "constant_answer" and e.note):
+        click.echo(f"constant_answer: {said}")
+    for said in dict.fromkeys(note for record in records for note in record.notes):
+        click.echo(f"remark: {said}")
     for record in records:
         echo(f"record: {results / record.key / 'record.json'} ({record.status})")
 

@@ -18,7 +18,7 @@ _ESCAPED = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "±": r"$\pm$", "–": "--", "−": r"$-$", "≥": r"$\geq$",
     "×": r"$\times$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "‡": r"$^\ddagger$", "†": r"$^\dagger$",
-    "⚠": r"$^{!}$", "§": r"\textsuperscript{\S}", "·": r"$\cdot$",
+    "⚠": r"$^{!}$", "§": r"\textsuperscript{\S}", "¶": r"\textsuperscript{\P}", "·": r"$\cdot$",
 }  # fmt: skip
 _SPECIAL = re.compile("|".join(re.escape(c) for c in _ESCAPED))
 
@@ -72,7 +72,8 @@ def _name(algorithm: Algorithm) -> str:
 
 
 def _table(page: Page, table: Table) -> list[str]:
-    caption = f"{page.title}: {table.title}."
+    board = page.board
+    caption = f"{page.title}: {table.title}. Profile {board.profile}, {board.clients} clients, {board.dealt}."
     notes = " ".join([*table.warnings, *table.notes])
     lines = [
         "",

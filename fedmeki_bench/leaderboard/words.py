@@ -16,6 +16,10 @@ MUMBLES = "§"
 UNREADABLE = 0.10
 """Share of unparsed answers above which a row is marked."""
 
+DOUBTED = "¶"
+_SPELT = 5
+"""Remarks that a note spells out."""
+
 CONSTANT_ROW = Algorithm(
     "constant_answer", "none", "s", view=CONSTANT, base="Constant answer", bound=True,
     summary="the most frequent training answer to every question, or yes where a task has no training answers",
@@ -37,8 +41,9 @@ def column(grid: Grid, key: str, header: str, metric: str, task: str) -> Column:
 
 
 def mark(grid: Grid, algorithm: str, tasks: Sequence[str]) -> str:
-    """The marks of a row: ‡ for other data, § where too many answers to one of these tasks could not be read."""
-    return grid.mark(algorithm, tasks) + MUMBLES * any(_mumbles(grid, algorithm, task) for task in tasks)
+    """The marks of a row: ‡ other data, § too many answers to one of these tasks unread, ¶ a run to be doubted."""
+    found = grid.mark(algorithm, tasks) + MUMBLES * any(_mumbles(grid, algorithm, task) for task in tasks)
+    return found + DOUBTED * bool(_doubts(grid, algorithm, tasks))
 
 
 def notes(grid: Grid, tasks: Sequence[str]) -> list[str]:
@@ -60,6 +65,10 @@ def notes(grid: Grid, tasks: Sequence[str]) -> list[str]:
             f"{MUMBLES} marks rows of which more than {100 * UNREADABLE:.0f} % of the answers to a task could not be "
             "read."
         )
+    doubts = [said for name in grid.algorithms for said in _doubts(grid, name, tasks)]
+    if doubts:
+        more = f"; and {len(doubts) - _SPELT} more" if len(doubts) > _SPELT else ""
+        said.append(f"{DOUBTED} marks rows whose runs left a remark: {'; '.join(doubts[:_SPELT])}{more}.")
     reasons: dict[str, list[str]] = {}
     for task in tasks:
         for o in grid.outcomes.get((CONSTANT_ROW.name, task), [])[:1]:
@@ -94,3 +103,16 @@ def _asked(grid: Grid, task: str, metric: str) -> bool:
 
 def _mumbles(grid: Grid, algorithm: str, task: str) -> bool:
     return any(v.value is not None and v.value > UNREADABLE for v in grid.values(algorithm, task, UNPARSED.name))
+
+
+def _doubts(grid: Grid, algorithm: str, tasks: Sequence[str]) -> list[str]:
+    """The remarks of the runs behind a row, with row and seed; a constant answer's note says what it is, no doubt."""
+    row = grid.algorithms[algorithm]
+    if row.view == CONSTANT:
+        return []
+    return [
+        f"{row.title}, seed {o.cell.seed}: {o.evaluation.note}"
+        for task in tasks
+        for o in grid.outcomes.get((algorithm, task), [])
+        if o.status == "ok" and o.evaluation is not None and o.evaluation.note
+    ]

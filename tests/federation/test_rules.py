@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from fedmeki_bench import registry
+from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.cohort.format import CohortPart
 from fedmeki_bench.evaluation.views import aggregated, personal
 from fedmeki_bench.federation.training import schedule
+from fedmeki_bench.runs.spec import specify
 
 from .conftest import WITHOUT_BATCH_NORM, finish
 
@@ -342,3 +344,24 @@ def test_dittos_clients_are_scored_with_their_own_models(build):
     rows, one = personal(federation, "ecg_abnormal", part), aggregated(federation, "ecg_abnormal", part)
     for client in range(4):
         assert np.array_equal(rows[client], one) == (client not in federation.sampled(0))
+
+
+def test_a_row_of_fedprox_has_a_mu_that_acts(build):
+    """The published mu is FedAvg but for rounding, which Adam magnifies; the rows fedprox_mu_* are another algorithm."""
+    steps = {"optimizer": "sgd", "lr": 0.05}
+    averaged = finish(build("fedavg_s", ECG, **steps))
+    published = (finish(build("fedprox_s", ECG, **steps)) - averaged).abs().max()
+    acting = (finish(build("fedprox_mu_s", ECG, **steps)) - averaged).abs().max()
+    assert acting > 100 * published
+    row = resolve("fedprox_mu_m")
+    (spec,) = specify(row, ECG)
+    assert spec.params["rule"]["mu"] == 0.01
+    assert row.title != resolve("fedprox_m").title
+    (bent,) = specify(row, ECG, options={"mu": 0.5})
+    assert bent.params["rule"]["mu"] == 0.5  # what is asked for comes after the row's own
+
+
+def test_feddyns_default_is_the_one_that_was_chosen():
+    cls = registry.load("rules", "feddyn")
+    assert (cls.Params().alpha, cls.version) == (0.3, 2)
+    assert "valid" in cls.Params.model_fields["alpha"].description

@@ -132,3 +132,18 @@ def test_where_the_board_has_a_majority_row_there_is_one_bound_not_two(filled):
     store.write(record(constant, {"auroc": 0.5, "f1": 0.0, "accuracy": 0.5}))
     page = page_of(toy, [constant, *made], store, Context(metrics=METRICS))
     assert [r.algorithm.name for r in page.main.rows if r.section == "bound"] == ["majority"]
+
+
+def test_a_run_that_left_a_remark_is_marked_with_a_footnote(filled):
+    _, made, _ = filled
+    cells = [replace(made[0], algorithm=algorithm(name), setting=name) for name in ("fedavg_s", "fedprox_s")]
+    records = [record(c, {"auroc": 0.5}) for c in cells]
+    told = "ecg_abnormal: the model never moved: its parameters are the initial ones, bit for bit"
+    records[0].evaluations[0].note = told
+    page = page_of(board(tasks=[TASK], algorithms=["fedavg_s", "fedprox_s"]), cells, records)
+    assert {r.algorithm.name: r.mark for r in page.main.rows} == {"fedavg_s": "¶", "fedprox_s": ""}
+    text = {name: content.decode() for name, content in render(page, ["md", "tex", "html", "json"]).items()}
+    for name, content in text.items():
+        assert "never moved" in content, name
+        assert ("¶" if not name.endswith("tex") else r"\P") in content, name
+    assert "iid partition" in text["leaderboard.tex"]
