@@ -36,6 +36,7 @@ class PictureSearch:
     """Grey pictures (n, 1, side, side)."""
 
     what = "pictures"
+    blank = "show no contrast (black or of one grey)"
     threshold = 0.9
 
     def prints(self, values: np.ndarray) -> Prints | None:

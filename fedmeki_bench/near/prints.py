@@ -57,6 +57,8 @@ class Search(Protocol):
 
     what: str
     """What a sample is called, in the plural."""
+    blank: str
+    """What is wrong with a sample without content, as a predicate."""
     threshold: float
     """Pairs score at least this."""
 

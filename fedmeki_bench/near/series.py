@@ -29,6 +29,7 @@ class SeriesSearch:
     """Series (n, hours, variables), NaN where nothing was charted."""
 
     what = "series"
+    blank = "have too few charted values to be told apart"
     threshold = 0.8
 
     def prints(self, values: np.ndarray) -> Prints | None:

@@ -29,6 +29,8 @@ _FINER = 4  # lags are tried in quarters of a point
 _WHOLE = 0.8  # no pair whose windows agree correlates less as a whole
 _WINDOWS = 5
 _CHUNK = 256
+_FLAT = 2.0
+"""Root mean square in stored steps below which integer signals are flat: quantisation alone gives as much."""
 _INDEPENDENT = (0, 1, 6, 7, 8, 9, 10, 11)
 """Of the twelve standard leads: III and the augmented ones follow from I and II."""
 
@@ -37,6 +39,7 @@ class SignalSearch:
     """Signals (n, channels, samples) of one length."""
 
     what = "recordings"
+    blank = "are flat"
     threshold = 0.9
 
     def prints(self, values: np.ndarray) -> Prints | None:
@@ -57,7 +60,8 @@ class SignalSearch:
         waves = rfft(np.nan_to_num(chosen.astype(np.float32)), axis=-1)[..., _LOWEST : _HIGHEST + 1]
         waves *= np.sqrt(np.arange(_LOWEST, _HIGHEST + 1, dtype=np.float32) / _LOWEST)
         size = np.sqrt((np.abs(waves) ** 2).sum(axis=(1, 2)))
-        blank = size < 1e-3 * values.shape[-1]
+        floor = _FLAT if values.dtype.kind in "iu" else 1e-9
+        blank = size < floor * values.shape[-1] * np.sqrt(chosen.shape[1] / 2)
         waves = waves / np.where(blank, np.inf, size)[:, None, None]
         spectrum = np.abs(waves)
         spectrum = _unit((spectrum - uniform_filter1d(spectrum, _SMOOTH, axis=-1)).reshape(len(values), -1))
