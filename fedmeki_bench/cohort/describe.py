@@ -109,6 +109,12 @@ def _extra(
     if plan.task.meta.role == "validation":
         leak = options.zero_shot == "all" and plan.registry is not None
         told |= {"zero_shot": options.zero_shot, "zero_shot_leak": leak, "registry": plan.registry}
+        if plan.task.meta.kind == "classification" and samples["label"].nunique() == 1:
+            held = "positive" if samples["label"].iloc[0] else "negative"
+            text = f"all {len(samples)} samples are {held}: no ranking metric is defined"
+            if options.zero_shot == "unseen" and plan.seen:
+                text += "; -o zero_shot=all keeps the patients that training has seen, and marks the card"
+            notes.append(text)
         if leak:
             seen = int(samples["group_id"].isin(plan.seen).sum())
             notes.append(f"zero_shot=all: training on '{plan.registry}' has seen {seen} of these samples' patients")
