@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from data_prep.dicom_reading import dicom_grey
 from fedmeki_bench.cohort.dataset import (
     ArraySpec,
     DatasetMeta,
@@ -22,12 +19,11 @@ from fedmeki_bench.cohort.dataset import (
     confined,
     require_folder,
 )
-from fedmeki_bench.cohort.images import damage_dropped, resized
+from fedmeki_bench.cohort.images import damage_dropped
 from fedmeki_bench.cohort.reading import read_table
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from pydicom import Dataset
 
@@ -35,7 +31,6 @@ CLASSES, IMAGES, BOXES = (
     "stage_2_detailed_class_info.csv", "stage_2_train_images", "stage_2_train_labels.csv",
 )  # fmt: skip
 NAMES = ("Lung Opacity", "Normal", "No Lung Opacity / Not Normal")
-_JPEG = "1.2.840.10008.1.2.4.50"
 
 
 class RsnaOptions(PreparerOptions):
@@ -155,28 +150,13 @@ class Rsna(DatasetPreparer):
     def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
         """Read one DICOM file; area-averaged to the stored size."""
         import numpy as np
-        import pydicom
-        from pydicom.errors import BytesLengthException, InvalidDicomError
 
         path = confined(raw / IMAGES, f"{source}.dcm")
         if not path.is_file():
             raise Dropped("the image file is missing")
-        side = _options(options).image_size
-        with _quiet_reader(), damage_dropped("the DICOM file"):
-            try:
-                header = pydicom.dcmread(path)
-                picture = _picture(header)
-                grey = resized(picture, side)
-                attributes = _attributes(header)
-                inverted = str(header.get("PhotometricInterpretation", "")).strip() == "MONOCHROME1"
-            except InvalidDicomError:
-                raise Dropped("the file is not DICOM") from None
-            except (NotImplementedError, RuntimeError):
-                raise Dropped("the pixels are damaged or compressed in a way that no installed decoder reads") from None
-            except BytesLengthException:
-                raise Dropped("the DICOM file is truncated or damaged") from None
-        if inverted:
-            grey = 255 - grey
+        grey, header = dicom_grey(path, _options(options).image_size)
+        with damage_dropped("the DICOM file"):
+            attributes = _attributes(header)
         return Decoded({"image": np.ascontiguousarray(grey[None])}, attributes)
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
@@ -186,69 +166,8 @@ class Rsna(DatasetPreparer):
         write(out, size=size, seed=seed)
 
 
-@contextlib.contextmanager
-def _quiet_reader() -> Iterator[None]:
-    """Keep pydicom from remarking on each odd header value or cut file: we count them."""
-    log = logging.getLogger("pydicom")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
 def _options(options: PreparerOptions) -> RsnaOptions:
     return options if isinstance(options, RsnaOptions) else RsnaOptions(**options.model_dump())
-
-
-def _picture(header: Dataset) -> Any:
-    """The first frame as an 8-bit grey PIL image, not yet inverted."""
-    import numpy as np
-    from PIL import Image
-    from pydicom.encaps import generate_frames
-
-    if not header.get("PixelData"):
-        raise Dropped("the DICOM file holds no complete picture")
-    if header.file_meta.TransferSyntaxUID == _JPEG:
-        frame = next(generate_frames(header.PixelData, number_of_frames=1))
-        picture = Image.open(BytesIO(frame), formats=["JPEG"])
-        return picture.convert("L")
-    pixels = header.pixel_array
-    if int(header.get("NumberOfFrames", 1) or 1) > 1:
-        pixels = pixels[0]
-    if pixels.ndim == 3:
-        return Image.fromarray(pixels.astype(np.uint8)).convert("L")
-    return Image.fromarray(_eight_bits(pixels, header))
-
-
-def _eight_bits(pixels: np.ndarray, header: Dataset) -> np.ndarray:
-    """Stored values to 0..255: by the header's window where more than 8 bits are used, else by bit depth."""
-    import numpy as np
-
-    bits = int(header.get("BitsStored", 8))
-    if bits <= 8 and pixels.dtype == np.uint8:
-        return pixels if bits == 8 else (pixels.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
-    slope, intercept = _first(header, "RescaleSlope", 1.0), _first(header, "RescaleIntercept", 0.0)
-    values = pixels.astype(np.float32) * slope + intercept
-    width = _first(header, "WindowWidth", 0.0)
-    if width >= 1:
-        low = _first(header, "WindowCenter", 0.0) - width / 2
-        high = low + width
-    else:
-        least = -(2 ** (bits - 1)) if header.get("PixelRepresentation", 0) else 0
-        low, high = sorted((least * slope + intercept, (least + 2**bits - 1) * slope + intercept))
-    scaled = (values - low) * (255 / max(high - low, 1e-6))
-    grey: np.ndarray = np.rint(scaled.clip(0, 255)).astype(np.uint8)
-    return grey
-
-
-def _first(header: Dataset, name: str, default: float) -> float:
-    """A number of the header; the first where there are several windows."""
-    value = header.get(name)
-    if value is None or value == "":
-        return default
-    return float(value if isinstance(value, (int, float, str)) else value[0])
 
 
 def _attributes(header: Dataset) -> dict[str, str | float | None]:

@@ -3,57 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.audit.near import THRESHOLD, pairs, thumbnails
+from fedmeki_bench.audit.findings import Example, Finding, Level, examples_of
+from fedmeki_bench.audit.near import blanks, learnt_and_tested, near_duplicates, pools
 from fedmeki_bench.audit.reading import Audited
+from fedmeki_bench.cohort.official import LEARNT_PARTS, shared_groups
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.evaluation.intervals import Estimate
 
-Level = Literal["ok", "note", "leak"]
-_EXAMPLES = 6
 _STRONG = 0.75
 """AUROC from which a shortcut deserves a note."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """A pair of samples that a finding rests on: (cohort, sample id, array row) twice, and their correlation."""
-
-    left: tuple[str, str, int]
-    right: tuple[str, str, int]
-    correlation: float | None = None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing the audit looked at.
-
-    Attributes:
-        check: which check.
-        cohorts: what it concerns.
-        level: ok, note (a reader should know) or leak (a number would be too good).
-        text: one sentence.
-        facts: the numbers behind it.
-        examples: pairs to look at.
-    """
-
-    check: str
-    cohorts: tuple[str, ...]
-    level: Level
-    text: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    examples: tuple[Example, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+_SEED = 0
 
 
 def run_all(
@@ -61,14 +27,21 @@ def run_all(
 ) -> list[Finding]:
     """Every check on every cohort and pair of cohorts, leaks first; ``parts`` is what each client holds, if dealt."""
     found: list[Finding] = []
+    held = pools(audited) if near else []
+    empty = frozenset().union(*(pool.empty for pool in held))
     for one in audited:
-        found += [groups_within(one), identical_within(one), *official_split(one), *shortcuts(one)]
+        found += [
+            groups_within(one),
+            identical_within(one, empty),
+            *official_split(one),
+            *unseen_rest(one),
+            *shortcuts(one),
+        ]
     for left, right in combinations(audited, 2):
-        found += [*groups_between(left, right), *identical_between(left, right)]
+        found += [*groups_between(left, right), *identical_between(left, right, empty)]
     if parts:
         found += groups_on_clients(audited, parts)
-    if near:
-        found += near_duplicates(audited)
+    found += [*near_duplicates(audited, held), *blanks(audited, held)]
     order = {"leak": 0, "note": 1, "ok": 2}
     return sorted(found, key=lambda f: (order[f.level], f.check, f.cohorts))
 
@@ -112,34 +85,44 @@ def official_split(one: Audited) -> list[Finding]:
     if "official_split" not in one.samples:
         return []
     own = one.samples["official_split"].fillna("").astype(str)
-    test = one.samples[own == "test"]
-    train = set(one.samples.loc[own.isin(["train", "valid"]), "group_id"])
-    if test.empty or not train:
+    images, shared = shared_groups(zip(one.samples["group_id"], own, strict=True))
+    if not images or not own.isin(LEARNT_PARTS).any():
         return []
-    images = set(test["group_id"])
-    shared = len(images & train)
-    facts = {"test_groups": len(images), "shared": shared}
-    share = f"{100 * shared / len(images):.0f} %"
-    text = (
-        f"the dataset's own split shares {share} of its test groups ({shared} of {len(images)}) with its training part"
-    )
+    facts = {"test_groups": images, "shared": shared}
+    share = f"{100 * shared / images:.0f} %"
+    text = f"the dataset's own split shares {share} of its test groups ({shared} of {images}) with its training part"
     published = one.cohort.card["options"].get("split") == "published"
     level: Level = "ok" if not shared else ("leak" if published else "note")
     return [Finding("official split", (one.name,), level, text, facts)]
 
 
-def identical_within(one: Audited) -> Finding:
-    """Samples with the same content in different groups, and whether they cross splits."""
+def unseen_rest(one: Audited) -> list[Finding]:
+    """Does leaving out the seen patients leave a class of a zero-shot cohort empty?"""
+    if one.cohort.role == "training" or one.cohort.kind != "classification":
+        return []
+    positive = int((one.samples["label"] == 1).sum())
+    negative = len(one.samples) - positive
+    if positive and negative:
+        return []
+    lacking = "positive" if not positive else "negative"
+    text = f"the {len(one.samples)} samples hold no {lacking} one, so that no ranking metric is defined"
+    if one.cohort.card.get("zero_shot") == "unseen":
+        text += "; -o zero_shot=all keeps the patients that training has seen"
+    return [Finding("classes", (one.name,), "note", text, {"positive": positive, "negative": negative})]
+
+
+def identical_within(one: Audited, empty: frozenset[str] = frozenset()) -> Finding:
+    """Samples with the same content in different groups, and whether they cross splits; blank content is no content."""
     unique = one.samples.drop_duplicates(["digest", "group_id"])
     digests = unique[unique["digest"] != ""]["digest"] if "digest" in unique else unique["sample_id"]
     counts = digests.value_counts()
-    doubled = set(counts[counts > 1].index)
+    doubled = set(counts[counts > 1].index) - empty
     if not doubled:
         return Finding("identical", (one.name,), "ok", "no two groups hold the same content")
     rows = one.samples[one.samples["digest"].isin(doubled)]
     crossing = [rows[rows["digest"] == d] for d in sorted(doubled)]
     crossing = [r for r in crossing if r["split"].nunique() > 1]
-    examples = tuple(_example(one, r.iloc[0], one, r.iloc[-1]) for r in crossing[:_EXAMPLES])
+    examples = tuple(_first_and_last(one, r) for r in crossing[:6])
     facts = {"contents": len(doubled), "crossing_splits": len(crossing)}
     level: Level = "leak" if crossing else "note"
     text = f"{len(doubled)} contents stand in more than one group, {len(crossing)} of them in more than one split"
@@ -165,102 +148,32 @@ def groups_between(left: Audited, right: Audited) -> list[Finding]:
     return found
 
 
-def identical_between(left: Audited, right: Audited) -> list[Finding]:
-    """Samples with the same stored content in cohorts of different sources."""
-    if left.registry == right.registry or left.cohort.arrays.keys().isdisjoint(right.cohort.arrays):
+def _first_and_last(one: Audited, rows: pd.DataFrame) -> Example:
+    sides = [(one.name, str(row["sample_id"]), int(row["array_row"])) for _, row in rows.iloc[[0, -1]].iterrows()]
+    return Example(sides[0], sides[1])
+
+
+def identical_between(left: Audited, right: Audited, empty: frozenset[str] = frozenset()) -> list[Finding]:
+    """Samples with the same stored content in two cohorts, unless it is one group's in both."""
+    if left.cohort.arrays.keys().isdisjoint(right.cohort.arrays):
         return []
-    both = left.samples.merge(right.samples, on="digest", suffixes=("_l", "_r"))
-    both = both[both["digest"] != ""]
+    tables = [
+        one.samples.assign(cohort=one.name, role=one.cohort.role).add_suffix(side)
+        for one, side in ((left, "_l"), (right, "_r"))
+    ]
+    both = tables[0].merge(tables[1], left_on="digest_l", right_on="digest_r")
+    both = both[~both["digest_l"].isin(empty | {""})]
+    if left.registry == right.registry:  # the same patient in two tasks is the business of groups_between
+        both = both[both["group_id_l"] != both["group_id_r"]]
     if both.empty:
         return []
-    return [_across("identical across", left, right, both, None)]
-
-
-def near_duplicates(audited: Sequence[Audited]) -> list[Finding]:
-    """Nearly the same pictures, within and across cohorts of different sources."""
-    shown: dict[str, tuple[Audited, np.ndarray]] = {}
-    for one in audited:  # cohorts of one source show the same pictures: one of them stands for all
-        pictures = one.pictures()
-        if pictures is not None and pictures.shape[-1] >= 32 and one.registry not in shown:
-            shown[one.registry] = (one, thumbnails(pictures))
-    found = []
-    for one, small in shown.values():
-        found.append(_near_within(one, small))
-    for (left, a), (right, b) in combinations(shown.values(), 2):
-        matched = list(pairs(a, b))
-        if not matched:
-            text = f"no picture of {left.name} correlates above {THRESHOLD} with one of {right.name}"
-            found.append(Finding("near across", (left.name, right.name), "ok", text))
-            continue
-        rows = _rows_of(left, right, [(p.left, p.right, p.correlation) for p in matched])
-        found.append(_across("near across", left, right, rows, len(matched)))
-    return found
-
-
-def _near_within(one: Audited, small: np.ndarray) -> Finding:
-    rows = _rows_of(one, one, [(p.left, p.right, p.correlation) for p in pairs(small)])
-    rows = rows[rows["group_id_l"] != rows["group_id_r"]]
-    crossing = rows[rows["split_l"] != rows["split_r"]]
-    facts = {"pairs": len(rows), "crossing_splits": len(crossing)}
-    if rows.empty:
-        return Finding(
-            "near", (one.name,), "ok", f"no two groups hold pictures that correlate above {THRESHOLD}", facts
-        )
-    some = crossing if len(crossing) else rows
-    text = f"{len(rows)} pairs of pictures of different groups are nearly the same, {len(crossing)} cross splits"
-    return Finding("near", (one.name,), "leak" if len(crossing) else "note", text, facts, _examples(one, one, some))
-
-
-def _rows_of(left: Audited, right: Audited, matched: Sequence[tuple[int, int, float]]) -> pd.DataFrame:
-    """One row per pair of pictures, with the first sample of each picture."""
-    import pandas as pd
-
-    table = pd.DataFrame(matched, columns=["array_row_l", "array_row_r", "correlation"])
-    for side, one in (("_l", left), ("_r", right)):
-        first = one.samples.drop_duplicates("array_row").add_suffix(side)
-        table = table.merge(first, on=f"array_row{side}", how="inner")
-    return table
-
-
-def _across(check: str, left: Audited, right: Audited, rows: pd.DataFrame, pictures: int | None) -> Finding:
-    """Same content in two sources: a leak if one side learns from what the other is tested on."""
-    import pandas as pd
-
-    trains = [one.cohort.role == "training" for one in (left, right)]
-    seen_left = rows["split_l"].isin(["client", "valid", "public"]) & (rows["split_r"] == "test")
-    seen_right = rows["split_r"].isin(["client", "valid", "public"]) & (rows["split_l"] == "test")
-    leaking = pd.Series(False, index=rows.index)
-    if trains[0]:
-        leaking |= seen_left
-    if trains[1]:
-        leaking |= seen_right
+    leaking = learnt_and_tested(both)
     hit = int(leaking.sum())
-    kind = "same" if pictures is None else "nearly the same"
-    text = f"{len(rows)} samples of {left.name} are {kind} as samples of {right.name}; {hit} pairs are learnt from in "
-    text += "one and tested in the other"
-    some = rows[leaking] if hit else rows
-    facts = {"pairs": len(rows), "trained_here_tested_there": hit}
-    return Finding(check, (left.name, right.name), "leak" if hit else "note", text, facts, _examples(left, right, some))
-
-
-def _examples(left: Audited, right: Audited, rows: pd.DataFrame) -> tuple[Example, ...]:
-    found = []
-    for row in rows.head(_EXAMPLES).to_dict("records"):
-        correlation = row.get("correlation")
-        found.append(
-            Example(
-                (left.name, str(row["sample_id_l"]), int(row["array_row_l"])),
-                (right.name, str(row["sample_id_r"]), int(row["array_row_r"])),
-                None if correlation is None else round(float(correlation), 5),
-            )
-        )
-    return tuple(found)
-
-
-def _example(left: Audited, a: pd.Series, right: Audited, b: pd.Series) -> Example:
-    return Example(
-        (left.name, str(a["sample_id"]), int(a["array_row"])), (right.name, str(b["sample_id"]), int(b["array_row"]))
-    )
+    text = f"{len(both)} pairs of samples of {left.name} and {right.name} hold the same content; {hit} are learnt from "
+    text += "in one and tested in the other"
+    facts = {"pairs": len(both), "trained_here_tested_there": hit}
+    shown = examples_of(both[leaking] if hit else both)
+    return [Finding("identical across", (left.name, right.name), "leak" if hit else "note", text, facts, shown)]
 
 
 def shortcuts(one: Audited) -> list[Finding]:
@@ -279,27 +192,45 @@ def shortcuts(one: Audited) -> list[Finding]:
     else:
         half = samples["group_id"].astype(str).map(lambda g: sum(g.encode()) % 2 == 0)
         fit, score = half, ~half
-    found: dict[str, float] = {}
+    found: dict[str, Estimate] = {}
     for name in ("site", "sex", "age", "width", "height"):
         if name in samples and samples[name].nunique(dropna=True) > 1:
-            value = _told_by(samples[name], samples["label"], fit, score)
-            if np.isfinite(value):
+            value = _told_by(samples[name], samples, fit, score)
+            if value is not None and np.isfinite(value.value):
                 found[name] = value
     if not found:
         return []
-    best = max(found, key=lambda name: found[name])
-    told = ", ".join(f"{name} {value:.2f}" for name, value in sorted(found.items(), key=lambda i: -i[1]))
-    level: Level = "note" if found[best] >= _STRONG else "ok"
-    return [Finding("shortcuts", (one.name,), level, f"AUROC of the label from one attribute alone: {told}", found)]
+    order = sorted(found, key=lambda name: -found[name].value)
+    told = ", ".join(f"{n} {found[n].value:.2f} [{found[n].low:.2f}, {found[n].high:.2f}]" for n in order)
+    held, groups = int(score.sum()), int(samples.loc[score, "group_id"].nunique())
+    # a value that an interval from below chance belongs to says too little for a note
+    strong = any(e.value >= _STRONG and not e.low <= 0.5 for e in found.values())
+    facts: dict[str, Any] = {name: e.value for name, e in found.items()}
+    facts |= {
+        "n": held,
+        "groups": groups,
+        "intervals": {n: [_finite(e.low), _finite(e.high)] for n, e in found.items()},
+    }
+    text = f"AUROC of the label from one attribute alone, on {held} samples of {groups} groups (95 % interval): {told}"
+    return [Finding("shortcuts", (one.name,), "note" if strong else "ok", text, facts)]
 
 
-def _told_by(values: pd.Series, labels: pd.Series, fit: pd.Series, score: pd.Series) -> float:
-    """AUROC of the mean label per category (numbers in ten bins), a category never seen getting the overall mean."""
+def _finite(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _told_by(values: pd.Series, samples: pd.DataFrame, fit: pd.Series, score: pd.Series) -> Estimate | None:
+    """AUROC of the mean label per category (numbers in ten bins), a category never seen getting the overall mean.
+
+    With the interval over resampled groups; None where only one class is scored.
+    """
     import numpy as np
     import pandas as pd
 
+    from fedmeki_bench.evaluation.intervals import estimate
     from fedmeki_bench.evaluation.metrics import AUROC
 
+    labels = samples["label"]
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > 10:
         edges = np.unique(np.nanquantile(values[fit].astype(float), np.linspace(0, 1, 11)[1:-1]))
         binned = np.searchsorted(edges, values.astype(float).to_numpy())
@@ -307,5 +238,6 @@ def _told_by(values: pd.Series, labels: pd.Series, fit: pd.Series, score: pd.Ser
     share = labels[fit].groupby(values[fit].astype(str)).mean()
     predicted = values[score].astype(str).map(share).fillna(labels[fit].mean())
     if labels[score].nunique() < 2:
-        return float("nan")
-    return AUROC(labels[score].to_numpy(), predicted.to_numpy(dtype=float))
+        return None
+    groups = samples.loc[score, "group_id"].to_numpy()
+    return estimate(labels[score].to_numpy(), predicted.to_numpy(dtype=float), groups, [AUROC], seed=_SEED)[AUROC.name]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import __version__
-from fedmeki_bench.audit.checks import Finding
+from fedmeki_bench.audit.findings import Finding
 from fedmeki_bench.audit.reading import Audited, facts_of
 
 if TYPE_CHECKING:
     import numpy as np
 
 _SIDE = 112
+_WIDTH, _HEIGHT = 320, 160
 
 
 def render(
@@ -60,15 +61,51 @@ def _pictures(finding: Finding, by_name: Mapping[str, Audited]) -> list[dict[str
     found = []
     for example in finding.examples:
         sides = [(by_name[name], sample, row) for name, sample, row in (example.left, example.right)]
-        if any("image" not in one.cohort.arrays for one, _, _ in sides):
+        modality = next((m for m in _DRAWN if all(m in one.cohort.arrays for one, _, _ in sides)), None)
+        if modality is None:
             continue
-        shown: dict[str, Any] = {}
+        shown: dict[str, Any] = {"modality": modality, "correlation": example.correlation}
         for side, (one, sample, row) in zip(("left", "right"), sides, strict=True):
-            pictures = one.pictures()
-            assert pictures is not None
-            shown |= {side: _png(pictures[row, 0]), f"{side}_name": f"{one.name} {sample}"}
-        found.append(shown | {"correlation": example.correlation})
+            values = one.array(modality)
+            assert values is not None
+            shown |= {side: _DRAWN[modality](values[row]), f"{side}_name": f"{one.name} {sample}"}
+        found.append(shown)
     return found
+
+
+def _traces(rows: np.ndarray) -> list[str]:
+    """(channels, points) as the points of polylines in a box of 320 x 160; gaps are left out."""
+    import numpy as np
+
+    rows = np.asarray(rows, dtype=float)
+    step = max(1, rows.shape[1] // 500)
+    rows = rows[:, ::step]
+    spread = np.nanmax(np.abs(rows), initial=0, where=np.isfinite(rows)) or 1.0
+    height = _HEIGHT / len(rows)
+    found = []
+    for k, row in enumerate(rows):
+        known = np.flatnonzero(np.isfinite(row))
+        x = known * (_WIDTH / max(1, len(row) - 1))
+        y = (k + 0.5) * height - row[known] / spread * height * 0.48
+        found.append(" ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)))
+    return found
+
+
+def _signal(values: np.ndarray) -> list[str]:
+    """The first three channels."""
+    return _traces(values[:3])
+
+
+def _series(values: np.ndarray) -> list[str]:
+    """The four variables with most values, each about its own mean."""
+    import numpy as np
+
+    known = np.isfinite(values)
+    most = np.argsort(-known.sum(axis=0), kind="stable")[:4]
+    count = np.maximum(known.sum(axis=0), 1)
+    rest = values - np.where(known, values, 0).sum(axis=0) / count
+    spread = np.sqrt(np.where(known, rest * rest, 0).sum(axis=0) / count)
+    return _traces((rest / np.where(spread > 0, spread, 1))[:, most].T)
 
 
 def _png(picture: np.ndarray) -> str:
@@ -76,7 +113,11 @@ def _png(picture: np.ndarray) -> str:
     import numpy as np
     from PIL import Image
 
-    image = Image.fromarray(np.asarray(picture)).resize((_SIDE, _SIDE))
+    image = Image.fromarray(np.asarray(picture[0])).resize((_SIDE, _SIDE))
     content = io.BytesIO()
     image.save(content, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+
+
+_DRAWN: dict[str, Callable[[np.ndarray], Any]] = {"image": _png, "signal": _signal, "clinical": _series}
+"""Modality -> how a sample is shown."""

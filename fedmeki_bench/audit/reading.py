@@ -46,13 +46,13 @@ class Audited:
         """Whether each sample may be learnt from: in a training cohort, every split but test."""
         return self.samples["split"].isin(TRAINING)
 
-    def pictures(self) -> np.ndarray | None:
-        """The memory map of the pictures (images, 1, S, S), or None for other modalities."""
+    def array(self, modality: str) -> np.ndarray | None:
+        """The memory map of one modality (sources, *shape), or None if the cohort has no such modality."""
         import numpy as np
 
-        if "image" not in self.cohort.arrays:
+        if modality not in self.cohort.arrays:
             return None
-        return np.load(self.cohort.path / "image.npy", mmap_mode="r", allow_pickle=False)
+        return np.load(self.cohort.path / f"{modality}.npy", mmap_mode="r", allow_pickle=False)
 
 
 def read(data: Path, names: Sequence[str] = ()) -> list[Audited]:

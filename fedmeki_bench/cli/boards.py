@@ -273,6 +273,6 @@ def show_page(page: Any) -> None:
         rows = [[r.algorithm.title + r.mark, *(entry.text for entry in r.entries)] for r in section.table.rows]
         title = page.title if section.key == "main" and not section.dealing else f"{page.title}: {section.title}"
         print_table(title, columns, rows)
-        click.echo(f"dealt: {section.dealing or page.board.dealt}")
+        echo(f"dealt: {section.dealing or page.board.dealt}")
         for said in (*section.table.warnings, *section.table.notes):
-            click.echo(said)
+            echo(said)

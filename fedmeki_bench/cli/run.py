@@ -181,16 +181,16 @@ def _report(records: Sequence[Any], results: Path) -> None:
         columns = ["task", "view", "n", *names, "unparsed", "data"]
         print_table("test split, 95 % intervals over patients", columns, rows)
     views = {e.view for record in records for e in record.evaluations if e.metrics}
-    click.echo(f"dealt: {dealt}")
+    echo(f"dealt: {dealt}")
     if "foundation" in views:
-        click.echo(
+        echo(
             "foundation views: accuracy, F1 and their like come from the answers, an unparsed one counting as wrong; "
             "AUROC and its like from the probability of yes"
         )
     for said in dict.fromkeys(e.note for r in records for e in r.evaluations if e.view == "constant_answer" and e.note):
-        click.echo(f"constant_answer: {said}")
+        echo(f"constant_answer: {said}")
     for said in dict.fromkeys(note for record in records for note in record.notes):
-        click.echo(f"remark: {said}")
+        echo(f"remark: {said}")
     for record in records:
         echo(f"record: {results / record.key / 'record.json'} ({record.status})")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.cohort import card as cards
 from fedmeki_bench.cohort.dataset import DatasetPreparer, plain
+from fedmeki_bench.cohort.joining import Joined, joinable
 from fedmeki_bench.cohort.official import overlap_note
 from fedmeki_bench.cohort.plan import Plan
 from fedmeki_bench.cohort.splits import SPLITS
@@ -25,6 +26,8 @@ def options_told(task: Task, options: PreparerOptions) -> dict[str, Any]:
     told = plain(options)
     if task.meta.role == "training":
         del told["zero_shot"]
+    if told["join_duplicates"] or not joinable(options, task.meta.role):
+        del told["join_duplicates"]  # the default, or of no consequence
     return told
 
 
@@ -35,6 +38,7 @@ def card_of(
     plan: Plan,
     samples: pd.DataFrame,
     options: PreparerOptions,
+    joined: Joined,
 ) -> dict[str, Any]:
     """The card, but for the hashes of the files. ``table`` is the dataset's, ``samples`` the task's."""
     meta = plan.task.meta
@@ -56,6 +60,9 @@ def card_of(
         empty = [name for name in SPLITS if not counted["splits"][name]["samples"]]
         notes += [f"split '{name}' is empty: too few samples" for name in empty]
     extra = _extra(plan, table, samples, options, notes)
+    if joinable(options, meta.role) and joined.pairs:
+        extra["near_duplicates"] = joined.told(plan.moved)
+        notes += joined.notes(plan.moved)
     return {
         "schema": cards.SCHEMA,
         "dataset": preparer.meta.name,
@@ -102,6 +109,12 @@ def _extra(
     if plan.task.meta.role == "validation":
         leak = options.zero_shot == "all" and plan.registry is not None
         told |= {"zero_shot": options.zero_shot, "zero_shot_leak": leak, "registry": plan.registry}
+        if plan.task.meta.kind == "classification" and samples["label"].nunique() == 1:
+            held = "positive" if samples["label"].iloc[0] else "negative"
+            text = f"all {len(samples)} samples are {held}: no ranking metric is defined"
+            if options.zero_shot == "unseen" and plan.seen:
+                text += "; -o zero_shot=all keeps the patients that training has seen, and marks the card"
+            notes.append(text)
         if leak:
             seen = int(samples["group_id"].isin(plan.seen).sum())
             notes.append(f"zero_shot=all: training on '{plan.registry}' has seen {seen} of these samples' patients")

@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from fedmeki_bench.cohort.splits import assign
+from fedmeki_bench.cohort.zero_shot import TRAINING_SPLITS
+
+LEARNT_PARTS = ("train", "valid")
+"""Official parts whose groups a model has seen when it is tested."""
 
 
 def official_overlap(rows: Iterable[tuple[str, str]], *, dataset: str, seed: int, unit: str) -> dict[str, Any]:
@@ -24,9 +28,20 @@ def official_overlap(rows: Iterable[tuple[str, str]], *, dataset: str, seed: int
     dealt = assign(groups, mode="patient", seed=seed, dataset=dataset).tolist()
     return {
         "unit": unit,
-        "published": _overlap(pairs, "train"),
-        "patient": _overlap(list(zip(groups, dealt, strict=True)), "client"),
+        "published": _overlap(pairs, LEARNT_PARTS),
+        "patient": _overlap(list(zip(groups, dealt, strict=True)), TRAINING_SPLITS),
     }
+
+
+def shared_groups(rows: Iterable[tuple[str, str]], learnt: tuple[str, ...] = LEARNT_PARTS) -> tuple[int, int]:
+    """Groups of the official test part, and how many of them the parts that are learnt from hold, too.
+
+    Learnt from are ``train`` and ``valid``: who selects a model on a picture has seen it. The card and the audit both
+    count so.
+    """
+    pairs = list(rows)
+    test = {group for group, part in pairs if part == "test"}
+    return len(test), len(test & {group for group, part in pairs if part in learnt})
 
 
 def overlap_note(facts: dict[str, Any], mode: str) -> str:
@@ -34,27 +49,27 @@ def overlap_note(facts: dict[str, Any], mode: str) -> str:
     found, unit = facts[mode], facts["unit"]
     if mode == "patient":
         return f"dealt by {unit}, {found['groups_shared_between_splits']} {unit}s would be shared between splits"
-    if not found["test_groups"] or "train" not in found["samples"]:
+    if not found["test_groups"] or not set(LEARNT_PARTS) & set(found["samples"]):
         return "the files do not tell both a train and a test part: the published division cannot be audited"
     return (
         f"in the dataset's own division {found['test_groups_in_train']} of {found['test_groups']} test {unit}s "
-        f"({found['share_of_test_groups_in_train']:.0%}) are in the training part, too"
+        f"({found['share_of_test_groups_in_train']:.0%}) are in a part that is learnt from, too"
     )
 
 
-def _overlap(pairs: list[tuple[str, str]], training: str) -> dict[str, Any]:
+def _overlap(pairs: list[tuple[str, str]], learnt: tuple[str, ...]) -> dict[str, Any]:
     parts: dict[str, set[str]] = {}
     samples: dict[str, int] = {}
     for group, part in pairs:
         parts.setdefault(part, set()).add(group)
         samples[part] = samples.get(part, 0) + 1
-    test, train = parts.get("test", set()), parts.get(training, set())
+    test, seen = shared_groups(pairs, learnt)
     shared = {group for group in set().union(*parts.values()) if sum(group in one for one in parts.values()) > 1}
     return {
         "samples": dict(sorted(samples.items())),
         "groups": {part: len(parts[part]) for part in sorted(parts)},
         "groups_shared_between_splits": len(shared),
-        "test_groups": len(test),
-        "test_groups_in_train": len(test & train),
-        "share_of_test_groups_in_train": round(len(test & train) / len(test), 4) if test else 0.0,
+        "test_groups": test,
+        "test_groups_in_train": seen,
+        "share_of_test_groups_in_train": round(seen / test, 4) if test else 0.0,
     }

@@ -15,7 +15,8 @@ class PreparerOptions(BaseModel):
     """Options every dataset preparer has.
 
     ``split`` is ``patient`` (the grouping unit never crosses splits) or ``published`` (rows are dealt as in
-    the papers, which leaks; every table it reaches is marked). ``zero_shot`` concerns validation tasks only:
+    the papers, which leaks; every table it reaches is marked). ``join_duplicates`` (with ``split=patient``) keeps
+    groups together that hold near-identical samples. ``zero_shot`` concerns validation tasks only:
     ``unseen`` leaves out the groups that training on the same source has seen, ``all`` keeps them and marks the
     card.
     """
@@ -24,6 +25,9 @@ class PreparerOptions(BaseModel):
 
     split: Split = Field("patient", description="deal whole patients, or rows as the papers did")
     split_seed: int = Field(42, ge=0, description="seed of the split")
+    join_duplicates: bool = Field(
+        True, description="split=patient: groups that hold near-identical samples go to one side"
+    )
     zero_shot: ZeroShot = Field(
         "unseen", description="validation tasks: only groups that no training split holds, or all (marked)"
     )

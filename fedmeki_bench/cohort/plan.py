@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.cohort.dataset import ArraySpec, DatasetPreparer, Drops, PreparerOptions
+from fedmeki_bench.cohort.joining import Joined
 from fedmeki_bench.cohort.splits import assign
 from fedmeki_bench.cohort.storage import ArrayWriter
 from fedmeki_bench.cohort.zero_shot import TRAINING_SPLITS
@@ -37,6 +38,7 @@ class Plan:
     bad: dict[str, str] = field(default_factory=dict)
     writers: dict[str, ArrayWriter] = field(default_factory=dict)
     content: dict[str, str] = field(default_factory=dict)
+    moved: int = 0  # samples on another side because of near-identical ones
 
 
 def look_up(plan: Plan, preparer: DatasetPreparer, registry: Mapping[str, str] | None) -> None:
@@ -93,8 +95,12 @@ def sample_table(
     digests: dict[str, str],
     options: PreparerOptions,
     preparer: DatasetPreparer,
+    joined: Joined,
 ) -> pd.DataFrame:
-    """The sample table of a task, in the raw table's order, without rows that could not be decoded."""
+    """The sample table of a task, in the raw table's order, without rows that could not be decoded.
+
+    In a training task, groups that near-identical samples join bear one name and lie in one split.
+    """
     import numpy as np
 
     meta = plan.task.meta
@@ -106,7 +112,10 @@ def sample_table(
         split = assign(part["group_id"].tolist(), **where)  # type: ignore[arg-type]
     else:
         # dealt over the whole table: every task of the dataset finds a patient in the same split
-        split = assign(table["group_id"].tolist(), **where)[plan.rows]  # type: ignore[arg-type]
+        groups = table["group_id"].astype(str).to_numpy()
+        dealt = assign(groups.tolist(), **where)  # type: ignore[arg-type]
+        split = joined.splits(groups, dealt)[plan.rows] if joined.group else dealt[plan.rows]
+        part = part.assign(group_id=part["group_id"].astype(str).map(lambda g: joined.group.get(g, g)))
     samples = part[["sample_id", "group_id", "site"]].astype(str)
     samples["split"] = split.astype(str)
     if meta.kind == "classification":
@@ -122,5 +131,8 @@ def sample_table(
     for sample, source in zip(samples["sample_id"], samples["source"], strict=True):
         if source in plan.bad:
             plan.drops.add(plan.bad[source], f"{sample} ({source})" if sample != source else sample)
-    kept: pd.DataFrame = samples[~samples["source"].isin(plan.bad)].reset_index(drop=True)
+    usable = ~samples["source"].isin(plan.bad)
+    if meta.role == "training" and joined.group:
+        plan.moved = int((usable & (samples["split"] != dealt[plan.rows])).sum())
+    kept: pd.DataFrame = samples[usable].reset_index(drop=True)
     return kept

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.cohort import card as cards
-from fedmeki_bench.cohort import storage
+from fedmeki_bench.cohort import joining, storage
 from fedmeki_bench.cohort.dataset import SYNTHETIC_MARKER, DatasetPreparer, Dropped, Drops
 from fedmeki_bench.cohort.describe import card_of, nothing_left, options_told, statistics_of
 from fedmeki_bench.cohort.plan import Plan, completed, label_rows, look_up, sample_table
@@ -81,7 +81,8 @@ def prepare(
         plans: list[Plan] = []
         for task in chosen:
             digest = _digest(preparer, task, options, evidence)
-            if (kept := _unchanged(out / task.meta.name, task, digest)) is not None:
+            search = joining.wanted(options, task.meta.role)
+            if (kept := _unchanged(out / task.meta.name, task, digest, search)) is not None:
                 standing[task.meta.name] = kept
             else:
                 plans.append(Plan(task, digest, _specs(preparer, task, options), Drops()))
@@ -114,16 +115,24 @@ def _write(
         label_rows(plan, rows, options)
     with contextlib.ExitStack() as stack:
         folders = {p.task.meta.name: stack.enter_context(_partial(out, p)) for p in plans}
-        attributes, digests = _decode(preparer, raw, plans, options, workers, tell)
+        search = any(joining.wanted(options, plan.task.meta.role) for plan in plans)
+        collector = joining.Collector() if search else None
+        everything = table["source"].tolist() if search else []
+        attributes, digests = _decode(preparer, raw, plans, everything, options, workers, tell, collector)
         table = completed(table, attributes)
+        if collector:
+            tell(0, 0, f"looking for near-duplicates in {preparer.meta.name}")
+        joined = collector.joined(table) if collector else joining.Joined()
         written = []
         for plan in plans:
-            samples = sample_table(plan, table, digests, options, preparer)
+            samples = sample_table(plan, table, digests, options, preparer, joined)
             if samples.empty:
                 raise InputError(nothing_left(plan, raw, preparer))
-            card = card_of(preparer, raw, table, plan, samples, options) | _sources(preparer, plan.task)
+            card = card_of(preparer, raw, table, plan, samples, options, joined) | _sources(preparer, plan.task)
             write_key(folders[plan.task.meta.name], preparer.meta.name, evidence)
             written.append(_finish(folders[plan.task.meta.name], plan, samples, card, preparer))
+            if joining.wanted(options, plan.task.meta.role):
+                joining.write(folders[plan.task.meta.name], joined)
         # all are complete before the first one is shown
         for plan in plans:
             storage.install(folders[plan.task.meta.name], out / plan.task.meta.name)
@@ -165,10 +174,10 @@ def _sources(preparer: DatasetPreparer, task: Task) -> dict[str, dict[str, str]]
     return {"sources": sources} if sources else {}
 
 
-def _unchanged(folder: Path, task: Task, digest: str) -> PreparedCohort | None:
+def _unchanged(folder: Path, task: Task, digest: str, search: bool) -> PreparedCohort | None:
     try:
         card = cards.read_card(folder)
-        if card.get("input_digest") != digest:
+        if card.get("input_digest") != digest or (search and not joining.searched(folder)):
             return None
         cards.check_files(folder, card)
     except (InputError, KeyError, TypeError, AttributeError):  # absent or damaged: written anew
@@ -218,13 +227,18 @@ def _decode(
     preparer: DatasetPreparer,
     raw: Path,
     plans: Sequence[Plan],
+    everything: Iterable[str],
     options: PreparerOptions,
     workers: int,
     tell: Progress,
+    collector: joining.Collector | None,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Decode each distinct source once and hand it to every task that wants it."""
+    """Decode each distinct source once and hand it to every task that wants it.
+
+    ``everything`` is decoded whether a task wants it or not: the search for near-duplicates looks at all sources.
+    """
     readers = [plan for plan in plans if plan.specs]
-    sources = sorted(set().union(*(plan.wanted for plan in readers))) if readers else []
+    sources = sorted(set(everything).union(*(plan.wanted for plan in readers))) if readers else []
     attributes: dict[str, dict[str, Any]] = {}
     digests: dict[str, str] = {}
     done = 0
@@ -238,6 +252,8 @@ def _decode(
             continue
         attributes[source] = {k: v for k, v in outcome.attributes.items() if v is not None}
         digests[source] = _content(outcome)
+        if collector:
+            collector.add(source, outcome)
         for plan in readers:
             if source in plan.wanted:
                 plan.array_row[source] = len(plan.array_row)

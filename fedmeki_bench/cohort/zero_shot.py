@@ -19,6 +19,11 @@ TRAINING_SPLITS = ("client", "valid", "public")
 _EXPOSURE = ("test", "valid", "public", "client")  # least first
 
 
+def least_exposed(first: str, second: str) -> str:
+    """The one of two splits that training sees less of."""
+    return min(first, second, key=_EXPOSURE.index)
+
+
 def training_assignment(table: pd.DataFrame, options: PreparerOptions, dataset: str) -> dict[str, str]:
     """Group -> split, as ``prepare`` deals the training cohorts of ``dataset`` under the same options.
 

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from fedmeki_bench.audit.checks import run_all
-from fedmeki_bench.audit.near import pairs, thumbnails
 from fedmeki_bench.audit.page import render
 from fedmeki_bench.audit.reading import read
 from fedmeki_bench.cohort.card import SAMPLES
@@ -95,28 +94,6 @@ def test_the_same_pictures_under_another_name_and_size_are_found(data):
     assert page.count("data:image/png;base64,") >= 2 * len(found.examples)
 
 
-def test_blocks_give_the_same_pairs_as_brute_force(monkeypatch):
-    from fedmeki_bench.audit import near
-
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 255, (60, 1, 50, 50)).astype(np.uint8)
-    pictures[40:50] = pictures[5:15]
-    small = thumbnails(pictures)
-    whole = {(p.left, p.right) for p in pairs(small)}
-    monkeypatch.setattr(near, "_BLOCK", 7)
-    assert {(p.left, p.right) for p in pairs(small)} == whole == {(i, i + 35) for i in range(5, 15)}
-    assert {(p.left, p.right) for p in pairs(small[:20], small[20:])} == {(i, i + 15) for i in range(5, 15)}
-
-
-def test_thumbnails_are_box_means_and_flat_pictures_match_nothing():
-    ramp = np.tile(np.arange(64, dtype=np.uint8), (64, 1))[None, None]
-    want = np.tile(np.arange(64).reshape(32, 2).mean(axis=1), 32)
-    want = (want - want.mean()) / np.linalg.norm(want - want.mean())
-    np.testing.assert_allclose(thumbnails(ramp)[0], want, rtol=1e-5, atol=1e-6)
-    flat = np.full((2, 1, 64, 64), 7, np.uint8)
-    assert not list(pairs(thumbnails(flat)))
-
-
 def test_an_attribute_that_tells_the_label_is_noted(data):
     def edit(table):
         table["site"] = np.where(table["label"] == 1, "icu", "ward")
@@ -126,6 +103,88 @@ def test_an_attribute_that_tells_the_label_is_noted(data):
     (found,) = [f for f in run_all(read(data)) if f.check == "shortcuts" and "ecg_abnormal" in f.cohorts]
     assert found.level == "note"
     assert found.facts["site"] == pytest.approx(1.0)
+    assert found.facts["n"] == 24
+    assert found.facts["intervals"]["site"] == [pytest.approx(1.0), pytest.approx(1.0)]
+    assert "on 24 samples of" in found.text
+
+
+def test_a_strong_value_on_few_samples_is_no_note(data):
+    """The interval of a handful of patients reaches down to chance: the number says nothing yet."""
+
+    def edit(table):
+        kept = pd.concat([table[table["split"] == "client"], table[table["split"] == "valid"].head(6)])
+        kept["site"] = "a"
+        valid = kept["split"] == "valid"
+        kept.loc[kept["label"] == 1, "site"] = "b"
+        kept.loc[valid, "group_id"] = ["p", "p", "p", "q", "q", "q"]
+        kept.loc[valid, "label"] = np.array([1, 1, 0, 0, 0, 1], np.int8)
+        kept.loc[valid, "site"] = ["b", "b", "a", "a", "a", "a"]
+        return kept.reset_index(drop=True)
+
+    change(data, "ecg_abnormal", edit)
+    (found,) = [f for f in run_all(read(data), near=False) if f.check == "shortcuts" and "ecg_abnormal" in f.cohorts]
+    assert found.facts["site"] > 0.75
+    assert found.facts["n"] == 6
+    assert found.level == "ok"
+
+
+def test_one_sources_content_in_two_tasks_is_found(data):
+    """The same recording learnt from in one task and tested in another of the same source, under another patient."""
+    shutil.copytree(data / "ecg_abnormal", data / "ectopic_beats")
+    card = json.loads((data / "ectopic_beats" / "card.json").read_text())
+    card |= {"task": "ectopic_beats", "role": "validation", "registry": "ptbxl"}
+    (data / "ectopic_beats" / "card.json").write_text(json.dumps(card))
+    learnt = pd.read_parquet(data / "ecg_abnormal" / SAMPLES).query("split == 'client'")
+
+    def edit(table):
+        kept = table[table["sample_id"].isin(learnt["sample_id"].head(3))].copy()
+        return kept.assign(group_id=[f"other{k}" for k in range(len(kept))], split="test").reset_index(drop=True)
+
+    change(data, "ectopic_beats", edit)
+    (found,) = leaks(data, "identical across")
+    assert found.facts["trained_here_tested_there"] == 3
+
+
+def test_nearly_the_same_signals_in_two_splits_are_found_and_drawn(data):
+    signals = np.load(data / "ecg_abnormal" / "signal.npy")
+    table = pd.read_parquet(data / "ecg_abnormal" / SAMPLES)
+    a, b = (int(table.loc[table["split"] == s, "array_row"].iloc[0]) for s in ("client", "test"))
+    signals[b] = signals[a]
+    signals[b, 0, 500] += 1  # one sample by one microvolt
+    np.save(data / "ecg_abnormal" / "signal.npy", signals)
+    (found,) = leaks(data, "near")
+    assert found.facts == {"pairs": 1, "crossing_splits": 1}
+    one = read(data)
+    page = render(one, run_all(one), {})
+    assert page.count("<polyline") == 6
+    assert "prefers-color-scheme:dark" in page
+
+
+def test_flat_recordings_are_counted_and_are_no_copies(data):
+    signals = np.load(data / "ecg_abnormal" / "signal.npy")
+    signals[:3] = 0
+    np.save(data / "ecg_abnormal" / "signal.npy", signals)
+
+    def edit(table):
+        table.loc[table["array_row"] < 3, "digest"] = "flat"
+        return table
+
+    change(data, "ecg_abnormal", edit)
+    findings = run_all(read(data))
+    (found,) = [f for f in findings if f.check == "blank"]
+    assert found.facts["blank"] == 1  # one content, three times
+    assert "are flat" in found.text
+    assert not [f for f in findings if f.level == "leak"]
+
+
+def test_a_zero_shot_cohort_without_a_class_is_noted(data):
+    card = json.loads((data / "ecg_abnormal" / "card.json").read_text())
+    card |= {"role": "validation", "zero_shot": "unseen"}
+    (data / "ecg_abnormal" / "card.json").write_text(json.dumps(card))
+    change(data, "ecg_abnormal", lambda t: t.assign(label=np.int8(0), split="test"))
+    (found,) = [f for f in run_all(read(data), near=False) if f.check == "classes"]
+    assert found.level == "note"
+    assert "zero_shot=all" in found.text
 
 
 def test_names_are_escaped_on_the_page(data):

@@ -73,7 +73,8 @@ def blank(hours: int, **known: np.ndarray) -> dict[str, np.ndarray]:
         ({"dopamine": 5.1}, 3), ({"norepinephrine": 0.1}, 3), ({"epinephrine": 0.2}, 4),
         ({"norepinephrine": 0.0, "map": 80.0}, 0),
         ({"po2": 90.0, "fio2": 100.0}, 2), ({"po2": 90.0, "fio2": 100.0, "ventilated": 1.0}, 4),
-        ({"po2": 150.0, "fio2": 100.0, "ventilated": 1.0}, 3), ({"po2": 60.0}, 2), ({"po2": 84.0}, 0),
+        ({"po2": 150.0, "fio2": 100.0, "ventilated": 1.0}, 3), ({"po2": 250.0, "fio2": 100.0, "ventilated": 1.0}, 2),
+        ({"po2": 60.0}, 2), ({"po2": 84.0}, 0),
         ({"gcs_eye": 3.0, "gcs_verbal": 4.0, "gcs_motor": 6.0}, 1), ({"gcs_motor": 1.0}, 2),
         ({"gcs_total": 5.0}, 4), ({"gcs_total": 5.0, "sedated": 1.0}, 0),
     ],
@@ -112,6 +113,12 @@ def test_urine_needs_half_a_day():
     np.testing.assert_allclose(daily[11:], 240)
     assert sofa(blank(30, urine=np.full(30, 10.0)), 0)[-1] == 3
     assert not np.isnan(urine_per_day(np.full(3, 10.0), -12)).any()
+
+
+def test_urine_before_half_a_day_tells_nothing_of_the_day():
+    """A sum over the hours so far, not scaled to a day, would give 4 points to every stay that has just begun."""
+    series = blank(30, urine=np.full(30, 60.0), crea=np.full(30, 1.0))
+    assert (sofa(series, 0) == 0).all()
 
 
 def test_carried():
