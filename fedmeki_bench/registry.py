@@ -107,8 +107,11 @@ def find(kind: str, name: str) -> Plugin:
     raise UsageError(f"unknown {kind[:-1]} {name!r}; {nearest(name, names(kind))}")
 
 
-def load(kind: str, name: str) -> Any:
+def load(kind: str, name: str, *, checked: bool = True) -> Any:
     """Import and return the object registered as ``name``.
+
+    Args:
+        checked: refuse what does not descend from the base class of its kind.
 
     Raises:
         UsageError: unknown name, or the plug-in can't be loaded (the reason is part of the sentence).
@@ -125,7 +128,7 @@ def load(kind: str, name: str) -> Any:
             f"{kind[:-1]} {name!r} from {plugin.origin} ({plugin.target}) failed to load: "
             f"{type(error).__name__}: {error}"
         ) from error
-    if kind in _BASES and not _descends(value, _BASES[kind]):
+    if checked and kind in _BASES and not _descends(value, _BASES[kind]):
         raise UsageError(
             f"{plugin.target} is no {kind[:-1]}: a subclass of {_BASES[kind].rpartition(':')[2]} is expected"
         )

@@ -25,6 +25,7 @@ from fedmeki_bench.cohort.dataset import (
     write_marker,
 )
 from fedmeki_bench.cohort.format import Cohort, find
+from fedmeki_bench.digests import file_digest
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.task import Clinical, Row, Task, TaskMeta
 
@@ -215,10 +216,11 @@ def _alter(folder: Path, splits: Collection[str]) -> None:
     samples.loc[chosen, "label"] = 1 - samples.loc[chosen, "label"]
     samples.loc[chosen, "answer"] = samples.loc[chosen, "answer"].map({"yes": "no", "no": "yes"})
     samples.to_parquet(folder / SAMPLES, index=False)
-    card["files"][SAMPLES]["bytes"] = (folder / SAMPLES).stat().st_size
     for modality in card["modalities"]:
         array = np.load(folder / f"{modality}.npy", mmap_mode="r+")
         for row in samples.loc[chosen, "array_row"]:
             array[row] = array[row][..., ::-1] + array.dtype.type(1)
         array.flush()
+    for name, facts in card["files"].items():
+        facts |= {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)}
     (folder / CARD).write_text(json.dumps(card), encoding="utf-8")

@@ -76,7 +76,8 @@ def test_the_same_pictures_under_another_name_and_size_are_found(data):
     small = pictures.reshape(len(pictures), 1, 32, 2, 32, 2).mean(axis=(3, 5))
     noisy = (small + np.random.default_rng(0).normal(0, 1.5, small.shape)).clip(0, 255).astype(np.uint8)
     np.save(data / "covid19" / "image.npy", noisy)
-    card["files"]["image.npy"]["bytes"] = (data / "covid19" / "image.npy").stat().st_size
+    array = data / "covid19" / "image.npy"
+    card["files"]["image.npy"] = {"bytes": array.stat().st_size, "sha256": file_digest(array)}
     card["arrays"]["image"]["shape"] = [1, 32, 32]
     (data / "covid19" / "card.json").write_text(json.dumps(card))
 

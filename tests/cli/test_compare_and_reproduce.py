@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from dataclasses import replace
 
 import pytest
 from test_commands import FAST, one_sentence
 
-from fedmeki_bench.results.store import read_record
+from fedmeki_bench.evaluation.predictions import read_predictions, write_predictions
+from fedmeki_bench.results.store import RecordStore, read_record
 
 
 @pytest.fixture
@@ -46,18 +48,21 @@ def test_two_records_are_compared(bench, runs):
 
 
 def test_two_copies_of_a_record_are_told_apart(bench, runs, tmp_path):
-    import pandas as pd
-
     copy = tmp_path / "copy" / runs["fedavg"].parent.name
     shutil.copytree(runs["fedavg"].parent, copy)
-    for path in (copy / "predictions").glob("*.parquet"):
-        table = pd.read_parquet(path)
-        table.assign(score=1 - table["score"]).to_parquet(path)
+    record = read_record(copy / "record.json")
+    for evaluation in record.evaluations:
+        path = copy / evaluation.predictions
+        found = read_predictions(path)
+        digest = write_predictions(path, replace(found, score=1 - found.score))
+        refused = bench("compare", runs["fedavg"], copy)
+        assert "the predictions were changed after they were written" in refused.out + refused.err
+        evaluation.digest = digest
+    RecordStore(copy.parent).write(record)
     told = json.loads(bench("compare", runs["fedavg"], copy, "--json").out)["comparisons"]
     assert all(abs(c["difference"]) > 0.05 for c in told)
-    content = json.loads((copy / "record.json").read_text())
-    content["cohorts"][0]["card"] = "0" * 64
-    (copy / "record.json").write_text(json.dumps(content))
+    record.cohorts[0].card = "0" * 64
+    RecordStore(copy.parent).write(record)
     assert (
         "ecg_abnormal: the two records rest on differently prepared data" in bench("compare", runs["fedavg"], copy).out
     )
@@ -108,6 +113,7 @@ def test_a_record_is_reproduced_to_the_last_bit(bench, runs, cohorts):
 
 def test_other_numbers_data_or_code_are_told(bench, runs, cohorts, tmp_path):
     content = json.loads(runs["fedavg"].read_text())
+    del content["digest"]  # as in a record of before there were digests: one with a digest can't be edited
     recorded = content["evaluations"][0]["metrics"]["auroc"]["value"]
     content["evaluations"][0]["metrics"]["auroc"]["value"] = recorded - 0.01
     runs["fedavg"].write_text(json.dumps(content))
@@ -125,7 +131,7 @@ def test_other_numbers_data_or_code_are_told(bench, runs, cohorts, tmp_path):
     runs["fedavg"].write_text(json.dumps(content))
     ended = bench("reproduce", runs["fedavg"], "--data", cohorts)
     assert ended.code == 1
-    assert "rule version 99 there, 1 here" in one_sentence(ended.err)
+    assert "version of rule fedavg was 99, is 1" in one_sentence(ended.err)
     shutil.rmtree(runs["fedprox"].parent)
     assert bench("reproduce", runs["fedprox"], "--data", cohorts).code == 3
 

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from fedmeki_bench import digests
+
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
@@ -51,12 +53,21 @@ def test_zero_shot_all_is_a_leak_that_the_audit_reports(bench, raw):
     assert audited.err.strip().splitlines()[-1].startswith("error: 1 leaks, first groups across")
 
 
-def test_audit_full_notices_a_changed_file(bench, raw, tmp_path):
+def test_audit_full_notices_what_dates_do_not_tell(bench, raw, tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDMEKI_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(digests, "_SETTLED", -1.0)
     bench("prepare", "chexpert", "--raw", raw / "chexpert", "--out", "data", "-o", "image_size=32", "--plain")
     array = tmp_path / "data" / "atelectasis" / "image.npy"
     content = bytearray(array.read_bytes())
     content[-1] ^= 1
     array.write_bytes(content)
+    assert bench("audit", "data", "--no-near").code == 3, "dates and all"
+    for note in (tmp_path / "cache" / "digests").iterdir():  # as after a fault of the disk, which changes no date
+        told, facts = json.loads(note.read_text()), array.stat()
+        if told["inode"] == facts.st_ino:
+            told |= {"mtime": facts.st_mtime_ns, "ctime": facts.st_ctime_ns}
+            told["sha256"] = json.loads((array.parent / "card.json").read_text())["files"]["image.npy"]["sha256"]
+            note.write_text(json.dumps(told))
     assert bench("audit", "data", "--no-near").code == 0
     full = bench("audit", "data", "--full")
     assert full.code == 3
