@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from fedmeki_bench.errors import InputError, UsageError, nearest
+from fedmeki_bench.files import read_text
 from fedmeki_bench.options import safe_yaml
 from fedmeki_bench.plain import one_line, plain_text
 
@@ -157,14 +158,7 @@ def load_board(path: Path) -> Board:
 
 def _text(path: Path) -> str:
     """The text of a board file, which must be a regular file of a plausible size without control characters."""
-    if not path.is_file():
-        raise InputError(f"{path}: the board is no regular file")
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path}: a board of more than {_LARGEST // 1_000_000} MB is none")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read the board: {error}") from error
+    text = read_text(path, largest=_LARGEST, what="board")
     for number, line in enumerate(text.splitlines(), start=1):
         if plain_text(line) != line:
             raise InputError(f"{path}:{number}: holds a control character ({one_line(line)[:60]})")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedmeki_bench.errors import InputError, RunFailed
-from fedmeki_bench.files import clear_leftovers, write_atomically
+from fedmeki_bench.files import clear_leftovers, read_text, write_atomically
 from fedmeki_bench.plain import one_line
 from fedmeki_bench.results.record import Record
 
@@ -126,23 +126,14 @@ def read_record(path: Path) -> Record:
     Raises:
         InputError: it cannot be read or understood.
     """
-    if not path.is_file():  # a pipe would make the reader wait for ever
-        raise InputError(f"{path}: is no regular file")
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path}: is larger than {_LARGEST // 1_000_000} MB, so it is no record")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+    text = read_text(path, largest=_LARGEST, what="record")
     return Record.from_json(text, source=str(path))
 
 
 def _readable_setting(path: Path) -> str | None:
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST:
-            return None
-        setting = json.loads(path.read_text(encoding="utf-8"))["setting"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        setting = json.loads(read_text(path, largest=_LARGEST, what="record"))["setting"]
+    except (InputError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return setting if isinstance(setting, str) else None
 
