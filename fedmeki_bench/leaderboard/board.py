@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.options import safe_yaml
-from fedmeki_bench.plain import one_line, plain_text
+from fedmeki_bench.plain import one_line, plain_text, plain_values
 
 Scalar = bool | int | float | str
 
@@ -143,6 +143,8 @@ def load_board(path: Path) -> Board:
     if not isinstance(content, dict) or node is None:
         raise InputError(f"{path}: a board is a mapping of keys such as name, tasks and algorithms")
     lines = dict(_lines(node, (), path))
+    if plain_values(content) != content:
+        raise InputError(f"{path}: a text holds an escaped control character; boards are plain text")
     try:
         board = Board.model_validate(content)
     except ValidationError as error:

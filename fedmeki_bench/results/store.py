@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.files import clear_leftovers, write_atomically
 from fedmeki_bench.plain import one_line
@@ -75,9 +76,11 @@ class RecordStore:
 
     def all(self) -> Iterator[Record | BadRecord]:
         """Every record in order of keys, unreadable ones as :class:`BadRecord`."""
-        if not self.root.exists():
+        if not self.root.is_dir():
             return
-        for path in sorted(self.root.glob("*/record.json")):
+        for path in sorted(folder / "record.json" for folder in self.root.iterdir()):
+            if not os.path.lexists(path):  # a link to nowhere is a record that is lost
+                continue
             try:
                 record = read_record(path)
             except InputError as error:
@@ -126,23 +129,17 @@ def read_record(path: Path) -> Record:
     Raises:
         InputError: it cannot be read or understood.
     """
-    if not path.is_file():  # a pipe would make the reader wait for ever
-        raise InputError(f"{path}: is no regular file")
     try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path}: is larger than {_LARGEST // 1_000_000} MB, so it is no record")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        text = regular_text(path, _LARGEST, "record")
+    except OSError:
+        raise InputError(f"{path}: there is no such file") from None
     return Record.from_json(text, source=str(path))
 
 
 def _readable_setting(path: Path) -> str | None:
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST:
-            return None
-        setting = json.loads(path.read_text(encoding="utf-8"))["setting"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        setting = json.loads(regular_text(path, _LARGEST, "record"))["setting"]
+    except (OSError, InputError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return setting if isinstance(setting, str) else None
 
