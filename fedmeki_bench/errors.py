@@ -9,11 +9,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from fedmeki_bench.plain import one_line
+
 
 class FedmekiError(Exception):
     """Base of the errors that are reported as one line instead of a traceback."""
 
     exit_code = 4
+
+    def __str__(self) -> str:
+        """The sentence in one line, fit to be shown whatever names and texts of strangers stand in it."""
+        return one_line(super().__str__())
 
 
 class CheckFailed(FedmekiError):

@@ -10,32 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedmeki_bench.errors import InputError
-
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(?:tmp|partial)$")
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 """What a full, read-only, forbidden or failing disk says."""
-
-
-def read_text(path: Path, *, largest: int, what: str) -> str:
-    """The text of a file that strangers may have written: a regular one of a plausible size, in UTF-8.
-
-    Args:
-        largest: in bytes; a larger file is refused unread.
-        what: what it should be, for the sentence.
-
-    Raises:
-        InputError: it is anything else. A pipe, say, would make the reader wait for ever.
-    """
-    try:
-        if not path.is_file():
-            raise InputError(f"{path}: is no regular file, so no {what}")
-        if path.stat().st_size > largest:
-            raise InputError(f"{path}: is larger than {largest // 1_000_000} MB, so no {what}")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a {what}: {error}") from error
 
 
 @contextmanager

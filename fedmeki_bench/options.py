@@ -97,7 +97,7 @@ def safe_yaml(text: str) -> Any:
         return yaml.safe_load(text)
     except RecursionError:
         raise InputError("the YAML is nested too deep") from None
-    except (TypeError, OverflowError) as error:  # an unhashable key, a number without bounds
+    except (TypeError, OverflowError, LookupError, AttributeError) as error:  # such as `!!int ""` or an unhashable key
         raise InputError(f"the YAML can't be read: {error}") from None
 
 

@@ -85,8 +85,11 @@ def names(kind: str) -> list[str]:
     return [plugin.name for plugin in _entry_points(kind)]
 
 
-def find(kind: str, name: str) -> Plugin:
+def find(kind: str, name: str, *, files: bool = True) -> Plugin:
     """The plug-in called ``name``, or the one in a file when ``name`` is ``file.py:Attribute``.
+
+    Args:
+        files: whether a file will do; not where the name stands in a board, a record or a card.
 
     Raises:
         UsageError: no such name; the sentence offers the nearest known ones.
@@ -94,7 +97,7 @@ def find(kind: str, name: str) -> Plugin:
     for plugin in _entry_points(kind):
         if plugin.name == name:
             return plugin
-    if ".py:" in name:
+    if ".py:" in name and files:
         path, _, attribute = name.rpartition(":")
         file = Path(path)
         if not file.is_file():
@@ -107,16 +110,17 @@ def find(kind: str, name: str) -> Plugin:
     raise UsageError(f"unknown {kind[:-1]} {name!r}; {nearest(name, names(kind))}")
 
 
-def load(kind: str, name: str, *, checked: bool = True) -> Any:
+def load(kind: str, name: str, *, checked: bool = True, files: bool = True) -> Any:
     """Import and return the object registered as ``name``.
 
     Args:
+        files: as for :func:`find`: without it, nothing that isn't installed is executed.
         checked: refuse what does not descend from the base class of its kind.
 
     Raises:
         UsageError: unknown name, or the plug-in can't be loaded (the reason is part of the sentence).
     """
-    plugin = find(kind, name)
+    plugin = find(kind, name, files=files)
     if plugin.broken:
         raise UsageError(f"{kind[:-1]} {name!r} can't be used: {plugin.broken}")
     try:

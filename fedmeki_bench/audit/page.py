@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fedmeki_bench import __version__
 from fedmeki_bench.audit.findings import Finding
 from fedmeki_bench.audit.reading import Audited, facts_of
+from fedmeki_bench.plain import plain_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,7 @@ def render(
     by_name = {one.name: one for one in audited}
     environment = Environment(loader=PackageLoader("fedmeki_bench.audit", "."), autoescape=True)
     template = environment.get_template("page.html.j2")
-    return template.render(
+    page = template.render(
         findings=findings,
         facts=facts,
         counts=counts,
@@ -38,6 +39,7 @@ def render(
         pictures={i: _pictures(f, by_name) for i, f in enumerate(findings) if f.examples},
         version=__version__,
     )
+    return plain_text(page)
 
 
 def _bars(one: Audited, clients: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

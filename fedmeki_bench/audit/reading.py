@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.cohort.card import SAMPLES
 from fedmeki_bench.cohort.format import Cohort, prepared
 from fedmeki_bench.errors import InputError
 
@@ -48,11 +47,7 @@ class Audited:
 
     def array(self, modality: str) -> np.ndarray | None:
         """The memory map of one modality (sources, *shape), or None if the cohort has no such modality."""
-        import numpy as np
-
-        if modality not in self.cohort.arrays:
-            return None
-        return np.load(self.cohort.path / f"{modality}.npy", mmap_mode="r", allow_pickle=False)
+        return self.cohort.array(modality) if modality in self.cohort.arrays else None
 
 
 def read(data: Path, names: Sequence[str] = ()) -> list[Audited]:
@@ -61,8 +56,6 @@ def read(data: Path, names: Sequence[str] = ()) -> list[Audited]:
     Raises:
         InputError: there is none, or one is damaged.
     """
-    import pandas as pd
-
     there = prepared(data)
     chosen = list(names) or there
     if not chosen:
@@ -72,7 +65,7 @@ def read(data: Path, names: Sequence[str] = ()) -> list[Audited]:
         if name not in there:
             raise InputError(f"no cohort {name!r} in {data}; there: {', '.join(there) or 'nothing'}")
         cohort = Cohort.open(data / name)
-        found.append(Audited(cohort, pd.read_parquet(cohort.path / SAMPLES)))
+        found.append(Audited(cohort, cohort.samples()))
     return found
 
 

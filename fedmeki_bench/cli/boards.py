@@ -257,7 +257,7 @@ def context_of(board: Any) -> Any:
             return f"can't be repeated here: {error}"
 
     return Context(
-        tasks={name: registry.load("tasks", name).meta for name in board.tasks},
+        tasks={name: registry.load("tasks", name, files=False).meta for name in board.tasks},
         metrics={p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
         command=command,
         published=load_published(published_folder(board) / f"{board.published}.csv") if board.published else None,

@@ -42,7 +42,7 @@ def compare_command(a: str, b: str, board: str | None, metrics: str | None, resu
     found, dealings = [], []
     for (task, dealing), (ours, theirs) in pairs.items():
         scored = [o.evaluation.metrics for o in (*ours, *theirs) if o.evaluation is not None]
-        main = list(registry.load("tasks", task).meta.metrics[:1])
+        main = list(registry.load("tasks", task, files=False).meta.metrics[:1])
         for name in wanted or main:
             if all(name in metrics_of for metrics_of in scored):
                 found.append(compare_outcomes(ours, theirs, registry.load("metrics", name), read_a, read_b))

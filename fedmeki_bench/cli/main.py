@@ -84,7 +84,9 @@ def main(args: Sequence[str] | None = None) -> None:
     except click.exceptions.Abort:
         _leave("interrupted", 130)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()  # it repeats the command line, with names of files that strangers gave
+        error.show(said)
+        echo(said.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
     except FedmekiError as error:
         _leave(f"error: {error}", error.exit_code)

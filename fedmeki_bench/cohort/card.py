@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedmeki_bench.bounded import bounded_json, first_problem, regular_text
 from fedmeki_bench.cohort.dataset import SYNTHETIC_MARKER
 from fedmeki_bench.cohort.splits import SPLITS
 from fedmeki_bench.cohort.storage import canonical, text_digest
@@ -20,6 +22,60 @@ if TYPE_CHECKING:
 SCHEMA = 1
 CARD = "card.json"
 SAMPLES = "samples.parquet"
+_LARGEST = 50_000_000  # bytes; a card with statistics of a hundred variables has a thousandth of it
+
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", protected_namespaces=())
+
+
+class _File(_Strict):
+    bytes: _Count
+    sha256: str
+
+
+class _Array(_Strict):
+    shape: list[_Count]
+    dtype: Annotated[str, Field(pattern=r"^([<>|=]?[biuf][0-9]{1,2}|bool|u?int[0-9]{1,2}|float[0-9]{2})$")]
+    scale: float
+    unit: str
+
+
+class _Dropped(_Strict):
+    n: _Count
+    examples: list[str]
+
+
+class _Card(_Strict):
+    """What every command may rely on; a card can say more. Names of files stay within the cohort's folder."""
+
+    dataset: str
+    task: str
+    kind: Literal["classification", "generation"]
+    role: Literal["training", "validation"]
+    modalities: list[_Name]
+    release: str
+    synthetic: bool
+    options: dict[str, Any]
+    rows: dict[str, _Count]
+    dropped: dict[str, _Dropped]
+    excluded: dict[str, _Count]
+    splits: dict[str, dict[str, _Count]]
+    split_mode: Literal["patient", "published", "test only"]
+    grouping: str
+    groups: _Count
+    shortcuts: list[str]
+    notes: list[str]
+    audit: dict[str, _Count]
+    arrays: dict[_Name, _Array]
+    content: dict[_Name, str]
+    files: dict[_Name, _File]
+    sources: dict[str, str | None] = Field(default_factory=dict)
+    statistics: dict[str, Any] = Field(default_factory=dict)
+    registry: str | None = None
 
 
 def card_hash(card: Mapping[str, Any]) -> str:
@@ -39,14 +95,18 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     path = folder / CARD
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        card = bounded_json(regular_text(path, _LARGEST, "card"))
+    except OSError:
         raise InputError(f"{folder} holds no cohort: there is no {CARD}") from None
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
     if not isinstance(card, dict) or card.get("schema") != SCHEMA:
         found = card.get("schema") if isinstance(card, dict) else type(card).__name__
         raise InputError(f"{path} has schema {found!r}, this version reads {SCHEMA}: prepare the cohort again")
+    try:
+        _Card.model_validate(card)
+    except ValidationError as error:
+        raise InputError(f"{path} is damaged ({first_problem(error)}): prepare the cohort again") from None
     return card
 
 
@@ -69,8 +129,8 @@ def synthetic_facts(raw: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+        facts = bounded_json(regular_text(path, _LARGEST, "marker"))
+    except (InputError, ValueError, OSError):
         return {}
     return facts if isinstance(facts, dict) else {}
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fedmeki_bench.cohort.card import CARD, SAMPLES, card_hash, check_files, read_card
 from fedmeki_bench.cohort.dataset import ArraySpec
 from fedmeki_bench.cohort.pseudonyms import pseudonym, read_key
+from fedmeki_bench.cohort.splits import SPLITS
 from fedmeki_bench.cohort.storage import array_digest
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import numpy as np
+    import pandas as pd
 
 _OPEN_SPLITS = ("client", "valid", "public")
+_NUMBERS = {"array_row": "int64", "label": "float32", "hours": "int64"}
 _COLUMNS = ("sample_id", "group_id", "site", "split", "question", "answer", "array_row")
 
 
@@ -135,12 +138,32 @@ class Cohort:
         values: list[Any] = pq.read_table(path, columns=[name]).column(name).to_pylist()
         return values
 
-    def _map(self, modality: str) -> np.ndarray:
-        if modality not in self._maps:
-            import numpy as np
+    def array(self, modality: str) -> np.ndarray:
+        """The memory map of one modality, shape (sources, \\*spec.shape), read-only.
 
-            self._maps[modality] = np.load(self.path / f"{modality}.npy", mmap_mode="r", allow_pickle=False)
+        Raises:
+            InputError: the file holds anything else than the card and the sample table say.
+        """
+        if modality not in self._maps:
+            self._maps[modality] = _mapped(self.path / f"{modality}.npy", self.arrays[modality])
+            rows = self._table()["array_row"]
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(self._maps[modality]):
+                raise InputError(
+                    f"{self.path / SAMPLES} names rows that {modality}.npy lacks: prepare the cohort again"
+                )
         return self._maps[modality]
+
+    def samples(self) -> pd.DataFrame:
+        """The sample table with all its columns, for those who look at a cohort as a whole.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        import pandas as pd
+
+        self._table()
+        found: pd.DataFrame = pd.read_parquet(self.path / SAMPLES)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         # another process maps the files itself: pickling a memory map would copy all of it
@@ -223,7 +246,7 @@ class CohortPart:
 
         chosen = np.asarray(index, dtype=np.intp)
         at = self._column("array_row")[chosen]
-        found = {name: np.asarray(self.cohort._map(name)[at]) for name in self.cohort.arrays}
+        found = {name: np.asarray(self.cohort.array(name)[at]) for name in self.cohort.arrays}
         if "hours" in self.cohort._table():
             found["hours"] = self._column("hours")[chosen]
         return found
@@ -280,12 +303,28 @@ def _read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
             names.append("hours")
         table = pq.read_table(path, columns=names)
         columns = {name: table.column(name).to_pylist() for name in names}
-    except (pa.ArrowException, KeyError, OSError) as error:
+        if any(None in values for values in columns.values()):
+            raise ValueError("a needed column has blanks")
+        found = {name: np.asarray(columns[name], dtype=str) for name in _COLUMNS if name != "array_row"}
+        for name in names:
+            if name in _NUMBERS:
+                found[name] = np.asarray(columns[name], dtype=_NUMBERS[name])
+        if kind == "classification" and not np.isin(found["label"], (0, 1)).all():
+            raise ValueError("a label is neither 0 nor 1")
+        if not set(found["split"].tolist()) <= set(SPLITS):
+            raise ValueError("a split is none of the four")
+    except (pa.ArrowException, KeyError, OSError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
-    found = {name: np.asarray(columns[name], dtype=str) for name in _COLUMNS if name != "array_row"}
-    found["array_row"] = np.asarray(columns["array_row"], dtype=np.int64)
-    if kind == "classification":
-        found["label"] = np.asarray(columns["label"], dtype=np.float32)
-    if "hours" in columns:
-        found["hours"] = np.asarray(columns["hours"], dtype=np.int64)
+    return found
+
+
+def _mapped(path: Path, spec: ArraySpec) -> np.ndarray:
+    import numpy as np
+
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError, OverflowError) as error:
+        raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
+    if not isinstance(found, np.ndarray) or found.shape[1:] != spec.shape or found.dtype != np.dtype(spec.dtype):
+        raise InputError(f"{path} is not the array that the card describes: prepare the cohort again")
     return found

@@ -21,6 +21,8 @@ def read_items(path: Path) -> list[Any]:
         InputError: missing, not UTF-8, cut or malformed (names the line), nested too deep, or no list.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would make the reader wait for ever
+            raise InputError(f"{path} is no regular file")
         text = path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"there is no file {path}") from None

@@ -66,6 +66,8 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 def _decoded(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():  # a pipe would make the reader wait for ever
+            raise InputError(f"{path} is no regular file")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"there is no file {path}") from None

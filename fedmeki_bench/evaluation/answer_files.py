@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +72,9 @@ def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
                 place = f"{path}: line {number}"
                 if line.strip():
                     found.append((place, json.loads(line)))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         where = f"{path}" if listed else place
-        what = str(error) if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        what = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
         hint = "" if listed else " (a file is a JSON list, or one JSON object per line)"
         raise InputError(f"{where}: not valid JSON: {what}{hint}") from error
     for where, row in found:
@@ -110,7 +109,7 @@ def _answer(where: str, value: Any) -> str | None:
 
 
 def _score(where: str, value: Any) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
     raise InputError(f"{where}: 'score' must be a probability from 0 to 1, not {json.dumps(value)[:40]}")
 

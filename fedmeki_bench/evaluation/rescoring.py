@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from fedmeki_bench import registry, seeds
-from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.errors import FedmekiError, InputError, UsageError
 from fedmeki_bench.evaluation.estimates import IN_WORDS, SCORING_VERSION, Kind, score_predictions
 from fedmeki_bench.evaluation.intervals import Estimate
 from fedmeki_bench.evaluation.metrics import MetricSpec
@@ -19,11 +19,18 @@ from fedmeki_bench.evaluation.predictions import (
 from fedmeki_bench.results.record import Evaluation, MetricValue, Record
 from fedmeki_bench.sources import plugin_source
 
+_LONGEST = 200  # characters of a path below the run's folder
+
 
 def metric(name: str) -> MetricSpec:
-    """The metric plug-in called ``name``."""
-    spec = registry.load("metrics", name)
-    assert isinstance(spec, MetricSpec)
+    """The installed metric called ``name``.
+
+    Raises:
+        UsageError: there is none; a file that a record names is not looked into.
+    """
+    spec = registry.load("metrics", name, files=False)
+    if not isinstance(spec, MetricSpec):
+        raise UsageError(f"metric {name!r} is no MetricSpec")
     return spec
 
 
@@ -34,7 +41,8 @@ def predictions_file(evaluation: Evaluation, folder: Path) -> Path:
         InputError: it names none, or a place outside the folder.
     """
     path = PurePosixPath(evaluation.predictions or "")
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in str(path):
+    outside = path.is_absolute() or ".." in path.parts or not path.parts
+    if outside or "\0" in str(path) or len(str(path)) > _LONGEST:
         raise InputError(f"{evaluation.predictions!r} names no predictions inside the run's folder")
     return folder / path
 
@@ -92,11 +100,12 @@ def rescore(record: Record, folder: Path) -> tuple[Record, list[str]]:
             evaluations.append(evaluation)
     if problems:
         return record, problems
-    names = {name for evaluation in evaluations for name in evaluation.metrics if name in registry.names("metrics")}
+    told = {name for evaluation in evaluations for name in evaluation.metrics} | set(record.versions.metrics)
+    names = told & set(registry.names("metrics"))
     versions = record.versions.model_copy(
         update={
             "scoring": SCORING_VERSION,
-            "metrics": {name: metric(name).version for name in sorted(names | set(record.versions.metrics))},
+            "metrics": record.versions.metrics | {name: metric(name).version for name in sorted(names)},
             "sources": {k: v for k, v in record.versions.sources.items() if not k.startswith("metric ")}
             | metric_sources(sorted(names)),
         }

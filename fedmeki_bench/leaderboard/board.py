@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError, UsageError, nearest
-from fedmeki_bench.files import read_text
 from fedmeki_bench.options import safe_yaml
-from fedmeki_bench.plain import one_line, plain_text
+from fedmeki_bench.plain import one_line, plain_text, plain_values
 
 Scalar = bool | int | float | str
 
@@ -144,6 +144,8 @@ def load_board(path: Path) -> Board:
     if not isinstance(content, dict) or node is None:
         raise InputError(f"{path}: a board is a mapping of keys such as name, tasks and algorithms")
     lines = dict(_lines(node, (), path))
+    if plain_values(content) != content:
+        raise InputError(f"{path}: a text holds an escaped control character; boards are plain text")
     try:
         board = Board.model_validate(content)
     except ValidationError as error:
@@ -158,7 +160,10 @@ def load_board(path: Path) -> Board:
 
 def _text(path: Path) -> str:
     """The text of a board file, which must be a regular file of a plausible size without control characters."""
-    text = read_text(path, largest=_LARGEST, what="board")
+    try:
+        text = regular_text(path, _LARGEST, "board")
+    except OSError:
+        raise InputError(f"{path}: there is no such file") from None
     for number, line in enumerate(text.splitlines(), start=1):
         if plain_text(line) != line:
             raise InputError(f"{path}:{number}: holds a control character ({one_line(line)[:60]})")

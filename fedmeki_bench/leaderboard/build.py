@@ -98,7 +98,7 @@ def check(
     stale = []
     for name, content in render(page, text_formats, figure="svg" in formats).items():
         path = out / name
-        if not path.exists():
+        if not path.is_file():
             stale.append(f"{path} is missing")
             continue
         found, wanted = _PICTURE.sub(b"", path.read_bytes()), _PICTURE.sub(b"", content)
@@ -106,7 +106,7 @@ def check(
             stale.append(f"{path} is stale (line {_first_difference(found, wanted)})")
     if "svg" in formats:
         path = out / "leaderboard.svg"
-        if not path.exists():
+        if not path.is_file():
             stale.append(f"{path} is missing")
         elif page.digest.encode() not in path.read_bytes():
             stale.append(f"{path} is stale")

@@ -14,12 +14,11 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fedmeki_bench.bounded import bounded_json, first_problem
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.plain import one_line, plain_values
+from fedmeki_bench.plain import plain_values
 
 SCHEMA = 1
-_DEEPEST = 30
-_LARGEST = 1e18
 
 Status = Literal["ok", "failed", "interrupted"]
 
@@ -211,7 +210,7 @@ class Record(_Strict):
     scope: Literal["s", "m"]
     stage: str
     profile: str
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seed: int
     clients: int
     partition: str
@@ -250,10 +249,9 @@ class Record(_Strict):
                 not that of its digest; the message begins with ``source``.
         """
         try:
-            content = json.loads(text, parse_constant=_no_constant)
-            _bounded(content)
-        except (ValueError, RecursionError) as error:  # absurd nesting, integers of thousands of digits
-            raise InputError(f"{source}: not valid JSON: {str(error) or type(error).__name__}") from error
+            content = bounded_json(text)
+        except ValueError as error:
+            raise InputError(f"{source}: not valid JSON: {error}") from error
         if not isinstance(content, dict):
             raise InputError(f"{source}: a record is a JSON object, not a {type(content).__name__}")
         found = content.get("schema")
@@ -274,41 +272,11 @@ class Record(_Strict):
         return record
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _bounded(value: Any, depth: int = 0) -> None:
-    """Refuse numbers that are not finite or too long to be meant, and nesting that no record has.
-
-    Raises:
-        ValueError: there is one.
-    """
-    if depth > _DEEPEST:
-        raise ValueError(f"nested deeper than {_DEEPEST} levels")
-    if isinstance(value, dict):
-        for item in value.values():
-            _bounded(item, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _bounded(item, depth + 1)
-    elif isinstance(value, int | float) and not abs(value) < _LARGEST:
-        raise ValueError(f"holds the number {str(value)[:24]}")
-
-
 def content_digest(content: Mapping[str, Any]) -> str:
     """SHA-256 of a record's content, without ``digest`` itself."""
     rest = {key: value for key, value in content.items() if key != "digest"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first complaint of a pydantic error as ``field.path: message``, and how many more there are."""
-    problems = error.errors(include_url=False)
-    where = ".".join(str(part) for part in problems[0]["loc"])
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return one_line(f"{where}: {problems[0]['msg']}{more}" if where else f"{problems[0]['msg']}{more}")
 
 
 def _plain(value: Any, path: str, replaced: list[str]) -> Any:

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError, RunFailed
-from fedmeki_bench.files import clear_leftovers, read_text, write_atomically
+from fedmeki_bench.files import clear_leftovers, write_atomically
 from fedmeki_bench.plain import one_line
 from fedmeki_bench.results.record import Record
 
@@ -75,9 +76,11 @@ class RecordStore:
 
     def all(self) -> Iterator[Record | BadRecord]:
         """Every record in order of keys, unreadable ones as :class:`BadRecord`."""
-        if not self.root.exists():
+        if not self.root.is_dir():
             return
-        for path in sorted(self.root.glob("*/record.json")):
+        for path in sorted(folder / "record.json" for folder in self.root.iterdir()):
+            if not os.path.lexists(path):  # a link to nowhere is a record that is lost
+                continue
             try:
                 record = read_record(path)
             except InputError as error:
@@ -126,14 +129,17 @@ def read_record(path: Path) -> Record:
     Raises:
         InputError: it cannot be read or understood.
     """
-    text = read_text(path, largest=_LARGEST, what="record")
+    try:
+        text = regular_text(path, _LARGEST, "record")
+    except OSError:
+        raise InputError(f"{path}: there is no such file") from None
     return Record.from_json(text, source=str(path))
 
 
 def _readable_setting(path: Path) -> str | None:
     try:
-        setting = json.loads(read_text(path, largest=_LARGEST, what="record"))["setting"]
-    except (InputError, ValueError, KeyError, TypeError, RecursionError):
+        setting = json.loads(regular_text(path, _LARGEST, "record"))["setting"]
+    except (OSError, InputError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return setting if isinstance(setting, str) else None
 

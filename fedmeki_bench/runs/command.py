@@ -9,6 +9,7 @@ from typing import Any
 
 from fedmeki_bench import algorithms
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.errors import UsageError
 from fedmeki_bench.profiles import profile
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.runs.spec import FOUNDATION, installed_models
@@ -42,9 +43,10 @@ def answering(record: Record) -> Algorithm:
     algorithm = algorithms.described(record.algorithm)
     if len(asked(record)) == len(record.tasks) or algorithm.view == FOUNDATION:
         return algorithm
-    suffix = next(
-        s for s, (stage, view, _) in algorithms.suffixes().items() if (stage, view) == (record.stage, FOUNDATION)
-    )
+    known = algorithms.suffixes().items()
+    suffix = next((s for s, (stage, view, _) in known if (stage, view) == (record.stage, FOUNDATION)), None)
+    if suffix is None:
+        raise UsageError(f"the stage {record.stage!r} answers no zero-shot tasks here")
     return algorithms.described(f"{algorithm.rule}_{algorithm.scope}_{suffix}")
 
 

@@ -63,7 +63,7 @@ def _prepared_otherwise(cohort: Cohort, task: Task) -> Iterator[str]:
     card = cohort.card
     now = {"task": (task.meta.version, class_source(type(task)))}
     if cohort.dataset in registry.names("datasets"):
-        preparer = registry.load("datasets", cohort.dataset)
+        preparer = registry.load("datasets", cohort.dataset, files=False)
         now["dataset"] = (preparer.meta.version, class_source(preparer))
     for what, (version, source) in now.items():
         recorded = card.get(f"{what}_version")

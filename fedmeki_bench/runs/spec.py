@@ -157,7 +157,7 @@ def specify(
 
 def by_role(tasks: Sequence[str]) -> tuple[list[str], list[str]]:
     """Training tasks and zero-shot tasks among these, in order."""
-    roles = {name: registry.load("tasks", name).meta.role for name in tasks}
+    roles = {name: registry.load("tasks", name, files=False).meta.role for name in tasks}
     return [n for n in roles if roles[n] == "training"], [n for n in roles if roles[n] != "training"]
 
 

@@ -56,7 +56,7 @@ def test_nan_becomes_null_with_a_note():
                 "f1": {"value": float("inf")}}}
         ],
         history=[{"round": 0, "loss": float("nan"), "valid": {"t": float("nan"), "u": 0.5}}],
-        params={"mu": [1.0, float("inf")]},
+        params={"rule": {"mu": [1.0, float("inf")]}},
     )  # fmt: skip
     text = record.to_json()
     assert "NaN" not in text
@@ -68,8 +68,8 @@ def test_nan_becomes_null_with_a_note():
     assert again.history[0].loss is None
     assert again.history[0].valid == {"t": None, "u": 0.5}
     assert again.history[0].note == "loss was nan"
-    assert again.params == {"mu": [1.0, None]}
-    assert again.notes == ["params.mu[1] was inf"]
+    assert again.params == {"rule": {"mu": [1.0, None]}}
+    assert again.notes == ["params.rule.mu[1] was inf"]
     assert Record.from_json(again.to_json()) == again
 
 
