@@ -21,7 +21,8 @@ QUICK, LONG = 200, int(os.environ.get("FEDMEKI_BENCH_FUZZ", "2000"))
 CASES = [pytest.param(QUICK, id="quick"), pytest.param(LONG, id="long", marks=pytest.mark.slow)]
 
 BITS = [b"\0", b"\xff", b"\r", b"\n", b",", b'"', b"'", b"[", b"{", b"-", b"1e999", b"9" * 40, b"9" * 5000, b"NaN",
-        b"\x1b[2J", "\u202e".encode(), b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\0" * 64, b'!!int ""', b"&a *a", b"../x"]  # fmt: skip
+        b"\x1b[2J", "\u202e".encode(), b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\0" * 64, b'!!int ""', b"&a *a",
+        b"../x"]  # fmt: skip
 EXTREMES = [None, True, -1, 0, 2**31, 2**63, 10**400, 1e308, -0.0, float("nan"), float("inf"), "", "x" * 3000, "\0",
             "\ud800", "\u202e\x1b[2J", "../x", [], {}, [[]], {"a": {"b": []}}]  # fmt: skip
 

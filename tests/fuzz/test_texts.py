@@ -89,12 +89,14 @@ def test_options(examples):
 
 
 RECORD = {
-    "schema": 1, "key": "abc", "setting": "set", "status": "ok", "algorithm": "fedavg_s", "rule": "fedavg", "scope": "s",
-    "stage": "none", "profile": "demo", "params": {"rule": {"mu": 0.1}}, "seed": 0, "clients": 5, "partition": "iid",
+    "schema": 1, "key": "abc", "setting": "set", "status": "ok", "algorithm": "fedavg_s", "rule": "fedavg",
+    "scope": "s", "stage": "none", "profile": "demo",
+    "params": {"rule": {"mu": 0.1}}, "seed": 0, "clients": 5, "partition": "iid",
     "tasks": ["t"], "views": ["aggregated"], "cohorts": [{"name": "t", "task": "t", "card": "c", "synthetic": True}],
     "versions": {"tasks": {"t": 1}, "metrics": {"auroc": 1}},
-    "evaluations": [{"view": "aggregated", "task": "t", "n": 3, "metrics": {"auroc": {"value": 0.5, "low": 0.4, "high": 0.6}},
-                     "subgroups": {"site": [{"name": "A", "n": 3, "value": 0.5}]}, "predictions": "predictions/a.t.parquet"}],
+    "evaluations": [{"view": "aggregated", "task": "t", "n": 3, "predictions": "predictions/a.t.parquet",
+                     "metrics": {"auroc": {"value": 0.5, "low": 0.4, "high": 0.6}},
+                     "subgroups": {"site": [{"name": "A", "n": 3, "value": 0.5}]}}],
     "history": [{"round": 0, "loss": 0.5, "valid": {"t": 0.5}}], "cost": {"seconds": 1.5},
     "environment": {"python": "3.11", "packages": {"torch": "2"}}, "started": "2026-01-01T00:00:00Z",
     "error": {"type": "ValueError", "message": "no"}, "notes": ["a"],
