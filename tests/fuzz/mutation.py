@@ -76,6 +76,7 @@ def changes(draw: Any) -> Callable[[Any], Any]:
     def change(value: Any) -> Any:
         value = copy.deepcopy(value)
         for kind, way, new in steps:
+            new = copy.deepcopy(new)  # one object in two places could come to hold itself
             place, key = value, None
             for step in way:
                 inner = place if key is None else place[key]
