@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # one thread per process and a process per core beats many threads in one process for small models
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test slow lint types lock docs check boards wheel clean
+.PHONY: help setup demo test slow lint types lock requirements docs check boards wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,12 @@ types: $(READY) ## mypy
 
 lock: $(READY) ## account for plug-ins whose source moved: make lock SAME="why their numbers are the same"
 	$(BIN)/python tests/plugin_lock.py --same "$(SAME)"
+
+requirements: ## resolve requirements/*.txt anew, with hashes (needs uv)
+	for v in 3.10 3.11.9 3.12 3.13; do n=py3$$(echo $$v | cut -d. -f2); \
+	  uv pip compile -q --universal --python-version $$v --generate-hashes --no-header --no-annotate -c constraints.txt \
+	    pyproject.toml -o build/$$n.txt && (head -2 requirements/$$n.txt; cat build/$$n.txt) > build/$$n.new && \
+	    mv build/$$n.new requirements/$$n.txt || exit 1; done
 
 docs: $(READY) ## the documentation site, into build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

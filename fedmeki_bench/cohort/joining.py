@@ -82,9 +82,10 @@ class Joined:
         """One sentence each, for the card."""
         found = []
         if self.group:
+            sets = len(set(self.group.values()))
             found.append(
                 f"{len(self.group)} groups hold near-identical samples of other groups and are kept together in "
-                f"{len(set(self.group.values()))} sets; {moved} samples changed sides for that"
+                f"{sets} set{'s' * (sets > 1)}; {moved} sample{'s' * (moved != 1)} changed sides for that"
             )
         if self.apart:
             found.append(f"{self.apart} groups hang together by near-identical samples, too many for one: left apart")

@@ -53,7 +53,7 @@ def overlap_note(facts: dict[str, Any], mode: str) -> str:
         return "the files do not tell both a train and a test part: the published division cannot be audited"
     return (
         f"in the dataset's own division {found['test_groups_in_train']} of {found['test_groups']} test {unit}s "
-        f"({found['share_of_test_groups_in_train']:.0%}) are in a part that is learnt from, too"
+        f"({found['share_of_test_groups_in_train']:.0%}) are in the training part, too"
     )
 
 

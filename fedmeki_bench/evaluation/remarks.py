@@ -78,12 +78,7 @@ def _moved(federation: Federation, task: str, start: Mapping[str, int], view: st
         ctx = federation.context(client.number, federation.server.round)
         if task in ctx.data:
             with torch.no_grad():
-                received = federation.broadcast(ctx)
-                federation.model.load(federation.server.model)
-                ctx.load(received)
-                own = federation.rule.personal(ctx, received)
-                if own is not None:
-                    federation.model.load(own)
+                federation.load_personal(ctx)
             moved |= {unit for unit, was in units(federation.model.values).items() if was != start[unit]}
     return moved
 

@@ -53,12 +53,7 @@ def personal(federation: Federation, task: str, part: CohortPart) -> np.ndarray:
         ctx = federation.context(client.number, federation.server.round)
         if task not in ctx.data:
             continue
-        received = federation.broadcast(ctx)
-        federation.model.load(federation.server.model)
-        ctx.load(received)
-        own = federation.rule.personal(ctx, received)
-        if own is not None:
-            federation.model.load(own)
+        federation.load_personal(ctx)
         rows.append(probabilities(federation.model, task, part, precision=federation.settings.precision))
     if not rows:
         raise RunFailed(f"no client holds data for the task {task!r}")

@@ -171,6 +171,15 @@ class Federation:
         """What the rule sends down to a client."""
         return self.rule.broadcast(self.server, ctx.client, ctx.units)
 
+    def load_personal(self, ctx: ClientContext) -> None:
+        """Put a client's own model into the work model: what it would get now, and what the rule makes of it."""
+        received = self.broadcast(ctx)
+        self.model.load(self.server.model)
+        ctx.load(received)
+        own = self.rule.personal(ctx, received)
+        if own is not None:
+            self.model.load(own)
+
     def _exchange(
         self, contexts: list[ClientContext], ledger: Round, losses: list[tuple[float, int]]
     ) -> Iterator[Update]:

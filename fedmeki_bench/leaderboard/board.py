@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.options import safe_yaml
 from fedmeki_bench.plain import one_line, plain_text, plain_values
@@ -159,14 +160,10 @@ def load_board(path: Path) -> Board:
 
 def _text(path: Path) -> str:
     """The text of a board file, which must be a regular file of a plausible size without control characters."""
-    if not path.is_file():
-        raise InputError(f"{path}: the board is no regular file")
     try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path}: a board of more than {_LARGEST // 1_000_000} MB is none")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read the board: {error}") from error
+        text = regular_text(path, _LARGEST, "board")
+    except OSError:
+        raise InputError(f"{path}: there is no such file") from None
     for number, line in enumerate(text.splitlines(), start=1):
         if plain_text(line) != line:
             raise InputError(f"{path}:{number}: holds a control character ({one_line(line)[:60]})")

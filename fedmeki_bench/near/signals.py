@@ -22,13 +22,13 @@ _POINTS = 500
 """Points of the signal that the second look sees: 50 Hz of ten seconds."""
 _SMOOTH = 9  # bins of the spectrum's local mean
 _SPARSE = 3  # every third bin is compared first
-_LIKELY, _CANDIDATE = 0.6, 0.76
+_LIKELY, _CANDIDATE = 0.7, 0.79
 """Correlation of the sparse and of the whole spectra from which a pair is looked at again."""
 _FURTHEST = 30  # points, 0.6 s of ten seconds
 _FINER = 4  # lags are tried in quarters of a point
 _WHOLE = 0.8  # no pair whose windows agree correlates less as a whole
 _WINDOWS = 5
-_CHUNK = 256
+_CHUNK = 64
 _FLAT = 2.0
 """Root mean square in stored steps below which integer signals are flat: quantisation alone gives as much."""
 _INDEPENDENT = (0, 1, 6, 7, 8, 9, 10, 11)

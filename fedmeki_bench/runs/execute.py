@@ -243,7 +243,7 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
             foundation=spec.versions.get("foundation"), scoring=SCORING_VERSION, metrics=metrics,
             sources=spec.versions.get("sources", {}) | metric_sources(metrics),
         ),
-        plugins=[PluginRef(**origin) for origin in registry.origins(parts)],
+        plugins=[PluginRef(**o | {"name": portable(o["name"])}) for o in registry.origins(parts)],
         cohorts=[
             CohortRef(
                 name=c.dataset, task=t, card=c.card_hash, synthetic=c.synthetic,

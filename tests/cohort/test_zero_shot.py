@@ -133,3 +133,13 @@ def test_nothing_unseen_is_one_sentence(tmp_path):
     cohort = prepare(Numbers(), tmp_path, tmp_path / "out", [number_task("validation")], options, workers=1)[0]
     assert "statistics" not in cohort.card
     assert any("has seen 50 of these" in note for note in cohort.card["notes"])
+
+
+def test_card_and_audit_count_the_official_overlap_alike():
+    """Three test groups: one that `train` holds, one that `valid` holds, one unseen. Both parts are learnt from."""
+    from fedmeki_bench.cohort.official import official_overlap, shared_groups
+
+    rows = [("a", "train"), ("a", "test"), ("b", "valid"), ("b", "test"), ("c", "test")]
+    assert shared_groups(rows) == (3, 2)
+    told = official_overlap(rows, dataset="d", seed=0, unit="image")["published"]
+    assert (told["test_groups"], told["test_groups_in_train"]) == (3, 2)
