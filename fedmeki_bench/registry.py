@@ -37,6 +37,8 @@ _BASES = {
 }
 """Kinds of plug-ins that are classes, and from what they descend."""
 
+_LONGEST = 200  # characters of a file's name; beyond some more, asking for it is an error of its own
+
 _HEAVY = {"torch", "transformers", "pandas", "sklearn", "scipy", "matplotlib", "wfdb", "pydicom", "duckdb"}
 
 
@@ -100,7 +102,7 @@ def find(kind: str, name: str, *, files: bool = True) -> Plugin:
     if ".py:" in name and files:
         path, _, attribute = name.rpartition(":")
         file = Path(path)
-        if not file.is_file():
+        if len(file.name) > _LONGEST or not file.is_file():
             raise UsageError(f"no file {path} for the {kind[:-1]} {attribute!r}; check the path")
         if not attribute.isidentifier():
             raise UsageError(
@@ -136,7 +138,23 @@ def load(kind: str, name: str, *, checked: bool = True, files: bool = True) -> A
         raise UsageError(
             f"{plugin.target} is no {kind[:-1]}: a subclass of {_BASES[kind].rpartition(':')[2]} is expected"
         )
+    if checked and kind in _BASES and (fault := _fault(value)):
+        raise UsageError(f"{plugin.target} can't be used: {fault}")
     return value
+
+
+def _fault(value: Any) -> str:
+    """What of a class is not as its base class has it; empty if nothing."""
+    for name in ("Params", "Options"):
+        model = getattr(value, name, None)
+        if model is not None and not (isinstance(model, type) and hasattr(model, "model_fields")):
+            return f"its {name} are no pydantic model"
+    version, views = getattr(value, "version", 1), getattr(value, "views", ())
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        return f"its version is {version!r}, not a number from 1"
+    if not isinstance(views, tuple | list) or not all(isinstance(view, str) for view in views):
+        return "its views are not a tuple of names"
+    return ""
 
 
 def _descends(value: Any, base: str) -> bool:

@@ -130,7 +130,10 @@ def _header(path: Path) -> list[str]:
         raise InputError(f"{path}, line 1: not UTF-8 text") from None
     if not text.strip():
         raise InputError(f"{path} is empty")
-    return next(csv.reader([text]))
+    try:
+        return next(csv.reader([text]))
+    except csv.Error as error:
+        raise InputError(f"{path}, line 1: is no header of a table ({str(error).partition(' - ')[0]})") from None
 
 
 def _malformed(table: RawTable | None, message: str) -> str:

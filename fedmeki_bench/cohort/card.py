@@ -24,7 +24,7 @@ CARD = "card.json"
 SAMPLES = "samples.parquet"
 _LARGEST = 50_000_000  # bytes; a card with statistics of a hundred variables has a thousandth of it
 
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,200}$")]
 _Count = Annotated[int, Field(ge=0)]
 
 

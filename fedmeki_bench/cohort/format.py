@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Literal
 
 from fedmeki_bench.cohort.card import CARD, SAMPLES, card_hash, check_files, read_card
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OPEN_SPLITS = ("client", "valid", "public")
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, MemoryError, OverflowError)
+"""What numpy raises on files that are no arrays."""
 _NUMBERS = {"array_row": "int64", "label": "float32", "hours": "int64"}
 _COLUMNS = ("sample_id", "group_id", "site", "split", "question", "answer", "array_row")
 
@@ -159,10 +162,18 @@ class Cohort:
         Raises:
             InputError: it is damaged.
         """
-        import pandas as pd
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
         self._table()
-        found: pd.DataFrame = pd.read_parquet(self.path / SAMPLES)
+        try:
+            table = pq.read_table(self.path / SAMPLES)
+            table.validate(full=True)  # texts that are not UTF-8 would fail only when they are looked at
+            found: pd.DataFrame = table.to_pandas()
+        except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+            raise InputError(f"{self.path / SAMPLES} is damaged ({error}): prepare the cohort again") from None
+        if not {"source", "digest"} <= set(found.columns):
+            raise InputError(f"{self.path / SAMPLES} lacks sources or digests: prepare the cohort again")
         return found
 
     def __getstate__(self) -> dict[str, Any]:
@@ -323,7 +334,7 @@ def _mapped(path: Path, spec: ArraySpec) -> np.ndarray:
 
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, MemoryError, OverflowError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
     if not isinstance(found, np.ndarray) or found.shape[1:] != spec.shape or found.dtype != np.dtype(spec.dtype):
         raise InputError(f"{path} is not the array that the card describes: prepare the cohort again")

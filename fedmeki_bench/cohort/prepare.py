@@ -144,6 +144,10 @@ def _write(
 
 def _evidence(preparer: DatasetPreparer, raw: Path, tables: Iterable[Path], options: PreparerOptions) -> dict[str, str]:
     """Name -> digest of everything that is read: tables whole, bulk folders by names and sizes."""
+    tables = list(tables)
+    for path in tables:
+        if not path.is_file():  # a pipe would make the reader wait for ever
+            raise InputError(f"{path} is no regular file")
     found = {f"table:{k}:{path.name}": file_digest(path) for k, path in enumerate(tables)}
     bulk = preparer.bulk(raw, options)
     found |= {f"bulk:{k}:{path.name}": storage.folder_digest(path) for k, path in enumerate(bulk)}

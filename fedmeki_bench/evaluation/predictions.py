@@ -267,6 +267,7 @@ def _read(path: Path, wanted: tuple[str, ...], digest: str | None) -> Any:
         raise InputError(f"{path}: the predictions are missing")
     try:
         table = pq.read_table(path)
+        table.validate(full=True)  # texts that are not UTF-8 would fail only when they are looked at
     except (OSError, pa.ArrowException, ValueError) as error:
         raise InputError(f"{path}: cannot read predictions: {error}") from error
     lacking = [name for name in wanted if name not in table.column_names]

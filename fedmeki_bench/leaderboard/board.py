@@ -58,7 +58,7 @@ class Board(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,100}$")
     title: str = ""
     summary: str = ""
     profile: str
@@ -72,7 +72,7 @@ class Board(BaseModel):
     options: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     synth: dict[str, SynthSpec] = Field(default_factory=dict)
     prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
-    published: str | None = None
+    published: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,100}$")
     _source: Path | None = PrivateAttr(default=None)
 
     @property

@@ -28,12 +28,16 @@ CODES = (0, 1, 2, 3, 4, 130)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # what rich itself writes under FORCE_COLOR
 
 
+class Endless(BaseException):
+    """A command waits for ever; no reader takes this for a damaged file."""
+
+
 @contextmanager
 def within(seconds: int) -> Iterator[None]:
     """A command that waits for ever, e.g. for the other end of a pipe, fails."""
 
     def ring(number, frame):
-        raise TimeoutError(f"no end after {seconds} s")
+        raise Endless(f"no end after {seconds} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.alarm(seconds)

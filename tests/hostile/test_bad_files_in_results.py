@@ -98,7 +98,9 @@ def test_a_bad_record_is_one_line(bench, world, before, name):
         assert ended.code in ((0, 1) if args[0] in ("status", "rescore") else (2, 3)), ended
 
 
-@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize(
+    "name", ["deep", "NaN", "1e999", "empty", "schema true", "60 MB", "everything text", "another key"]
+)
 def test_a_bad_record_in_the_place_of_a_run_is_its_reason(bench, world, before, name):
     record = world.record("fedavg_s")
     path = world.results / record["key"] / "record.json"

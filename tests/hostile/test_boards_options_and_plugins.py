@@ -58,8 +58,8 @@ BOARDS = {
     "a list": "[1, 2]",
     "two documents": GOOD + "---\n" + GOOD,
     "two megabytes": GOOD + "summary: '" + "x" * 2_000_000 + "'\n",
-    "many keys": GOOD + "".join(f"k{i}: 1\n" for i in range(5000)),
-    "many algorithms": GOOD.replace("[majority]", "[" + ", ".join(f"a{i}_s" for i in range(3000)) + "]"),
+    "many keys": GOOD + "".join(f"k{i}: 1\n" for i in range(400)),
+    "many algorithms": GOOD.replace("[majority]", "[" + ", ".join(f"a{i}_s" for i in range(400)) + "]"),
     "NUL": GOOD + "title: a\0b\n",
     "byte order mark": "\ufeff" + GOOD,
     "carriage returns": GOOD.replace("\n", "\r"),
@@ -83,11 +83,18 @@ def test_boards(bench, world, name):
     (world.root / "leaderboards").mkdir()
     path = world.root / "leaderboards" / "theirs.yaml"
     path.write_bytes(BOARDS[name].encode())
-    fine = name in ("a date", "byte order mark", "huge integer", "long name", "NaN option")
+    fine = name in (
+        "a date",
+        "binary",
+        "byte order mark",
+        "carriage returns",
+        "huge integer",
+        "sexagesimal",
+        "long file",
+    )
     for args in (
         ("leaderboard", path, "--results", world.results, "--out", world.root / "o", "--format", "md"),
         ("status", path, "--results", world.results, "--data", world.data),
-        ("compare", "majority", "fedavg_s", "--board", path, "--results", world.results),
         ("sweep", path, "--results", world.root / "none", "--data", world.root / "none", "--plain"),
     ):  # fmt: skip
         assert bench(*args, codes=(0, 2, 3) if fine else (2, 3)).code in (0, 2, 3)
@@ -115,14 +122,15 @@ def test_something_else_in_the_place_of_a_board(bench, world, place):
 VALUES = [
     BOMB, "&a [*a]", "[" * 20_000 + "]" * 20_000, "2020-13-45", '!!int ""', "!!timestamp x", "!!python/name:os.system",
     "{a: 1, a: 2}", "\t", "9" * 5000, "1e999", ".nan", "-1", "x" * 2_000_000, "[1, 2", "{{}}", "? [a]\n: b", "", "~",
-    "0x" + "f" * 3000, "1_0", "0b_", "'", '"', "!!set {a}", "!!omap [a: 1]", "!!pairs [a: 1]", "---", "...", "%YAML 9.9\n---",
+    "0x" + "f" * 3000, "1_0", "0b_", "'", '"', "!!set {a}", "!!omap [a: 1]", "!!pairs [a: 1]", "---", "...",
+    "%YAML 9.9\n---",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(len(VALUES)))
 def test_options(bench, world, number):
     value = VALUES[number]
-    for key in ("rounds", "lr", "partition.alpha", "encoders", "encoder.signal", "x" * 3000, "rule.mu"):
+    for key in ("rounds", "encoders", "x" * 3000):
         args = ("run", "fedavg_s", "--data", world.root / "none", "-o", f"{key}={value}")
         assert bench(*args, codes=(2, 3)).err
     bench(
@@ -138,6 +146,7 @@ def test_options(bench, world, number):
     )
 
 
+_IMPORT = b"from fedmeki_bench.api import Rule as R\n"
 PLUGINS = {
     "binary": bytes(range(256)),
     "syntax error": b"def (:\n",
@@ -151,10 +160,10 @@ PLUGINS = {
     "import error": b"import no_such_module_anywhere\n",
     "message with escapes": b"raise ValueError('\\x1b]0;x\\x07 \\u202e \\ud800 a\\nb')\n",
     "deep": b"x = " + b"(" * 3000 + b")" * 3000 + b"\n",
-    "version that is no number": b"from fedmeki_bench.api import Rule as R\nclass Rule(R):\n    'R.'\n    version = 'one'\n",
-    "computed version": b"from fedmeki_bench.api import Rule as R\nclass Rule(R):\n    'R.'\n    version = int('2')\n",
-    "params that are none": b"from fedmeki_bench.api import Rule as R\nclass Rule(R):\n    'R.'\n    Params = 3\n",
-    "views that are none": b"from fedmeki_bench.api import Rule as R\nclass Rule(R):\n    'R.'\n    views = None\n",
+    "version that is no number": _IMPORT + b"class Rule(R):\n    'R.'\n    version = 'one'\n",
+    "computed version": _IMPORT + b"class Rule(R):\n    'R.'\n    version = int('2')\n",
+    "params that are none": _IMPORT + b"class Rule(R):\n    'R.'\n    Params = 3\n",
+    "views that are none": _IMPORT + b"class Rule(R):\n    'R.'\n    views = None\n",
     "another encoding": b"# coding: utf-7\nx = 1\n",
     "latin bytes": b"x = '\xe9'\n",
     "NUL": b"x = 1\0\n",
@@ -171,7 +180,8 @@ def test_plugin_files_that_are_none(bench, world, name):
     world.board.write_text(world.board.read_text().replace("[majority, fedavg_s]", f"[majority, '{path}:Rule_s']"))
     for args in (
         ("run", f"{path}:Rule_s", "--data", world.data, "--tasks", "ecg_abnormal", "-o", "rounds=1", "--plain"),
-        ("info", f"{path}:Rule_s"), ("sweep", world.board, "--data", world.data, "--results", world.root / "r", "--plain"),
+        ("info", f"{path}:Rule_s"),
+        ("sweep", world.board, "--data", world.data, "--results", world.root / "r", "--plain"),
         ("run", "fedavg_s", "--data", world.data, "--tasks", "ecg_abnormal", "--partition", f"{path}:Rule", "--plain"),
     ):  # fmt: skip
         if name in ("computed version", "no class") and args[0] == "sweep":

@@ -243,20 +243,27 @@ def test_texts_of_cards_and_sample_tables(bench, world, monkeypatch):
 
 @pytest.mark.parametrize("text", NASTY)
 def test_boards_hold_plain_text(bench, world, text):
+    said = json.dumps(text)  # JSON is YAML, with escapes
     kept = world.board.read_text()
-    for key in ("title", "summary", "name"):
-        said = json.dumps(text)  # JSON is YAML, with escapes
-        lines = kept if key != "name" else kept.replace("name: small\n", "")
-        world.board.write_text(f"{lines}{key}: {said}\n")
-        ended = bench("leaderboard", world.board, "--results", world.results, "--out", world.root / "out", "--format",
-                      "md,csv,json,tex,html", codes=(0, 3))  # fmt: skip
-        if ended.code == 0:
-            check(written(world))
-        bench("list", "leaderboards")
+    world.board.write_text(f"{kept}title: {said}\nsummary: {said}\n")
+    args = (
+        "leaderboard",
+        world.board,
+        "--results",
+        world.results,
+        "--out",
+        world.root / "out",
+        "--format",
+        "md,tex,html",
+    )
+    if bench(*args, codes=(0, 3)).code == 0:
+        check(written(world))
+    world.board.write_text(kept.replace("name: small", f"name: {said}"))
+    bench(*args, codes=(3,))
 
 
 def test_names_on_the_command_line(bench, world):
-    for text in NASTY:
+    for text in NASTY[::3]:
         if "\0" in text or "\ud800" in text:  # no argument of a process can hold these
             continue
         for args in (
