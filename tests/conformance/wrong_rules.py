@@ -361,7 +361,7 @@ WRONG = [
     (GlobalNoise, "deterministic", "the global model differs between two runs of one seed"),
     (LastComesFirst, "order", "the global model is another one when the clients are run in reverse"),
     (Ascent, "learns", "the view 'aggregated' has a validation AUROC of 0."),
-    (WritesIntoTheReceived, "received", "client 0 wrote into what it received (model)"),
+    (WritesIntoTheReceived, "received", "changed what client 0 received"),
     (RefusedByTheLoop, "received", "changed what client 0 received"),
     (SendsTheLiveModel, "received", "what is broadcast shares memory with the server's model"),
     (RemembersTheWorkModel, "received", "the memory of client 0 shares memory with the work model"),
