@@ -93,7 +93,13 @@ def test_an_exit_in_a_plug_in_is_a_failure(cohorts, tmp_path):
     assert (record["status"], record["error"]["type"]) == ("failed", "SystemExit")
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGTERM, signal.SIGKILL, pytest.param(signal.SIGHUP, marks=SLOW), pytest.param(signal.SIGINT, marks=SLOW)],
+)
 def test_a_sweep_told_to_end_leaves_records_and_no_process(cohorts, tmp_path, how):
     (tmp_path / "small.yaml").write_text(BOARD.format(first="fedavg_m", rounds=30))
 
@@ -157,7 +163,7 @@ def test_a_cache_that_can_not_be_written_to(cohorts, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=SLOW)])
 def test_terminals_with_few_characters(cohorts, tmp_path, encoding):
     env = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C"}
     (tmp_path / "small.yaml").write_text(BOARD.format(first="fedavg_m", rounds=1))
