@@ -113,6 +113,8 @@ def _opened(raw: Path, files: Mapping[str, list[Path]], name: str, needed: Seque
         raise InputError(f"{path} lacks the column {missing[0].upper()!r}: {nearest(missing[0], columns)}")
     if twice:
         raise InputError(f"{path} has the column {twice[0]!r} twice")
+    if "" in columns:
+        raise InputError(f"{path} has a column without a name, the {columns.index('') + 1}. of its header")
     return RawTable(name, path, columns)
 
 

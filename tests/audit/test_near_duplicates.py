@@ -33,7 +33,13 @@ SOURCES = {
 }
 
 
-@pytest.fixture(scope="module", params=SOURCES)
+SLOW = {"rsna stand-in"}  # the same kind of picture as CheXpert's
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SOURCES],
+)
 def values(request, tmp_path_factory):
     """(modality, stored arrays, is real) of one cohort; rows of one content once."""
     dataset, task, modality, real = SOURCES[request.param]

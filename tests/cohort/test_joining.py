@@ -85,7 +85,7 @@ def test_near_identical_records_go_to_the_test_side_as_one_group(doubled, tmp_pa
     assert table.loc[test, "group_id"] == table.loc[client, "group_id"]
     assert card["near_duplicates"]["pairs"] == 1
     assert card["near_duplicates"]["groups_joined"] == 2
-    assert any("kept together in 1 sets" in note for note in card["notes"])
+    assert any("kept together in 1 set;" in note for note in card["notes"])
     assert not [f for f in run_all(read(tmp_path / "on")) if f.level == "leak"]
     apart = run(raw, tmp_path / "off", join_duplicates=False)[0].card
     assert apart["options"]["join_duplicates"] is False

@@ -8,7 +8,7 @@ from fedmeki_bench import registry
 from fedmeki_bench.conformance import as_pytest, check
 
 QUICK = {
-    "rules": {"ditto", "feddyn", "majority", "public", "scaffold"},
+    "rules": {"majority", "public", "scaffold"},
     "stages": {"injection", "none", "plus"},
     "tasks": {"ecg_abnormal", "ecg_noise", "ectopic_beats", "medvqa", "medvqa_slake", "mortality"},
     "datasets": {"covqu", "ecg_qa", "ptbxl", "rsna", "slake", "vqa_rad"},

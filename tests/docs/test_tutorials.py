@@ -57,7 +57,12 @@ def run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.C
     )
 
 
-@pytest.mark.parametrize("path", TUTORIALS, ids=lambda p: p.stem)
+SLOW = ("foundation_model", "leaderboard")  # the others end in the same commands
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=pytest.mark.slow if p.stem in SLOW else ()) for p in TUTORIALS]
+)
 def test_every_block_runs(path, tmp_path, environment):
     found = blocks(path)
     assert found
@@ -75,7 +80,7 @@ def test_every_block_runs(path, tmp_path, environment):
             assert any(excerpt in p.read_text() for p in tmp_path.glob("*/*.py")), block.text
 
 
-@pytest.mark.parametrize("kind", ["rule", "stage"])
+@pytest.mark.parametrize("kind", ["rule", pytest.param("stage", marks=pytest.mark.slow)])
 def test_a_skeletons_own_tests_pass(kind, tmp_path, environment):
     name = f"begun_{kind}"
     assert run(f"fedmeki-bench new {kind} {name} && pip install -e {name}", tmp_path, environment).returncode == 0

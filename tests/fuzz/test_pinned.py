@@ -80,3 +80,11 @@ def test_cards(cohorts, tmp_path, change):
 def test_every_error_is_one_line_without_control_characters():
     text = str(InputError("a\x1b[2J\r\nb\u202e"))
     assert text == "a\\u001b[2J b\\u202e" == plain_text(text)
+
+
+def test_a_column_without_a_name_in_a_packed_table_of_mimic(tmp_path):
+    from data_prep.mimic3.release import Release
+
+    (tmp_path / "CHARTEVENTS.csv").write_text('"ROW_ID","",ICUSTAY_ID,ITEMID\n1,2,3,4\n')
+    needed = {"CHARTEVENTS": ("icustay_id", "itemid")}
+    refused(lambda: Release(tmp_path, needed)["CHARTEVENTS"], match="column without a name, the 2. of its header")

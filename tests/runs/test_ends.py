@@ -98,7 +98,7 @@ SLOW = pytest.mark.slow
 
 @pytest.mark.parametrize(
     "how",
-    [signal.SIGTERM, signal.SIGKILL, pytest.param(signal.SIGHUP, marks=SLOW), pytest.param(signal.SIGINT, marks=SLOW)],
+    [signal.SIGTERM, *(pytest.param(s, marks=SLOW) for s in (signal.SIGKILL, signal.SIGHUP, signal.SIGINT))],
 )
 def test_a_sweep_told_to_end_leaves_records_and_no_process(cohorts, tmp_path, how):
     (tmp_path / "small.yaml").write_text(BOARD.format(first="fedavg_m", rounds=30))

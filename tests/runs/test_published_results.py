@@ -10,18 +10,20 @@ import pytest
 
 from fedmeki_bench.statistics import age_band_names
 
-from .conftest import RULE
+from .conftest import RULE, Distribution
 
 AGE_BANDS = set(age_band_names())
 
 
-@pytest.fixture
-def results(distribution, cohorts, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, cohorts) -> Path:
     """Two runs of one task: a rule in a file far away, given by its absolute path, and FedAvg."""
-    far = tmp_path / "far" / "away"
-    far.mkdir(parents=True)
-    (far / "fade.py").write_text(RULE.format(imports="", factor="1.0"))
-    distribution.run(f"{far}/fade.py:Fade_s", cohorts)
+    root = tmp_path_factory.mktemp("published")
+    for name in ("far", "fade", "out"):
+        (root / name).mkdir()
+    (root / "far" / "fade.py").write_text(RULE.format(imports="", factor="1.0"))
+    distribution = Distribution(root / "fade", root / "out")
+    distribution.run(f"{root / 'far'}/fade.py:Fade_s", cohorts)
     distribution.run("fedavg_s", cohorts)
     return distribution.out / "results"
 
@@ -47,10 +49,10 @@ def test_runs_on_the_same_data_pair(results):
     assert list(one["label"]) == list(two["label"])
 
 
-def test_no_folder_of_the_machine_is_in_a_record(results, tmp_path, cohorts):
+def test_no_folder_of_the_machine_is_in_a_record(results, cohorts):
     for path in results.glob("*/record.json"):
         text = path.read_text()
-        for place in (str(tmp_path), str(Path.home()), str(cohorts), str(Path(__file__).parents[2])):
+        for place in (str(results.parents[1]), str(Path.home()), str(cohorts), str(Path(__file__).parents[2])):
             assert place not in text
     names = {json.loads(path.read_text())["algorithm"] for path in results.glob("*/record.json")}
     assert names == {"fade.py:Fade_s", "fedavg_s"}
