@@ -188,7 +188,7 @@ def test_jobs_do_not_change_a_bit(bench, cohorts, tmp_path):
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_killed_in_mid_run_it_goes_on_to_the_same_bits(bench, cohorts, tmp_path, how):
     args = ["run", "fedavg_s", "--data", str(cohorts), "--tasks", "ecg_abnormal", "-o", "rounds=10", "--plain"]
     command = [sys.executable, "-m", "fedmeki_bench", *args, "--results", str(tmp_path / "cut")]

@@ -57,7 +57,7 @@ def run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.C
     )
 
 
-SLOW = ("foundation_model", "leaderboard")  # the others end in the same commands
+SLOW = ("algorithm", "foundation_model", "leaderboard")  # a minute and more; the others pass through the same commands
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,8 @@ def test_every_block_runs(path, tmp_path, environment):
             assert any(excerpt in p.read_text() for p in tmp_path.glob("*/*.py")), block.text
 
 
-@pytest.mark.parametrize("kind", ["rule", pytest.param("stage", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["rule", "stage"])
 def test_a_skeletons_own_tests_pass(kind, tmp_path, environment):
     name = f"begun_{kind}"
     assert run(f"fedmeki-bench new {kind} {name} && pip install -e {name}", tmp_path, environment).returncode == 0

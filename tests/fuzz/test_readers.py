@@ -159,7 +159,7 @@ MIMIC = "ROW_ID,ICUSTAY_ID,ITEMID,CHARTTIME,VALUE,VALUENUM\n" + "".join(
 
 
 @pytest.mark.parametrize("examples", CASES)
-@pytest.mark.parametrize("level", ["packed", "text"])
+@pytest.mark.parametrize("level", ["packed", pytest.param("text", marks=pytest.mark.slow)])
 def test_packed_tables_of_mimic(folder, examples, level):
     import duckdb
 

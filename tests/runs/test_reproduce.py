@@ -54,6 +54,7 @@ def test_a_difference_that_is_not_rounding_ends_with_1(repeat):
     assert "different for aggregated of ecg_abnormal, by up to 0.0001" in ended.stderr + ended.stdout
 
 
+@pytest.mark.slow
 def test_other_predictions_that_are_gone_are_no_agreement(repeat):
     ended = repeat(lambda score: score + 1e-4, keep=False)
     assert ended.returncode == 1

@@ -50,7 +50,9 @@ def run(bench) -> dict:
     return record
 
 
-@pytest.mark.parametrize("change", [{"by": 4, "version": 1}, {"by": 4, "version": 2}])
+@pytest.mark.parametrize(
+    "change", [{"by": 4, "version": 1}, pytest.param({"by": 4, "version": 2}, marks=pytest.mark.slow)]
+)
 def test_an_edited_metric_is_scored_anew_without_training(bench, change):
     before = run(bench)
     bench.write("halved.py", METRIC.format(**change))
