@@ -60,7 +60,9 @@ def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> l
         for dealing, seed in product(board.dealings, board.seeds):
             if records is not None and (is_file(algorithm.rule) or is_file(dealing.partition)):
                 for entry in _recorded(board, algorithm, dealing, seed, training, zero_shot, records):
-                    planned.setdefault(entry.cells[0].setting, entry)
+                    known = planned.setdefault(entry.cells[0].setting, entry)
+                    if known is not entry:  # another view of the same training
+                        known.cells += entry.cells
                 continue
             specs = specify(
                 algorithm, training, profile_name=board.profile, seed=seed, clients=board.clients,
