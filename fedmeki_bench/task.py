@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 Row = Mapping[str, Any]
@@ -57,7 +57,10 @@ class TaskMeta:
     grouping: str
     positive: str = ""
     trained_by: str = ""
-    metrics: tuple[str, ...] = field(default=("auroc", "auprc", "accuracy", "precision", "recall", "f1", "mcc"))
+    metrics: tuple[str, ...] = (
+        *("auroc", "auprc", "accuracy", "precision", "recall", "f1", "mcc"),
+        *("sensitivity_at_90", "brier_skill"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SCORING_VERSION = 2
+SCORING_VERSION = 3
 """Raised whenever the same predictions and metrics give other numbers; records then ask for `rescore`.
 
 2: answers of a foundation model are scored by what they say, and groups stand under their keyed hashes.
+3: intervals that hold on few patients.
 """
 
 Kind = Literal["classification", "generation"]
@@ -33,6 +34,10 @@ Source = Literal["probability", "answer"]
 
 IN_WORDS = ("foundation", "foundation_before", "constant_answer")
 """The views whose predictions are answers in words (:class:`TextPredictions`); all others give probabilities alone."""
+
+
+class NoThreshold(InputError):
+    """A metric needs the threshold that `valid` gives, and there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def source(metric: MetricSpec, *, in_words: bool) -> Source:
     Args:
         in_words: whether the view answers in words; without words there are only probabilities.
     """
-    return "answer" if in_words and metric.needs != "score" else "probability"
+    return "answer" if in_words and metric.needs in ("label", "text") else "probability"
 
 
 def columns(predictions: Predictions | TextPredictions, metric: MetricSpec) -> Columns:
@@ -69,14 +74,21 @@ def columns(predictions: Predictions | TextPredictions, metric: MetricSpec) -> C
     if isinstance(predictions, Predictions):
         if metric.needs == "text":
             raise InputError(f"metric {metric.name!r} compares texts, and these predictions are probabilities")
-        labels = np.asarray(predictions.label, dtype=np.int64)
-        return Columns(labels, np.asarray(predictions.score, dtype=np.float64))
+        labels, scores = np.asarray(predictions.label, dtype=np.int64), np.asarray(predictions.score, dtype=np.float64)
+        if metric.needs != "threshold":
+            return Columns(labels, scores)
+        if predictions.threshold is None:
+            raise NoThreshold("no threshold was chosen on the validation split")
+        limits = predictions.threshold if scores.ndim == 1 else predictions.threshold[:, None]
+        return Columns(labels, (scores >= limits).astype(np.float64))
     if metric.needs == "text":
         values = per_sample_values(_gold(predictions), readable(predictions), [metric])[metric.name]
         return Columns(np.zeros(len(values), dtype=np.int64), np.asarray(values, dtype=np.float64))
     if not _has_labels(predictions):
         raise InputError(f"metric {metric.name!r} needs labels, and these predictions are answers in free text")
     labels = np.asarray(predictions.gold, dtype=np.int64)
+    if metric.needs == "threshold":
+        raise NoThreshold("answers in words have no threshold")
     if metric.needs == "label":
         answers = strict_predictions(labels, list(predictions.parsed))
         return Columns(labels, np.asarray(answers, dtype=np.float64))
@@ -110,10 +122,15 @@ def score_predictions(
     elif kind == "generation":
         raise InputError("a task of free text is scored on answers in words, and these predictions are probabilities")
     found: dict[str, Estimate] = {}
-    for needs in ("score", "label"):
+    for needs in ("score", "label", "threshold"):
         group = [m for m in wanted if m.needs == needs]
         if group:
-            taken = columns(predictions, group[0])
+            try:
+                taken = columns(predictions, group[0])
+            except NoThreshold as error:
+                nan = float("nan")
+                found |= {m.name: Estimate(nan, nan, nan, f"undefined: {error}") for m in group}
+                continue
             found |= estimate(taken.labels, taken.scores, predictions.group_id, group, seed=seed)
     texts = [m for m in wanted if m.needs == "text"]
     if texts:

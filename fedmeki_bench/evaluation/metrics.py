@@ -38,8 +38,9 @@ class MetricSpec:
         direction: whether ``higher`` or ``lower`` is better.
         range: smallest and largest possible value.
         kind: the kind of task it applies to; ``any`` for both.
-        needs: ``score`` if the probability itself matters, ``label`` if only its side of the threshold does,
-            ``text`` if it compares a generated text with the gold one.
+        needs: ``score`` if the probability itself matters, ``label`` if only its side of :data:`THRESHOLD` does,
+            ``threshold`` if only its side of the threshold does that was chosen on `valid` (the function gets 1 and 0
+            as scores), ``text`` if it compares a generated text with the gold one.
         function: ``(labels, scores, weights) -> values`` with shapes (n,), (n,), (B, n) and (B,). A text metric
             gets its values per sample as scores (see :func:`weighted_mean`).
         undefined: why the value may be NaN, in words that fit behind "undefined:".
@@ -55,7 +56,7 @@ class MetricSpec:
     direction: Literal["higher", "lower"]
     range: tuple[float, float]
     kind: Literal["classification", "generation", "any"]
-    needs: Literal["score", "label", "text"]
+    needs: Literal["score", "label", "threshold", "text"]
     function: Callable[[Labels, Floats, Floats], Floats]
     undefined: str = "the samples do not determine it"
     per_sample: Callable[[str, str | None], float] | None = None
@@ -210,23 +211,54 @@ def brier(labels: Labels, scores: Floats, weights: Floats) -> Floats:
     return weighted_mean(labels, (scores - labels) ** 2, weights)
 
 
-def ece(labels: Labels, scores: Floats, weights: Floats) -> Floats:
-    """Expected calibration error of the positive class (Naeini et al. 2015).
+def brier_skill(labels: Labels, scores: Floats, weights: Floats) -> Floats:
+    """1 - Brier score / that of a constant at the share of positives (Murphy 1973); NaN with one class of labels.
 
-    Mean over 15 bins of equal width, [0, 1/15), ..., [14/15, 1], weighted by their samples, of
-    |share of positives - mean probability|.
+    0 is the constant, 1 perfect, below 0 worse than knowing nothing but the share.
+    """
+    share = weighted_mean(labels, labels.astype(weights.dtype), weights)
+    reference = share * (1 - share)
+    return 1 - _ratio(brier(labels, scores, weights), reference, reference > 0)
+
+
+def ece(labels: Labels, scores: Floats, weights: Floats) -> Floats:
+    """Expected calibration error (Naeini et al. 2015) less :func:`ece_null`; may be negative.
+
+    The error alone measures the size of the test split, too: a calibrated model has 0.19 on 40 samples (Bröcker 2012).
     """
     import numpy as np
 
+    total = weights @ np.ones(len(labels))
+    gaps = np.abs(_per_bin(scores, weights * (labels - scores))).sum(axis=1)
+    return _ratio(gaps, total, total > 0) - ece_null(labels, scores, weights)
+
+
+def ece_null(labels: Labels, scores: Floats, weights: Floats) -> Floats:
+    """Expected calibration error that a perfectly calibrated model with these probabilities would show by chance.
+
+    The sum of (label - p) in a bin is then about normal with mean 0 and variance sum of p (1 - p).
+    """
+    import numpy as np
+
+    total = weights @ np.ones(len(labels))
+    chance = np.sqrt(2 / np.pi * _per_bin(scores, weights**2 * (scores * (1 - scores)))).sum(axis=1)
+    return _ratio(chance, total, total > 0)
+
+
+def _per_bin(scores: Floats, values: Floats) -> Floats:
+    """Sums of (B, n) values over the bins of the scores, [0, 1/15), ..., [14/15, 1]; empty bins are left out."""
+    import numpy as np
+
     bins = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    # n_b |mean label - mean score| is the absolute sum of (label - score) over the bin: no division per bin.
-    differences = weights * (labels - scores)
     if (bins[1:] > bins[:-1]).any():  # samples that come sorted by score are already together
         order = np.argsort(bins, kind="stable")
-        bins, differences = bins[order], differences[:, order]
-    gaps = np.add.reduceat(differences, np.flatnonzero(np.diff(bins, prepend=-1)), axis=1)
-    total = weights @ np.ones(len(labels))
-    return _ratio(np.abs(gaps).sum(axis=1), total, total > 0)
+        bins, values = bins[order], values[:, order]
+    return np.add.reduceat(values, np.flatnonzero(np.diff(bins, prepend=-1)), axis=1)
+
+
+def sensitivity_at_90(labels: Labels, scores: Floats, weights: Floats) -> Floats:
+    """Share of the positives at or above the threshold that was chosen on `valid`, given as scores of 1 and 0."""
+    return recall(labels, scores, weights)
 
 
 _NO_SAMPLES = "there are no samples"
@@ -240,13 +272,14 @@ def _spec(
     definition: str,
     undefined: str,
     *,
-    needs: Literal["score", "label"] = "label",
+    needs: Literal["score", "label", "threshold"] = "label",
+    version: int = 1,
     low: float = 0.0,
     direction: Literal["higher", "lower"] = "higher",
 ) -> MetricSpec:
     return MetricSpec(
         name=function.__name__,
-        version=1,
+        version=version,
         title=title,
         definition=definition,
         direction=direction,
@@ -322,24 +355,48 @@ BRIER = _spec(
     "Brier score",
     brier,
     "Mean squared difference between predicted probability and label; lower is better, 0 is perfect.",
-    _NO_SAMPLES,
+    _NO_SAMPLES, needs="score", direction="lower",
+)  # fmt: skip
+BRIER_SKILL = _spec(
+    "Brier skill",
+    brier_skill,
+    "1 − Brier score / that of a constant at the share of positives: 1 perfect, 0 no better than the constant, below 0 "
+    "worse.",
+    _ONE_CLASS,
     needs="score",
-    direction="lower",
+    low=-float("inf"),
 )
 ECE = _spec(
     "ECE",
     ece,
-    "Expected calibration error: the gap between predicted probability and share of positives, averaged over 15 bins "
-    "of equal width; lower is better.",
+    "Calibration error (the gap between predicted probability and share of positives, averaged over 15 bins of equal "
+    "width) less what a perfectly calibrated model would show by chance on as many samples; 0 is calibrated, lower is "
+    "better.",
     _NO_SAMPLES,
     needs="score",
+    version=2,
+    low=-1.0,
     direction="lower",
+)
+ECE_NULL = _spec(
+    "ECE by chance",
+    ece_null,
+    "Calibration error that a perfectly calibrated model with these probabilities would show by chance.",
+    _NO_SAMPLES, needs="score", direction="lower",
+)  # fmt: skip
+SENSITIVITY_AT_90 = _spec(
+    "Sensitivity at 90 %",
+    sensitivity_at_90,
+    "Share of the positive samples found at the threshold below which 90 % of the validation split's negatives lie.",
+    _NO_POSITIVE,
+    needs="threshold",
 )
 
 BUILT_IN: dict[str, MetricSpec] = {
     m.name: m
     for m in (
-        AUROC, AUPRC, ACCURACY, BALANCED_ACCURACY, PRECISION, RECALL, SPECIFICITY, F1, MCC, BRIER, ECE,
+        AUROC, AUPRC, ACCURACY, BALANCED_ACCURACY, PRECISION, RECALL, SPECIFICITY, F1, MCC, SENSITIVITY_AT_90,
+        BRIER, BRIER_SKILL, ECE, ECE_NULL,
     )
 }  # fmt: skip
 """The metrics of this module by name, in the usual order of tables."""

@@ -29,7 +29,8 @@ _ANY = ("string", "int64", "double")
 _TYPES: dict[str, tuple[str, ...]] = dict.fromkeys(
     ("sample_id", "group_id", "site", "answer", "gold", "sex", "age"), ("string",)
 )
-_TYPES |= {"label": ("int64",), "client": ("int64",), "parsed": ("int64", "string"), "score": ("double",)}
+_TYPES |= {"label": ("int64",), "client": ("int64",), "parsed": ("int64", "string")}
+_TYPES |= {"score": ("double",), "threshold": ("double",)}
 
 ATTRIBUTES = ("sex", "age")
 """Attributes that a file may hold beside the site, each as the name of the sample's group."""
@@ -50,6 +51,7 @@ class Predictions:
         label: (n,) of 0 and 1.
         score: (n,) probabilities, or (clients, n) where every client has its own model.
         attributes: name (``sex``, ``age``) -> (n,) of the group each sample belongs to, for metrics per group.
+        threshold: one per model, (1,) or (clients,), as chosen on `valid`; None where there is none.
     """
 
     sample_id: NDArray[Any]
@@ -58,6 +60,7 @@ class Predictions:
     label: NDArray[np.int64]
     score: NDArray[np.float64]
     attributes: Mapping[str, Column] = field(default_factory=dict)
+    threshold: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,8 @@ def predictions_path(folder: Path, view: str, task: str) -> Path:
 def write_predictions(path: Path, predictions: Predictions) -> str:
     """Write atomically; the same predictions give the same bytes. Returns the digest of the content.
 
-    With one model per client the table is long: samples repeat and a sixth column, ``client``,
-    counts the clients that hold the task from 0.
+    With one model per client the table is long: samples repeat and a column ``client`` counts the clients that hold
+    the task from 0. The threshold of a model stands in every one of its rows.
 
     Raises:
         InputError: the columns differ in length.
@@ -107,7 +110,8 @@ def write_predictions(path: Path, predictions: Predictions) -> str:
     scores = np.asarray(predictions.score, dtype=np.float64)
     clients = scores.shape[0] if scores.ndim == 2 else 1
     described = (predictions.group_id, predictions.site, predictions.label)
-    if scores.shape[-1] != n or any(len(column) != n for column in described):
+    thresholds = clients if predictions.threshold is None else len(predictions.threshold)
+    if scores.shape[-1] != n or any(len(column) != n for column in described) or thresholds != clients:
         raise InputError(f"{path.name}: the columns of the predictions differ in length")
 
     def text(values: NDArray[Any]) -> pa.Array:
@@ -122,6 +126,8 @@ def write_predictions(path: Path, predictions: Predictions) -> str:
     }
     if scores.ndim == 2:
         columns["client"] = pa.array(np.repeat(np.arange(clients), n))
+    if predictions.threshold is not None:
+        columns["threshold"] = pa.array(np.repeat(np.asarray(predictions.threshold, dtype=np.float64), n))
     columns |= {name: text(np.asarray(predictions.attributes[name])) for name in _known(predictions)}
     return _write(path, columns)
 
@@ -211,7 +217,7 @@ def read_predictions(path: Path, digest: str | None = None) -> Predictions:
 
     table = _read(path, _COLUMNS, digest)
     data = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
-    score, n = data["score"], table.num_rows
+    score, n, clients = data["score"], table.num_rows, 1
     if "client" in data:
         clients = int(data["client"].max()) + 1 if n else 1
         if (
@@ -229,6 +235,7 @@ def read_predictions(path: Path, digest: str | None = None) -> Predictions:
         label=data["label"][:n],
         score=score,
         attributes={name: data[name][:n] for name in ATTRIBUTES if name in data},
+        threshold=data["threshold"].reshape(clients, n)[:, 0] if "threshold" in data and n else None,
     )
 
 

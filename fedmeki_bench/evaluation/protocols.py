@@ -179,7 +179,10 @@ def score_answers(
     if names is not None:
         missing = sorted(set(names) - {m.name for m in allowed})
         if missing:
-            lacking = "an answer in words" if missing[0] == "unparsed" else "a probability in every row"
+            needs = known[missing[0]].needs
+            lacking = {"text": "an answer in words", "threshold": "a validation split"}.get(
+                needs, "a probability in every row"
+            )
             raise InputError(f"metric {missing[0]!r} needs {lacking}")
         allowed = [m for m in allowed if m.name in names]
     if kind == "generation":
@@ -192,6 +195,8 @@ def score_answers(
 
 
 def _possible(metric: MetricSpec, answers: Answers, protocol: Protocol) -> bool:
+    if metric.needs == "threshold":  # the rows are not those of a validation split
+        return False
     if metric.needs == "score":
         return answers.score is not None and protocol == "strict"
     return answers.answer is not None or metric.needs != "text"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from fedmeki_bench.evaluation.predictions import (
 from fedmeki_bench.evaluation.remarks import Remarks, remarks, units
 from fedmeki_bench.evaluation.rescoring import metric, values_of
 from fedmeki_bench.evaluation.subgroups import memberships, memberships_of, subgroups
+from fedmeki_bench.evaluation.thresholds import threshold_at
 from fedmeki_bench.evaluation.views import VIEWS, Answers, foundation, foundation_alone
 from fedmeki_bench.results.record import Evaluation
 
@@ -96,10 +98,18 @@ def score_test(
             predicted = VIEWS[view](federation, name, part)
             labels = np.asarray(part.targets, dtype=np.int64)
             holders = [c.number for c in federation.clients if name in c.data and len(c.data[name])]
-            said = Predictions(*_ids(part), part.sites, labels, predicted, _attributes(part))
+            thresholds = _thresholds(cohort.part("valid"), partial(VIEWS[view], federation, name))
+            said = Predictions(*_ids(part), part.sites, labels, predicted, _attributes(part), thresholds)
             note = (doubts or {}).get((view, name), "")
             evaluations.append(_evaluation(view, task, part, said, folder, seed, clients=holders, note=note))
     return evaluations
+
+
+def _thresholds(valid: CohortPart, predicted: Callable[[CohortPart], np.ndarray]) -> np.ndarray | None:
+    """The threshold of every model, (1,) or (clients,), chosen on `valid`; None where `valid` determines none."""
+    if len(valid) == 0 or not (np.asarray(valid.targets) == 0).any():
+        return None
+    return np.array([threshold_at(valid.targets, row) for row in np.atleast_2d(predicted(valid))], dtype=np.float64)
 
 
 def _asked(

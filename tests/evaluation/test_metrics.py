@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 
 from fedmeki_bench.evaluation.intervals import estimate
 from fedmeki_bench.evaluation.metrics import BUILT_IN, weighted_mean
+from fedmeki_bench.evaluation.thresholds import threshold_at
 
 
 def calibration_error(y, s, w):
@@ -24,11 +25,29 @@ def calibration_error(y, s, w):
     return total / w.sum()
 
 
+def by_chance(y, s, w):
+    """What calibration_error is expected to be of a calibrated model, bin by bin."""
+    chance = 0.0
+    for b in range(15):
+        inside = (s * 15 >= b) & ((s * 15 < b + 1) | (b == 14))
+        chance += np.sqrt(2 / np.pi * (w[inside] ** 2 * s[inside] * (1 - s[inside])).sum())
+    return chance / w.sum()
+
+
+def skill(y, s, w):
+    share = np.average(y, weights=w)
+    reference = sk.brier_score_loss(y, np.full(len(y), share), sample_weight=w)
+    return 1 - sk.brier_score_loss(y, s, sample_weight=w) / reference
+
+
 REFERENCE = {
     "balanced_accuracy": lambda y, s, w: sk.balanced_accuracy_score(y, s >= 0.5, sample_weight=w),
     "specificity": lambda y, s, w: sk.recall_score(1 - y, s < 0.5, sample_weight=w),
     "brier": lambda y, s, w: sk.brier_score_loss(y, s, sample_weight=w),
-    "ece": calibration_error,
+    "brier_skill": skill,
+    "ece": lambda y, s, w: calibration_error(y, s, w) - by_chance(y, s, w),
+    "ece_null": by_chance,
+    "sensitivity_at_90": lambda y, s, w: sk.recall_score(y, s >= 0.5, sample_weight=w),  # gets 1 and 0 as scores
     "accuracy": lambda y, s, w: sk.accuracy_score(y, s >= 0.5, sample_weight=w),
     "precision": lambda y, s, w: sk.precision_score(y, s >= 0.5, sample_weight=w),
     "recall": lambda y, s, w: sk.recall_score(y, s >= 0.5, sample_weight=w),
@@ -75,7 +94,11 @@ def test_by_hand():
             "auroc": 3 / 4, "auprc": (1 + 2 / 3) / 2, "accuracy": 0.5, "precision": 0.5, "recall": 0.5,
             "f1": 0.5, "mcc": 0.0, "specificity": 0.5, "balanced_accuracy": 0.5,
             "brier": (0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4,
-            "ece": (0.1 + 0.6 + 0.6 + 0.1) / 4,  # each in a bin of its own
+            "brier_skill": 1 - (0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4 / 0.25,
+            # each in a bin of its own
+            "ece": (0.1 + 0.6 + 0.6 + 0.1) / 4 - (2 / np.pi) ** 0.5 * (2 * 0.09**0.5 + 2 * 0.24**0.5) / 4,
+            "ece_null": (2 / np.pi) ** 0.5 * (2 * 0.09**0.5 + 2 * 0.24**0.5) / 4,
+            "sensitivity_at_90": 0.5,
         }
     )  # fmt: skip
 
@@ -85,6 +108,8 @@ def test_many_weightings_at_once_equal_repeated_samples():
     y, s = rng.integers(0, 2, 40), rng.integers(0, 8, 40) / 8
     weights = rng.multinomial(40, np.full(40, 1 / 40), size=5)
     for spec in BUILT_IN.values():
+        if "ece" in spec.name:
+            continue  # what chance does to them depends on how many different samples there are
         together = spec.function(y, s, weights.astype(float))
         single = [spec(np.repeat(y, w), np.repeat(s, w)) for w in weights]
         np.testing.assert_allclose(together, single, atol=1e-12)
@@ -104,10 +129,35 @@ def test_one_class_is_undefined_never_zero(label):
 def test_calibration_by_hand():
     # Four samples at .5 (bin 7), three of them positive: |.75 - .5|; one at exactly 1 belongs to the last bin.
     y, s = np.array([1, 1, 1, 0, 0]), np.array([0.5, 0.5, 0.5, 0.5, 1.0])
-    assert BUILT_IN["ece"](y, s) == pytest.approx((4 * 0.25 + 1 * 1.0) / 5)
+    chance = (2 / np.pi * 4 * 0.25) ** 0.5 / 5
+    assert BUILT_IN["ece_null"](y, s) == pytest.approx(chance)
+    assert BUILT_IN["ece"](y, s) == pytest.approx((4 * 0.25 + 1 * 1.0) / 5 - chance)
     assert BUILT_IN["ece"](np.array([0, 1]), np.array([0.0, 1.0])) == 0
     assert BUILT_IN["brier"](y, s) == pytest.approx((4 * 0.25 + 1) / 5)
-    assert {n for n, m in BUILT_IN.items() if m.direction == "lower"} == {"brier", "ece"}
+    assert {n for n, m in BUILT_IN.items() if m.direction == "lower"} == {"brier", "ece", "ece_null"}
+
+
+@pytest.mark.parametrize("n", [40, 200, 1000])
+def test_a_calibrated_model_has_no_calibration_error_whatever_the_size(n):
+    rng = np.random.default_rng(n)
+    errors, plain = [], []
+    for _ in range(400):
+        s = rng.random(n)
+        y = (rng.random(n) < s).astype(int)
+        errors.append(BUILT_IN["ece"](y, s))
+        plain.append(calibration_error(y, s, np.ones(n)))
+    assert abs(np.mean(errors)) < 0.012
+    assert np.mean(plain) > (0.15 if n == 40 else 0.03)  # what is taken away
+    assert BUILT_IN["ece"](np.tile([0, 0, 1], n), np.full(3 * n, 0.8)) > 0.4  # a wrong probability stays one
+
+
+def test_the_threshold_leaves_nine_of_ten_negatives_below():
+    rng = np.random.default_rng(0)
+    y, s = rng.integers(0, 2, 500), np.round(rng.random(500), 2)
+    t = threshold_at(y, s)
+    assert (s[y == 0] < t).mean() >= 0.9
+    assert (s[y == 0] < np.nextafter(t, 0)).mean() < 0.9
+    assert threshold_at([1, 1], [0.2, 0.3]) is None
 
 
 def test_means_leave_out_undefined_samples():
