@@ -1,0 +1,97 @@
+"""What each patient contributes to a metric: the one basis of every interval and every test over patients.
+
+An influence is a (patients,) vector whose sum of squares is the variance of the metric over patients. Influences of
+several models on the same patients add and subtract: that of a difference is the difference of two, that of a mean over
+tasks the mean, so no draw has to be repeated for every pair.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fedmeki_bench.statistics.resampling import Metric
+
+    Floats = NDArray[np.floating[Any]]
+
+_CHUNK_ELEMENTS = 500_000
+
+
+def auroc_influence(labels: NDArray[Any], scores: Floats, group: NDArray[Any], n_groups: int) -> Floats:
+    """(patients,) influences of an AUROC, from placements by midranks (DeLong et al. 1988; Sun and Xu 2014).
+
+    The placements of a patient's samples are added up (Obuchowski 1997), so samples of a patient may depend on each
+    other. With one sample per patient the sum of squares is DeLong's variance. NaN where one class has fewer than two
+    patients: one patient tells nothing of the spread between patients.
+
+    Args:
+        labels: (n,) of 0 and 1.
+        scores: (n,).
+        group: (n,) index of each sample's patient.
+        n_groups: number of patients.
+    """
+    import numpy as np
+    from scipy.stats import rankdata
+
+    positive = labels == 1
+    m, n = int(positive.sum()), int((~positive).sum())
+    out = np.zeros(n_groups)
+    if not m or not n:
+        return np.full(n_groups, math.nan)
+    overall = rankdata(scores)
+    for side, others in ((positive, n), (~positive, m)):
+        place = (overall[side] - rankdata(scores[side])) / others
+        patients = len(np.unique(group[side]))
+        if patients < 2:
+            return np.full(n_groups, math.nan)
+        sign = 1.0 if side is positive else -1.0
+        centred = sign * (place - place.mean()) / side.sum()
+        out += math.sqrt(patients / (patients - 1)) * np.bincount(group[side], centred, n_groups)
+    return out
+
+
+def mean_influence(labels: NDArray[Any], values: Floats, group: NDArray[Any], n_groups: int) -> Floats:
+    """(patients,) influences of the mean of (n,) values; NaN values do not count. Arguments as :func:`auroc_influence`."""
+    import numpy as np
+
+    counted = np.isfinite(values)
+    patients = len(np.unique(group[counted]))
+    if patients < 2:
+        return np.full(n_groups, math.nan)
+    centred = np.where(counted, values - values[counted].mean(), 0.0) / counted.sum()
+    return math.sqrt(patients / (patients - 1)) * np.bincount(group, centred, n_groups)
+
+
+def jackknife(metric: Metric, labels: NDArray[Any], scores: Floats, group: NDArray[Any], n_groups: int) -> Floats:
+    """(patients,) influences of any metric, by leaving out one patient at a time (Efron and Tibshirani 1993, chapter 11).
+
+    NaN where the metric is undefined without some patient. Samples that share label and score are weighed together,
+    so a metric of predictions costs as much as there are patients.
+
+    Args:
+        metric: ``(labels, scores, weights) -> values`` with shapes (n,), (n,), (B, n), (B,).
+        labels: (n,).
+        scores: (n,).
+        group: (n,) index of each sample's patient.
+        n_groups: number of patients.
+    """
+    import numpy as np
+
+    present = np.unique(group)
+    kinds, kind = np.unique(np.stack([-scores, labels.astype(np.float64)]), axis=1, return_inverse=True)
+    counts = np.zeros((n_groups, kinds.shape[1]))
+    np.add.at(counts, (group, kind.reshape(-1)), 1.0)
+    total = counts.sum(axis=0)
+    rows = max(1, _CHUNK_ELEMENTS // kinds.shape[1])
+    without = np.concatenate(
+        [metric(kinds[1], -kinds[0], total - counts[present[i : i + rows]]) for i in range(0, len(present), rows)]
+    )
+    out = np.zeros(n_groups)
+    if len(present) < 2 or not np.isfinite(without).all():
+        return np.full(n_groups, math.nan)
+    out[present] = math.sqrt((len(present) - 1) / len(present)) * (without.mean() - without)
+    return out
