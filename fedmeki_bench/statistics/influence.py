@@ -55,7 +55,7 @@ def auroc_influence(labels: NDArray[Any], scores: Floats, group: NDArray[Any], n
 
 
 def mean_influence(labels: NDArray[Any], values: Floats, group: NDArray[Any], n_groups: int) -> Floats:
-    """(patients,) influences of the mean of (n,) values; NaN values do not count. Arguments as :func:`auroc_influence`."""
+    """(patients,) influences of the mean of (n,) values; NaN values do not count."""
     import numpy as np
 
     counted = np.isfinite(values)
@@ -67,7 +67,7 @@ def mean_influence(labels: NDArray[Any], values: Floats, group: NDArray[Any], n_
 
 
 def jackknife(metric: Metric, labels: NDArray[Any], scores: Floats, group: NDArray[Any], n_groups: int) -> Floats:
-    """(patients,) influences of any metric, by leaving out one patient at a time (Efron and Tibshirani 1993, chapter 11).
+    """(patients,) influences of any metric, leaving out one patient at a time (Efron and Tibshirani 1993, ch. 11).
 
     NaN where the metric is undefined without some patient. Samples that share label and score are weighed together,
     so a metric of predictions costs as much as there are patients.
