@@ -9,7 +9,7 @@ from fedmeki_bench.statistics.paired import Difference, Paired, paired_differenc
 from fedmeki_bench.statistics.pareto import pareto
 from fedmeki_bench.statistics.ranks import RankInterval, mean_ranks, rank_intervals, task_ranks, tied_for_first
 from fedmeki_bench.statistics.resolution import Resolution, resolution
-from fedmeki_bench.statistics.seeds import SeedSummary, summarise_seeds
+from fedmeki_bench.statistics.seeds import SeedSummary, over_seeds, summarise_seeds
 from fedmeki_bench.statistics.swap import swap_test
 from fedmeki_bench.statistics.table import ScoreTable
 from fedmeki_bench.statistics.targets import Reached, to_target
@@ -33,6 +33,7 @@ __all__ = [
     "holm",
     "mean_ranks",
     "normalised",
+    "over_seeds",
     "paired_difference",
     "pareto",
     "rank_intervals",
