@@ -94,9 +94,9 @@ def auprc_influence(labels: NDArray[Any], scores: Floats, group: NDArray[Any], n
 
 
 def brier_skill_influence(labels: NDArray[Any], scores: Floats, group: NDArray[Any], n_groups: int) -> Floats:
-    """(patients,) influences of the Brier skill 1 - B / (s (1 - s)): its derivatives by B and by the share s of positives.
+    """(patients,) influences of the Brier skill 1 - B / (s (1 - s)), from its derivatives by B and s.
 
-    NaN with one class or one patient.
+    B is the Brier score, s the share of positives. NaN with one class or one patient.
     """
     import numpy as np
 

@@ -1,15 +1,15 @@
 """The interval of one value over patients, by methods that hold on few patients and at the ends of the scale.
 
-A percentile bootstrap of 40 to 100 patients covers too rarely, and always flatters: a part of the patients that happens to
-be easy shows too little spread as well as too good a value. Three remedies, chosen by simulation (docs/statistics.md):
+A percentile bootstrap of 40 to 100 patients covers too rarely, and always flatters: patients who happen to be easy show
+too little spread as well as too good a value. Three remedies, chosen by simulation (docs/statistics.md):
 
 - The variance is the measured one of the patients' influences, but where that falls below what as many independent
   patients would show by a textbook form, it is the mean of the two. At an end of the scale nothing is measured, and
   the form stands alone. The form is evaluated at the bound, not at the value, as in Wilson's interval: a worse truth
   scatters more.
 - Quantiles are Student's.
-- Where no form exists, the metric is taken to a scale without ends, and the degrees of freedom come from the influences:
-  a variance that rests on a few patients has few.
+- Where no form exists, the metric is taken to a scale without ends, and the degrees of freedom come from the
+  influences: a variance that rests on a few patients has few.
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ if TYPE_CHECKING:
 _ZERO = 1e-20
 """A variance below this is rounding."""
 
+_ROUNDING = 1e-12
+
+_FEW = 20
+"""Below as many patients no mean counts as more than its samples."""
+
 _END = 1e-12
 """A value closer to 0 or 1 than this is there."""
 
 ONE_PATIENT = "one patient: no interval"
 ONE_IN_CLASS = "no interval: fewer than two patients in a class"
-NO_SPREAD = "no interval: no patient moves the value, and no method tried holds there"
+NO_SPREAD = "no interval: the patients show no spread, and no method tried holds there"
+AT_THE_END = "no interval: the value is at the end of its range, and no method tried holds there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,12 @@ def auroc_interval(
 ) -> Interval:
     """Interval of an AUROC: Newcombe's (2006, method 5), with the patients' variance and Student's t in it.
 
-    Newcombe's bounds are those t with ``|value - t| = z sqrt(V(t))``, V being Hanley and McNeil's variance for that many
-    positives and negatives. Here V is multiplied by the measured variance over V(value), see the module.
+    Newcombe's bounds are those b with ``|value - b| = z sqrt(V(b))``, V being Hanley and McNeil's variance for that
+    many positives and negatives. Here V is multiplied by the measured variance over V(value), see the module.
 
     Args:
         value: the AUROC, or the mean of several models'.
-        influence: (patients,) as :func:`~fedmeki_bench.statistics.influence.auroc_influence` gives it, no other patients.
+        influence: (patients,) as :func:`~fedmeki_bench.statistics.influence.auroc_influence` gives it.
         positives: number of patients with a positive sample.
         negatives: number of patients with a negative sample.
         constant: whether the scores decide the value, whoever the patients are. One score for all samples is 0.5 on
@@ -113,7 +119,7 @@ def _not_below_half(ratio: float) -> float:
 def share_interval(value: float, influence: Floats, patients: int, *, level: float = 0.95) -> Interval:
     """Interval of a proportion: Wilson's (1927) on the effective number of patients, with Student's t.
 
-    The effective number is ``value (1 - value) / variance`` (Korn and Graubard 1998), with the variance as the module says.
+    The effective number is ``value (1 - value) / variance`` (Korn and Graubard 1998), the variance as the module says.
 
     Args:
         value: the proportion.
@@ -135,9 +141,11 @@ def share_interval(value: float, influence: Floats, patients: int, *, level: flo
 
 
 def mean_interval(value: float, influence: Floats, patients: int, samples: int, *, level: float = 0.95) -> Interval:
-    """Interval of a mean of values in [0, 1]: that of Korn and Graubard (1998), Clopper and Pearson's on an effective n.
+    """Interval of a mean of values in [0, 1]: Clopper and Pearson's on an effective number (Korn and Graubard 1998).
 
-    No such mean varies more than a proportion of its size, so the beta quantiles of a proportion are on the safe side.
+    Values between 0 and 1 scatter less than 0 and 1 do, so the effective number may exceed the number of samples; below
+    20 patients that is not believed. Korn and Graubard's correction for the degrees of freedom takes them from
+    :func:`freedom`, at most one less than patients.
 
     Args:
         value: the mean.
@@ -146,17 +154,18 @@ def mean_interval(value: float, influence: Floats, patients: int, samples: int, 
         samples: number of samples that count.
         level: mass of the interval.
     """
+    from scipy.stats import norm
     from scipy.stats import t as student
     from statsmodels.stats.proportion import proportion_confint
 
     if patients < 2:
         return no_interval(ONE_PATIENT)
-    upper = (1 + level) / 2
-    n = float(patients)
-    variance = float(influence @ influence)
+    upper, variance, n = (1 + level) / 2, float(influence @ influence), float(patients)
     if _END < value < 1 - _END and variance > _ZERO:
-        lost = float(student.ppf(upper, samples - 1) / student.ppf(upper, patients - 1)) ** 2
-        n = min(value * (1 - value) / variance * lost, float(samples))
+        quantile = float(student.ppf(upper, min(patients - 1, freedom(influence, patients))))
+        n = value * (1 - value) / variance * (float(norm.ppf(upper)) / quantile) ** 2
+        if patients < _FEW:
+            n = min(n, float(samples))
     low, high = proportion_confint(value * n, n, alpha=1 - level, method="beta")
     return Interval(0.0 if value <= _END else float(low), 1.0 if value >= 1 - _END else float(high))
 
@@ -164,7 +173,7 @@ def mean_interval(value: float, influence: Floats, patients: int, samples: int, 
 def mean_of_two(
     values: tuple[float, float], intervals: tuple[Interval, Interval], correlation: float = 0.0
 ) -> Interval:
-    """Interval of the mean of two values from theirs: the method of variance estimates recovery (Zou and Donner 2008).
+    """Interval of the mean of two values from their own (variance estimates recovered, Zou and Donner 2008).
 
     Args:
         values: the two values.
@@ -200,11 +209,22 @@ SHORTFALL = Scale(lambda s: -math.log(1 - s), lambda x: 1 - math.exp(-x), lambda
 """For skills, which end at 1 and have no lower end: the logarithm of what is lacking."""
 
 
-def scaled_interval(value: float, influence: Floats, scale: Scale, *, level: float = 0.95) -> Interval:
-    """Student's t interval on a scale without ends, with degrees of freedom from the influences.
+def freedom(influence: Floats, patients: int) -> float:
+    """Degrees of freedom of a variance from the influences it is the sum of squares of, at least 1.
 
-    They are 2 (sum u²)² / (sum u⁴ - (sum u²)² / patients): twice the squared mean of the variance estimate over its
-    variance (Satterthwaite 1946), so few where a few patients make up the variance.
+    2 (sum u²)² / (sum u⁴ - (sum u²)² / patients): twice the squared variance over the variance of its estimate
+    (Satterthwaite 1946), so few where a few patients make up the variance.
+    """
+    import numpy as np
+
+    squared = influence**2
+    variance = float(squared.sum())
+    scatter = float(np.sum(squared**2)) - variance**2 / patients
+    return max(1.0, 2 * variance**2 / max(scatter, variance**2 * _ROUNDING))
+
+
+def scaled_interval(value: float, influence: Floats, scale: Scale, *, level: float = 0.95) -> Interval:
+    """Student's t interval on a scale without ends, with :func:`freedom` from the influences.
 
     Args:
         value: the metric.
@@ -212,17 +232,15 @@ def scaled_interval(value: float, influence: Floats, scale: Scale, *, level: flo
         scale: where the interval is symmetric.
         level: mass of the interval.
     """
-    import numpy as np
     from scipy.stats import t as student
 
     variance = float(influence @ influence)
-    try:
-        middle, slope = scale.forward(value), scale.slope(value)
-    except (ValueError, ZeroDivisionError):  # at an end
-        return no_interval(NO_SPREAD)
     if not variance > _ZERO:  # NaN too
         return no_interval(NO_SPREAD)
-    scatter = float(np.sum(influence**4)) - variance**2 / len(influence)
-    freedom = 2 * variance**2 / max(scatter, _ZERO * variance**2)
-    half = float(student.ppf((1 + level) / 2, max(1.0, freedom))) * math.sqrt(variance) * slope
+    try:
+        middle, slope = scale.forward(value), scale.slope(value)
+    except (ValueError, ZeroDivisionError):
+        return no_interval(AT_THE_END)
+    quantile = float(student.ppf((1 + level) / 2, freedom(influence, len(influence))))
+    half = quantile * math.sqrt(variance) * slope
     return Interval(scale.back(middle - half), scale.back(middle + half))
