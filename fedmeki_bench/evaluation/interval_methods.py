@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fedmeki_bench.statistics.groups import IntervalOf
+
     Floats = NDArray[np.floating[Any]]
 
 RESAMPLED = "resampled"
@@ -198,6 +200,18 @@ def _jackknife(metric: MetricSpec) -> Callable[[NDArray[Any], Floats, NDArray[An
 
 def _none(metric: MetricSpec, sample: Sample, value: float, level: float) -> of.Interval:
     return of.no_interval(BIASED)
+
+
+def method_of(metric: MetricSpec, *, level: float = 0.95) -> IntervalOf | None:
+    """The metric's method as :func:`~fedmeki_bench.statistics.by_group` takes it; None where it is resampled."""
+    if metric.interval == RESAMPLED:
+        return None
+    method = METHODS[metric.interval]
+
+    def interval_of(labels: NDArray[Any], scores: Floats, patient: NDArray[Any], value: float) -> of.Interval:
+        return method(metric, Sample(labels, scores, patient, int(patient.max()) + 1), value, level)
+
+    return interval_of
 
 
 METHODS: Mapping[str, Method] = {

@@ -36,7 +36,7 @@ _FEW = 20
 _END = 1e-12
 """A value closer to 0 or 1 than this is there."""
 
-ONE_PATIENT = "one patient: no interval"
+TOO_FEW = "no interval: fewer than two patients count"
 ONE_IN_CLASS = "no interval: fewer than two patients in a class"
 NO_SPREAD = "no interval: the patients show no spread, and no method tried holds there"
 AT_THE_END = "no interval: the value is at the end of its range, and no method tried holds there"
@@ -130,7 +130,7 @@ def share_interval(value: float, influence: Floats, patients: int, *, level: flo
     from scipy.stats import t as student
 
     if patients < 2:
-        return no_interval(ONE_PATIENT)
+        return no_interval(TOO_FEW)
     q2 = float(student.ppf((1 + level) / 2, patients - 1)) ** 2
     n = float(patients)
     if _END < value < 1 - _END:
@@ -159,7 +159,7 @@ def mean_interval(value: float, influence: Floats, patients: int, samples: int, 
     from statsmodels.stats.proportion import proportion_confint
 
     if patients < 2:
-        return no_interval(ONE_PATIENT)
+        return no_interval(TOO_FEW)
     upper, variance, n = (1 + level) / 2, float(influence @ influence), float(patients)
     if _END < value < 1 - _END and variance > _ZERO:
         quantile = float(student.ppf(upper, min(patients - 1, freedom(influence, patients))))
@@ -199,13 +199,13 @@ class Scale:
     slope: Callable[[float], float]
 
 
-LOGIT = Scale(lambda p: math.log(p / (1 - p)), lambda x: 1 / (1 + math.exp(-x)), lambda p: 1 / (p * (1 - p)))
+LOGIT = Scale(lambda p: math.log(p / (1 - p)), lambda x: (1 + math.tanh(x / 2)) / 2, lambda p: 1 / (p * (1 - p)))
 """For values from 0 to 1."""
 
 FISHER = Scale(math.atanh, math.tanh, lambda r: 1 / (1 - r * r))
 """For correlations, -1 to 1."""
 
-SHORTFALL = Scale(lambda s: -math.log(1 - s), lambda x: 1 - math.exp(-x), lambda s: 1 / (1 - s))
+SHORTFALL = Scale(lambda s: -math.log(1 - s), lambda x: 1 - math.exp(min(-x, 700.0)), lambda s: 1 / (1 - s))
 """For skills, which end at 1 and have no lower end: the logarithm of what is lacking."""
 
 
