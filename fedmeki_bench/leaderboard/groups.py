@@ -80,9 +80,9 @@ def group_tables(grid: Grid) -> tuple[Table, ...]:
         columns = tuple(
             Column(
                 task, f"{grid.facts.task_title(task)} ({grid.facts.metric_title(grid.main_metric(task))})",
-                f"Worst {attribute} group of the test split with its name, and the gap to the best group. By chance: if "
-                "the model served all groups equally well, the gap would stay below this in 95 of 100 test splits with as "
-                "many patients per group.",
+                f"Worst {attribute} group of the test split with its name, and the gap to the best group. By chance: "
+                "if the model served all groups equally well, the gap would stay below this in 95 of 100 test splits "
+                "with as many patients per group.",
             )
             for task in there
         )  # fmt: skip
@@ -91,8 +91,8 @@ def group_tables(grid: Grid) -> tuple[Table, ...]:
             for algorithm, section in ordered(grid)
         )
         notes = (
-            "Groups with too few samples for a value are left out. A gap above its size by chance deserves a look and is no "
-            "test: among many cells some exceed it by chance.",
+            "Groups with too few samples for a value are left out. A gap above its size by chance deserves a look "
+            "and is no test: among many cells some exceed it by chance.",
         )
         tables.append(Table(f"groups_{attribute}", f"{title}: worst group", columns, rows, (), notes))
     return tuple(tables)
