@@ -160,9 +160,9 @@ def _auroc(metric: MetricSpec, sample: Sample, value: float, level: float) -> of
 
     influences = sample.influence(influence.auroc_influence)
     constant = False
-    if not np.any(influences):  # rare: do single samples have no influence either?
+    if not np.any(np.abs(influences) > _ROUNDING):  # rare: do single samples have no influence either?
         alone = Sample(sample.labels, sample.scores, np.arange(len(sample.labels)), len(sample.labels))
-        constant = not np.any(np.abs(alone.influence(influence.auroc_influence)) > 0)
+        constant = not np.any(np.abs(alone.influence(influence.auroc_influence)) > _ROUNDING)
     positive = sample.labels == 1
     return of.auroc_interval(
         value, influences, sample.having(positive), sample.having(~positive), constant=constant, level=level
