@@ -2,7 +2,16 @@
 
 from fedmeki_bench.statistics.delong import DeLong, delong
 from fedmeki_bench.statistics.flips import FlipTest, sign_flip
-from fedmeki_bench.statistics.groups import GroupValue, Spread, age_band_names, age_bands, by_group, spread
+from fedmeki_bench.statistics.groups import (
+    ChanceGap,
+    GroupValue,
+    Spread,
+    age_band_names,
+    age_bands,
+    by_group,
+    chance_gap,
+    spread,
+)
 from fedmeki_bench.statistics.holm import holm
 from fedmeki_bench.statistics.normalised import normalised
 from fedmeki_bench.statistics.paired import Difference, Paired, paired_difference
@@ -15,6 +24,7 @@ from fedmeki_bench.statistics.table import ScoreTable
 from fedmeki_bench.statistics.targets import Reached, to_target
 
 __all__ = [
+    "ChanceGap",
     "DeLong",
     "Difference",
     "FlipTest",
@@ -29,6 +39,7 @@ __all__ = [
     "age_band_names",
     "age_bands",
     "by_group",
+    "chance_gap",
     "delong",
     "holm",
     "mean_ranks",
