@@ -134,7 +134,7 @@ def _of_board(a: str, b: str, board: str, results: Path) -> _Sides:
     from fedmeki_bench.algorithms import described
     from fedmeki_bench.leaderboard.board import find_board
     from fedmeki_bench.leaderboard.collect import collect
-    from fedmeki_bench.leaderboard.pairs import reader
+    from fedmeki_bench.leaderboard.reading import reader
     from fedmeki_bench.results.store import RecordStore
     from fedmeki_bench.runs.plan import cells
 
@@ -166,7 +166,7 @@ def _of_records(a: str, b: str, results: Path) -> _Sides:
     from fedmeki_bench.leaderboard.board import DEFAULT_MARGIN
     from fedmeki_bench.leaderboard.cells import Cell
     from fedmeki_bench.leaderboard.collect import Outcome
-    from fedmeki_bench.leaderboard.pairs import reader
+    from fedmeki_bench.leaderboard.reading import reader
     from fedmeki_bench.results.store import read_record
 
     sides, readers = [], {}

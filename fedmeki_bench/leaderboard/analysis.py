@@ -23,8 +23,8 @@ from fedmeki_bench.leaderboard.judging import (
     judge,
     placed,
 )
-from fedmeki_bench.leaderboard.pairs import Reader
 from fedmeki_bench.leaderboard.panels import Panel, cohorts, mean_panel, panel
+from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.leaderboard.targets import Target, targets
 from fedmeki_bench.statistics import RankInterval, ScoreTable, pareto, rank_intervals
 from fedmeki_bench.statistics.places import Place, may_be_best

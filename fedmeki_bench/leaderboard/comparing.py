@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.leaderboard.judging import Comparison, Scale, judge
-from fedmeki_bench.leaderboard.pairs import Reader
 from fedmeki_bench.leaderboard.panels import Panel, cohorts, mean_panel, panel
+from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.statistics import sign_flip
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.estimates import columns, gold_of
 from fedmeki_bench.evaluation.metrics import auroc, weighted_mean
 from fedmeki_bench.leaderboard.collect import Outcome
-from fedmeki_bench.leaderboard.pairs import Reader
+from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.statistics.crossed import Crossed, combined
 from fedmeki_bench.statistics.influence import auroc_influence, jackknife, mean_influence
 
