@@ -41,6 +41,8 @@ class TaskMeta:
         grouping: the unit that never crosses splits, e.g. ``patient`` or ``image``.
         positive: what label 1 means, in words.
         trained_by: for zero-shot tasks, the training task whose single-task federation (scope ``s``) answers them.
+        patients: the collection the patients come from, where several datasets draw on one; the dataset by default.
+            Tasks of one collection are not independent evidence.
     """
 
     name: str
@@ -57,6 +59,7 @@ class TaskMeta:
     grouping: str
     positive: str = ""
     trained_by: str = ""
+    patients: str = ""
     metrics: tuple[str, ...] = (
         *("auroc", "auprc", "accuracy", "precision", "recall", "f1", "mcc"),
         *("sensitivity_at_90", "brier_skill"),

@@ -31,6 +31,7 @@ class EcgNoise(Task):
         citation="Oh J, et al. ECG-QA: A Comprehensive Question Answering Dataset Combined With "
         "Electrocardiogram. NeurIPS Datasets and Benchmarks (2023)",
         grouping="patient",
+        patients="ptbxl",
         metrics=("token_f1", "exact_match", "bleu1", "rouge1", "meteor"),
     )
 

@@ -34,6 +34,7 @@ class Sepsis(Task):
         "Shock. JAMA 315:801 (2016); cohort: van de Water R, et al. Yet Another ICU Benchmark. ICLR 2024, "
         "arXiv:2306.05109",
         grouping="patient",
+        patients="mimic3",
         positive="SOFA rose by 2 or more around a suspected infection, 6 to 168 hours after ICU admission",
     )
 

@@ -201,10 +201,10 @@ def shortcuts(one: Audited) -> list[Finding]:
     if not found:
         return []
     order = sorted(found, key=lambda name: -found[name].value)
-    told = ", ".join(f"{n} {found[n].value:.2f} [{found[n].low:.2f}, {found[n].high:.2f}]" for n in order)
+    told = ", ".join(f"{n} {found[n].value:.2f} {_interval(found[n])}" for n in order)
     held, groups = int(score.sum()), int(samples.loc[score, "group_id"].nunique())
-    # a value that an interval from below chance belongs to says too little for a note
-    strong = any(e.value >= _STRONG and not e.low <= 0.5 for e in found.values())
+    # a value that an interval from below chance belongs to, or none, says too little for a note
+    strong = any(e.value >= _STRONG and e.low > 0.5 for e in found.values())
     facts: dict[str, Any] = {name: e.value for name, e in found.items()}
     facts |= {
         "n": held,
@@ -215,6 +215,10 @@ def shortcuts(one: Audited) -> list[Finding]:
     return [Finding("shortcuts", (one.name,), "note" if strong else "ok", text, facts)]
 
 
+def _interval(found: Estimate) -> str:
+    return f"[{found.low:.2f}, {found.high:.2f}]" if found.low == found.low else "[no interval]"
+
+
 def _finite(value: float) -> float | None:
     return value if value == value else None
 
@@ -222,7 +226,7 @@ def _finite(value: float) -> float | None:
 def _told_by(values: pd.Series, samples: pd.DataFrame, fit: pd.Series, score: pd.Series) -> Estimate | None:
     """AUROC of the mean label per category (numbers in ten bins), a category never seen getting the overall mean.
 
-    With the interval over resampled groups; None where only one class is scored.
+    With its interval over groups; None where only one class is scored.
     """
     import numpy as np
     import pandas as pd

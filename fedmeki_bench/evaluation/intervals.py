@@ -1,8 +1,9 @@
-"""95 % intervals over the patients of the test split, by bootstrap.
+"""95 % intervals over the patients of the test split.
 
-Patients, not samples, are drawn with replacement: two recordings of one patient are not two independent
-observations, and an interval over samples would be too narrow. The interval says how much the number would
-move with other patients; it says nothing about other training seeds, which are reported separately.
+Over patients, not samples: two recordings of one patient are not two independent observations, and an interval over
+samples would be too narrow. The interval says how much the number would move with other patients; it says nothing about
+other training seeds, which are reported separately. The method is the metric's own (``interval_methods``); a metric
+that names none gets the percentile bootstrap over patients.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.errors import InputError, RunFailed, nearest
+from fedmeki_bench.evaluation.interval_methods import METHODS, RESAMPLED, Sample
 from fedmeki_bench.evaluation.metrics import THRESHOLD, MetricSpec, weighted_mean, weighted_means
 from fedmeki_bench.seeds import generator
 
@@ -47,24 +49,28 @@ def estimate(
     resamples: int = 1000,
     level: float = 0.95,
 ) -> dict[str, Estimate]:
-    """Each metric with its percentile interval over resampled groups (Efron and Tibshirani 1993, chapter 13).
+    """Each metric with its interval over groups, by the method that it names.
+
+    A metric at the end of its range has a one-sided interval, that end being one of its bounds.
 
     Args:
         labels: (n,) of 0 and 1.
         scores: (n,) probabilities, or (clients, n) where every client has its own model: the value is then
-            the mean over clients, and all clients are resampled jointly, being scored on the same samples.
+            the mean over clients, whose errors go together, being made on the same samples.
         groups: (n,) patient (or other unit) of each sample; order and type do not matter.
         metrics: what to compute.
-        seed: the same seed and groups draw the same resamples whatever the scores (a paired design).
-        resamples: number of bootstrap resamples.
+        seed: of the resamples of a metric whose method is ``resampled``; the same seed and groups draw the same ones
+            whatever the scores (a paired design). No other method draws anything.
+        resamples: number of resamples (Efron and Tibshirani 1993, chapter 13); 0 for no intervals at all.
         level: mass of the interval.
 
     Returns:
-        Metric name to estimate. A metric undefined on the whole split is NaN with the reason in ``note``;
-        resamples on which it is undefined are left out, and counted in ``note`` above 1 %.
+        Metric name to estimate. A metric undefined on the whole split is NaN with the reason in ``note``, and so is an
+        interval that cannot be given. Resamples on which a metric is undefined are left out, and counted in ``note``
+        above 1 %.
 
     Raises:
-        InputError: shapes that do not fit, labels other than 0 and 1, no samples.
+        InputError: shapes that do not fit, labels other than 0 and 1, no samples, a metric with an unknown method.
         RunFailed: a score that is not a finite number (the model diverged).
     """
     import numpy as np
@@ -80,14 +86,19 @@ def estimate(
     # Only the side of the threshold matters to these: all columns of weights that share it are added up once.
     compact = [_compact(y, column) for column in columns] if by_side else []
 
-    def values_of(weights: Floats) -> Iterator[tuple[str, Floats]]:
+    def values_of(weights: Floats, wanted: Sequence[MetricSpec]) -> Iterator[tuple[str, Floats]]:
         sides = [(y2, s2, weights @ member) for y2, s2, member in compact]
-        for metric in metrics:
+        for metric in wanted:
             cases = sides if metric.needs == "label" else [(y, column, weights) for column in columns]
             # NaN of any client stays NaN: a mean over the clients that happen to be defined would flatter.
             yield metric.name, np.mean([metric.function(*case) for case in cases], axis=0)
 
-    return _bootstrap(metrics, values_of, ids, seed=seed, resamples=resamples, level=level)
+    index, n_groups = _indexed(ids)
+
+    def sample_of(metric: MetricSpec) -> Sample:
+        return Sample(y, columns, index, n_groups)
+
+    return _estimates(metrics, values_of, sample_of, index, n_groups, seed=seed, resamples=resamples, level=level)
 
 
 def estimate_text(
@@ -101,20 +112,20 @@ def estimate_text(
     resamples: int = 1000,
     level: float = 0.95,
 ) -> dict[str, Estimate]:
-    """Each text metric with its percentile interval over resampled groups, as :func:`estimate` does for scores.
+    """Each text metric with its interval over groups, as :func:`estimate` does for scores.
 
     Args:
         gold: n correct answers.
         predicted: n generated answers; None where nothing could be read.
         groups: n patients (or other units).
         metrics: what to compute; each must have a ``per_sample``.
-        seed: as for :func:`estimate`; the same seed and groups draw the same resamples.
+        seed: as for :func:`estimate`.
         closed: which questions are closed; by default those whose gold answer is yes or no.
-        resamples: number of bootstrap resamples.
+        resamples: as for :func:`estimate`.
         level: mass of the interval.
 
     Raises:
-        InputError: lengths that do not fit, no samples, a metric that does not compare texts.
+        InputError: lengths that do not fit, no samples, a metric that does not compare texts or has an unknown method.
     """
     import numpy as np
 
@@ -130,16 +141,21 @@ def estimate_text(
     if closed is not None and "closed_accuracy" in columns:
         columns["closed_accuracy"] = np.where(np.asarray(closed, dtype=bool), columns["closed_accuracy"], np.nan)
     unused = np.zeros(n)
-    averaged = [m.name for m in metrics if m.function is weighted_mean]  # all at once, in one product
-    table = np.stack([columns[name] for name in averaged], axis=1) if averaged else np.empty((n, 0))
+    index, n_groups = _indexed(ids)
 
-    def values_of(weights: Floats) -> Iterator[tuple[str, Floats]]:
-        yield from zip(averaged, weighted_means(table, weights).T, strict=True)
-        for metric in metrics:
+    def values_of(weights: Floats, wanted: Sequence[MetricSpec]) -> Iterator[tuple[str, Floats]]:
+        averaged = [m.name for m in wanted if m.function is weighted_mean]  # all at once, in one product
+        if averaged:
+            table = np.stack([columns[name] for name in averaged], axis=1)
+            yield from zip(averaged, weighted_means(table, weights).T, strict=True)
+        for metric in wanted:
             if metric.function is not weighted_mean:
                 yield metric.name, metric.function(unused, columns[metric.name], weights)
 
-    return _bootstrap(metrics, values_of, ids, seed=seed, resamples=resamples, level=level)
+    def sample_of(metric: MetricSpec) -> Sample:
+        return Sample(unused, columns[metric.name][None], index, n_groups)
+
+    return _estimates(metrics, values_of, sample_of, index, n_groups, seed=seed, resamples=resamples, level=level)
 
 
 def per_sample_values(
@@ -168,26 +184,53 @@ def per_sample_values(
     return {m.name: distinct[which, column] for column, m in enumerate(metrics)}
 
 
-def _bootstrap(
+def _indexed(ids: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """(n,) number of each sample's group, in the order of their names, and how many groups there are."""
+    import numpy as np
+
+    names, index = np.unique(ids, return_inverse=True)
+    return index.reshape(-1), len(names)
+
+
+def _estimates(
     metrics: Sequence[MetricSpec],
-    values_of: Callable[[Floats], Iterable[tuple[str, Floats]]],
-    ids: NDArray[Any],
+    values_of: Callable[[Floats, Sequence[MetricSpec]], Iterable[tuple[str, Floats]]],
+    sample_of: Callable[[MetricSpec], Sample],
+    index: NDArray[Any],
+    n_groups: int,
     *,
     seed: int,
     resamples: int,
     level: float,
 ) -> dict[str, Estimate]:
-    """Values on the whole split, and their quantiles over resampled groups."""
+    """Values on the whole split with their intervals, each by its metric's method."""
     import numpy as np
 
-    values = {name: float(found[0]) for name, found in values_of(np.ones((1, len(ids))))}
-    drawn: dict[str, list[Floats]] = {m.name: [] for m in metrics}
-    if any(np.isfinite(value) for value in values.values()):
-        for weights in _resampled_weights(ids, seed=seed, resamples=resamples):
-            for name, found in values_of(weights):
+    for metric in metrics:
+        if metric.interval != RESAMPLED and metric.interval not in METHODS:
+            hint = nearest(metric.interval, [RESAMPLED, *METHODS])
+            raise InputError(f"metric {metric.name!r} asks for an unknown interval {metric.interval!r}; {hint}")
+    values = {name: float(found[0]) for name, found in values_of(np.ones((1, len(index))), metrics)}
+    resampled = [m for m in metrics if m.interval == RESAMPLED and np.isfinite(values[m.name])]
+    drawn: dict[str, list[Floats]] = {m.name: [] for m in resampled}
+    if resampled:
+        for weights in _resampled_weights(index, n_groups, seed=seed, resamples=resamples):
+            for name, found in values_of(weights, resampled):
                 drawn[name].append(found)
-    tail = (1 - level) / 2
-    return {m.name: _summarise(m, values[m.name], drawn[m.name], tail) for m in metrics}
+    tail, nan = (1 - level) / 2, float("nan")
+    estimates = {}
+    for metric in metrics:
+        value = values[metric.name]
+        if not np.isfinite(value):
+            estimates[metric.name] = Estimate(nan, nan, nan, f"undefined: {metric.undefined}")
+        elif resamples == 0:  # no intervals wanted
+            estimates[metric.name] = Estimate(value, nan, nan, metric.note)
+        elif metric.interval == RESAMPLED:
+            estimates[metric.name] = _summarise(metric, value, np.concatenate(drawn[metric.name]), tail)
+        else:
+            interval = METHODS[metric.interval](metric, sample_of(metric), value, level)
+            estimates[metric.name] = Estimate(value, interval.low, interval.high, _joined(interval.note, metric.note))
+    return estimates
 
 
 def _compact(labels: NDArray[Any], scores: Floats) -> tuple[NDArray[Any], Floats, Floats]:
@@ -216,31 +259,24 @@ def _validate(labels: NDArray[Any], scores: Floats, groups: NDArray[Any]) -> Non
         raise RunFailed(f"{bad} of {scores.size} test scores are not finite: the model diverged")
 
 
-def _resampled_weights(groups: NDArray[Any], *, seed: int, resamples: int) -> Iterator[Floats]:
+def _resampled_weights(index: NDArray[Any], n_groups: int, *, seed: int, resamples: int) -> Iterator[Floats]:
     """Chunks (b, n) of how often each sample occurs when groups are drawn with replacement."""
     import numpy as np
 
-    names, group_of = np.unique(groups, return_inverse=True)
-    n_groups = len(names)
     rng = generator(seed, "bootstrap")
-    chunk = max(1, _CHUNK_ELEMENTS // len(groups))
+    chunk = max(1, _CHUNK_ELEMENTS // len(index))
     for start in range(0, resamples, chunk):
         rows = min(chunk, resamples - start)
         picks = rng.integers(0, n_groups, size=(rows, n_groups))
         flat = picks + np.arange(rows)[:, None] * n_groups
         counts = np.bincount(flat.ravel(), minlength=rows * n_groups).reshape(rows, n_groups)
-        yield counts[:, group_of].astype(np.float64)
+        yield counts[:, index].astype(np.float64)
 
 
-def _summarise(metric: MetricSpec, value: float, drawn: list[Floats], tail: float) -> Estimate:
+def _summarise(metric: MetricSpec, value: float, draws: Floats, tail: float) -> Estimate:
     import numpy as np
 
     nan = float("nan")
-    if not np.isfinite(value):
-        return Estimate(nan, nan, nan, f"undefined: {metric.undefined}")
-    if not drawn:  # no resamples wanted
-        return Estimate(value, nan, nan, metric.note)
-    draws = np.concatenate(drawn)
     defined = draws[np.isfinite(draws)]
     if not len(defined):
         return Estimate(value, nan, nan, _joined("undefined on every resample", metric.note))

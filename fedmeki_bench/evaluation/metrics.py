@@ -10,8 +10,10 @@ An undefined value is NaN, never 0: a test split without a positive sample has n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from fedmeki_bench.evaluation.metric_spec import THRESHOLD as THRESHOLD
+from fedmeki_bench.evaluation.metric_spec import MetricSpec as MetricSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,52 +23,6 @@ if TYPE_CHECKING:
     Labels = NDArray[Any]
 
 CALIBRATION_BINS = 15
-
-THRESHOLD = 0.5
-"""A probability at or above this counts as a prediction of the positive class."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
-    """A metric and everything a table must say about it.
-
-    Attributes:
-        name: identifier in records and on the command line.
-        version: raised whenever the formula changes a value.
-        title: column header.
-        definition: one sentence, printed below every table that shows the metric.
-        direction: whether ``higher`` or ``lower`` is better.
-        range: smallest and largest possible value.
-        kind: the kind of task it applies to; ``any`` for both.
-        needs: ``score`` if the probability itself matters, ``label`` if only its side of :data:`THRESHOLD` does,
-            ``threshold`` if only its side of the threshold does that was chosen on `valid` (the function gets 1 and 0
-            as scores), ``text`` if it compares a generated text with the gold one.
-        function: ``(labels, scores, weights) -> values`` with shapes (n,), (n,), (B, n) and (B,). A text metric
-            gets its values per sample as scores (see :func:`weighted_mean`).
-        undefined: why the value may be NaN, in words that fit behind "undefined:".
-        per_sample: of a text metric, ``(gold, predicted) -> value``; ``predicted`` is None where nothing could be
-            read from the answer, and NaN means that the sample does not count.
-        note: what a record must say beside every value, such as a resource that was missing.
-    """
-
-    name: str
-    version: int
-    title: str
-    definition: str
-    direction: Literal["higher", "lower"]
-    range: tuple[float, float]
-    kind: Literal["classification", "generation", "any"]
-    needs: Literal["score", "label", "threshold", "text"]
-    function: Callable[[Labels, Floats, Floats], Floats]
-    undefined: str = "the samples do not determine it"
-    per_sample: Callable[[str, str | None], float] | None = None
-    note: str = ""
-
-    def __call__(self, labels: Labels, scores: Floats) -> float:
-        """The metric of (n,) labels and (n,) scores, every sample counted once; NaN where undefined."""
-        import numpy as np
-
-        return float(self.function(labels, scores, np.ones((1, len(labels))))[0])
 
 
 def _ratio(numerator: Floats, denominator: Floats, defined: Any) -> Floats:
@@ -164,16 +120,17 @@ def auroc(labels: Labels, scores: Floats, weights: Floats) -> Floats:
 
     positive, of_all = _by_score(labels, scores, weights)
     # Each positive beats all samples below its block and half of the block, itself included; of these wins, those
-    # over positives are half of all pairs of positives. Sums of counts and halves are exact, whatever their order.
+    # over positives are half of all pairs of positives. Sums of counts and halves are exact, whatever their order;
+    # fractional weights round, so that what is left of an absent class is told from a class by its size.
     above = of_all.cumsum(axis=1)
     total, total_positive = above[:, -1], np.einsum("bk->b", positive)
     beaten = (
         total_positive * total - np.einsum("bk,bk->b", positive, above) + np.einsum("bk,bk->b", positive, of_all) / 2
     )
     total_negative = total - total_positive
-    return _ratio(
-        beaten - total_positive**2 / 2, total_positive * total_negative, (total_positive > 0) & (total_negative > 0)
-    )
+    rounding = 1e-9 * total
+    defined = (total_positive > rounding) & (total_negative > rounding)
+    return np.clip(_ratio(beaten - total_positive**2 / 2, total_positive * total_negative, defined), 0.0, 1.0)
 
 
 def auprc(labels: Labels, scores: Floats, weights: Floats) -> Floats:
@@ -276,6 +233,7 @@ def _spec(
     version: int = 1,
     low: float = 0.0,
     direction: Literal["higher", "lower"] = "higher",
+    interval: str = "resampled",
 ) -> MetricSpec:
     return MetricSpec(
         name=function.__name__,
@@ -288,6 +246,7 @@ def _spec(
         needs=needs,
         function=function,
         undefined=undefined,
+        interval=interval,
     )
 
 
@@ -296,24 +255,28 @@ ACCURACY = _spec(
     accuracy,
     "Share of samples whose predicted probability lies on the right side of 0.5.",
     _NO_SAMPLES,
+    interval="accuracy",
 )
 PRECISION = _spec(
     "Precision",
     precision,
     "Share of the samples predicted positive (probability ≥ 0.5) that are positive.",
     "no sample is positive or none is predicted positive",
+    interval="precision",
 )
 RECALL = _spec(
     "Recall",
     recall,
     "Share of the positive samples that are predicted positive (probability ≥ 0.5).",
     _NO_POSITIVE,
+    interval="recall",
 )
 F1 = _spec(
     "F1",
     f1,
     "Harmonic mean of precision and recall at probability 0.5.",
     _NO_POSITIVE,
+    interval="jackknife_logit",
 )
 MCC = _spec(
     "MCC",
@@ -322,6 +285,7 @@ MCC = _spec(
     "constant, -1 always wrong.",
     _ONE_CLASS,
     low=-1.0,
+    interval="jackknife_fisher",
 )
 AUROC = _spec(
     "AUROC",
@@ -329,6 +293,7 @@ AUROC = _spec(
     "Probability that a random positive sample scores higher than a random negative one, ties counted half.",
     _ONE_CLASS,
     needs="score",
+    interval="auroc",
 )
 AUPRC = _spec(
     "AUPRC",
@@ -337,6 +302,7 @@ AUPRC = _spec(
     "the share of positives.",
     _ONE_CLASS,
     needs="score",
+    interval="auprc",
 )
 
 SPECIFICITY = _spec(
@@ -344,18 +310,20 @@ SPECIFICITY = _spec(
     specificity,
     "Share of the negative samples that are predicted negative (probability < 0.5).",
     "no sample is negative",
+    interval="specificity",
 )
 BALANCED_ACCURACY = _spec(
     "Balanced accuracy",
     balanced_accuracy,
     "Mean of recall and specificity at probability 0.5; a constant predictor scores 0.5.",
     _ONE_CLASS,
+    interval="balanced_accuracy",
 )
 BRIER = _spec(
     "Brier score",
     brier,
     "Mean squared difference between predicted probability and label; lower is better, 0 is perfect.",
-    _NO_SAMPLES, needs="score", direction="lower",
+    _NO_SAMPLES, needs="score", direction="lower", interval="squared_error",
 )  # fmt: skip
 BRIER_SKILL = _spec(
     "Brier skill",
@@ -365,6 +333,7 @@ BRIER_SKILL = _spec(
     _ONE_CLASS,
     needs="score",
     low=-float("inf"),
+    interval="brier_skill",
 )
 ECE = _spec(
     "ECE",
@@ -377,12 +346,13 @@ ECE = _spec(
     version=2,
     low=-1.0,
     direction="lower",
+    interval="none",
 )
 ECE_NULL = _spec(
     "ECE by chance",
     ece_null,
     "Calibration error that a perfectly calibrated model with these probabilities would show by chance.",
-    _NO_SAMPLES, needs="score", direction="lower",
+    _NO_SAMPLES, needs="score", direction="lower", interval="none",
 )  # fmt: skip
 SENSITIVITY_AT_90 = _spec(
     "Sensitivity at 90 %",
@@ -390,6 +360,7 @@ SENSITIVITY_AT_90 = _spec(
     "Share of the positive samples found at the threshold below which 90 % of the validation split's negatives lie.",
     _NO_POSITIVE,
     needs="threshold",
+    interval="recall",
 )
 
 BUILT_IN: dict[str, MetricSpec] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmeki_bench.evaluation.estimates import columns
+from fedmeki_bench.evaluation.interval_methods import method_of
 from fedmeki_bench.evaluation.intervals import estimate
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.evaluation.predictions import Predictions, TextPredictions
@@ -52,13 +53,16 @@ def subgroups(
         clients: whose model each row of scores is, where every client has its own; clients without the task have none.
     """
     taken = columns(predictions, metric)
+    method = method_of(metric)
     ids = np.asarray(predictions.group_id)
     found = {}
     for attribute, names in membership.items():
         named = [m or "unknown" for m in names]
         if len(set(named)) > 1:
             order = age_band_names() if attribute == "age" else None
-            values = by_group(metric.function, taken.labels, taken.scores, named, ids, seed=seed, order=order)
+            values = by_group(
+                metric.function, taken.labels, taken.scores, named, ids, seed=seed, order=order, interval=method
+            )
             found[attribute] = [
                 Subgroup(name=v.name, n=v.n, groups=v.groups, value=v.value, low=v.low, high=v.high, note=v.note)
                 for v in values

@@ -246,6 +246,7 @@ def _spec(
     kind: Literal["generation", "any"] = "generation",
     undefined: str = "there are no samples",
     note: str = "",
+    interval: str = "mean",
 ) -> MetricSpec:
     return MetricSpec(
         name=name,
@@ -260,6 +261,7 @@ def _spec(
         undefined=undefined,
         per_sample=per_sample,
         note=note,
+        interval=interval,
     )
 
 
@@ -268,6 +270,7 @@ EXACT_MATCH = _spec(
     "Exact match",
     exact_match,
     "Share of answers equal to the gold answer once case, punctuation, articles and spare spaces are dropped.",
+    interval="share",
 )
 TOKEN_F1 = _spec(
     "token_f1",
@@ -318,6 +321,7 @@ CLOSED_ACCURACY = _spec(
     closed_accuracy,
     "Share of the questions whose gold answer is yes or no that are answered with that word and not the other.",
     undefined="no question has the gold answer yes or no",
+    interval="share",
 )
 UNPARSED = _spec(
     "unparsed",
@@ -326,6 +330,7 @@ UNPARSED = _spec(
     "Share of answers from which nothing could be read; they count as wrong everywhere else; lower is better.",
     direction="lower",
     kind="any",
+    interval="share",
 )
 
 TEXT: dict[str, MetricSpec] = {

@@ -1,4 +1,4 @@
-"""What statistics say about one section of a board: ranks with intervals, shares, differences, costs.
+"""What statistics say about one section of a board: differences in words, places, what could be found, costs.
 
 Everything here is a pure function of the section's outcomes and predictions, drawn from fixed streams, so that the
 same records give the same page.
@@ -6,100 +6,45 @@ same records give the same page.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
-from fedmeki_bench.leaderboard.collect import Outcome
-from fedmeki_bench.leaderboard.pairs import Reader, paired
-from fedmeki_bench.statistics import (
-    RankInterval,
-    ScoreTable,
-    delong,
-    holm,
-    normalised,
-    paired_difference,
-    pareto,
-    rank_intervals,
-    resolution,
-    summarise_seeds,
-    swap_test,
-    tied_for_first,
-    to_target,
+from fedmeki_bench.leaderboard.judging import (
+    Answer,
+    Comparison,
+    Question,
+    Scale,
+    answer_to,
+    gated,
+    judge,
+    placed,
 )
+from fedmeki_bench.leaderboard.pairs import Reader
+from fedmeki_bench.leaderboard.panels import Panel, cohorts, mean_panel, panel
+from fedmeki_bench.leaderboard.targets import Target, targets
+from fedmeki_bench.statistics import pareto
+from fedmeki_bench.statistics.places import Place, may_be_best
 
 if TYPE_CHECKING:
     from fedmeki_bench.algorithm import Algorithm
-    from fedmeki_bench.evaluation.metrics import MetricSpec
     from fedmeki_bench.leaderboard.grid import Grid
-    from fedmeki_bench.statistics import Paired
 
-_SEED = 0
-"""Of the bootstraps of a page; the same for every board, so that rebuilding one gives the same bytes."""
+UNTRAINED = ("constant", CONSTANT)
+"""Views of bounds that learn nothing, about which nothing is asked."""
 
-_UNVALIDATED = "foundation"
-_LEAST_GAIN = 0.02
-"""Below this gain of central over majority a share of it is noise divided by nearly nothing."""
-
-_RANK_METRICS = ("auroc", "auprc")
+ALPHA = 0.05
+"""Probability that some statement of a page's first families is wrong; its sections share it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """An algorithm against the reference on one task, on the same seeds and patients.
+class Asked:
+    """What was asked of an algorithm about a bound, and the answer."""
 
-    Attributes:
-        difference, low, high: algorithm minus reference in the metric's units, with the 95 % interval.
-        p, adjusted: two-sided p of the test, and after Holm over the section's family; None where untested.
-        test: which test, in a word.
-        better: whether the difference favours the algorithm; None at zero or where undefined.
-        note: what a reader must know, or why there is no number.
-    """
-
-    algorithm: str
-    task: str
-    metric: str
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    adjusted: float | None = None
-    test: str = ""
-    better: bool | None = None
-    seeds: int = 0
-    samples: int = 0
-    groups: int = 0
-    note: str = ""
-
-    @property
-    def separated(self) -> bool:
-        """Whether the adjusted p is below 0.05 and the interval leaves out 0.
-
-        The test asks whether other patients could undo the difference between these very runs, the interval whether
-        other patients and other seeds could; only both together speak of the algorithms.
-        """
-        if self.adjusted is None or self.low is None or self.high is None:
-            return False
-        return self.adjusted < 0.05 and not self.low <= 0 <= self.high
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """When an algorithm's validation score first reached the reference's last one, mean over seeds.
-
-    ``rounds`` and ``megabytes`` (both ways) are None unless every seed reached it; ``reached`` of ``seeds`` did.
-    """
-
-    algorithm: str
-    task: str
-    target: float
-    reached: int
-    seeds: int
-    rounds: float | None
-    megabytes: float | None
+    question: Question
+    answer: Answer
+    found: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,72 +53,68 @@ class Analysis:
 
     Attributes:
         reference: the row others are compared with.
-        ranks: ranked algorithm -> interval of its place, by bootstrap over tasks and seeds.
-        first: algorithms whose interval contains place 1.
-        resolution: what this grid can and can't separate.
-        shares: algorithm -> mean over tasks of the share of the pooled gain recovered; None without both bounds.
-        without_gain: tasks left out of the shares, because pooling gains too little there.
+        scale: of the statistic that orders the table and is judged first: the mean over the tasks, or the one task.
+        alpha: probability that some statement of a family is wrong.
+        panels: the rows of each task on the same patients and seeds.
+        mean: the same of the mean over tasks; of the task itself where there is one.
+        primary: every competitor against the reference on the mean.
+        questions: every competitor against the bounds on the mean; one family with ``primary``.
+        per_task: every competitor against the reference on each task, a family of its own, tested where the mean is
+            decided; empty with one task.
+        places: ranked algorithm -> its place by the mean, and the places that are possible.
+        best: algorithms that may be the best.
+        twins: row -> the row whose predictions it shares to the last bit.
+        cohorts: tasks by whose patients they rest on.
         front: algorithms that no other beats in both traffic and score, cheapest first.
-        comparisons: against the reference; one family for Holm's adjustment.
         targets: rounds and bytes to the reference's score.
     """
 
     reference: Algorithm | None
-    ranks: Mapping[str, RankInterval]
-    first: tuple[str, ...]
-    resolution: str
-    shares: Mapping[str, float | None]
-    without_gain: tuple[str, ...]
-    front: tuple[str, ...]
-    comparisons: tuple[Comparison, ...]
-    targets: tuple[Target, ...]
+    scale: Scale
+    alpha: float
+    panels: Mapping[str, Panel] = field(default_factory=dict)
+    mean: Panel | None = None
+    primary: tuple[Comparison, ...] = ()
+    questions: tuple[Asked, ...] = ()
+    per_task: tuple[Comparison, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
+    best: tuple[str, ...] = ()
+    twins: Mapping[str, str] = field(default_factory=dict)
+    cohorts: tuple[tuple[str, ...], ...] = ()
+    front: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
 
     @property
     def uncompared(self) -> tuple[Comparison, ...]:
-        """Differences without a test: predictions lost or damaged, an undefined metric; ``note`` says why."""
-        return tuple(c for c in self.comparisons if c.adjusted is None)
+        """Differences without a number: predictions lost or damaged, an undefined metric; ``note`` says why."""
+        return tuple(c for c in (self.per_task or self.primary) if c.difference is None)
 
 
-def analyse(grid: Grid, read: Reader | None) -> Analysis:
-    """The statistics of a section; without ``read`` there are no paired differences."""
+def analyse(grid: Grid, read: Reader | None, *, sections: int = 1) -> Analysis:
+    """The statistics of a section; without ``read`` there are no comparisons.
+
+    Args:
+        grid: the section's outcomes.
+        read: gives the predictions behind them.
+        sections: how many sections of the page share the probability of a wrong statement.
+    """
+    reference, alpha = _reference(grid), ALPHA / max(1, sections)
     ranked = [name for name, a in grid.algorithms.items() if not a.bound and grid.complete(name)]
-    table = _score_table(grid, ranked)
-    ranks = rank_intervals(table, seed=_SEED) if table is not None else {}
-    ranks = {name: interval for name, interval in ranks.items() if interval.determined}
-    reference = _reference(grid)
-    shares, without_gain = _shares(grid)
+    costs = {"front": _front(grid, ranked), "targets": tuple(targets(grid, reference)) if reference else ()}
+    if reference is None or read is None:
+        return Analysis(reference, grid.scale, alpha, **costs)  # type: ignore[arg-type]
+    panels = _panels(grid, reference, read)
+    mean = _mean(grid, panels)
+    primary, questions, per_task = _judged(grid, reference, panels, mean, alpha)
+    places = {} if mean is None else placed(mean, grid.scale, [n for n in ranked if n in mean.rows], alpha=alpha)
+    if len(places) < 2 or len(grid.board.seeds) > len(_seeds(grid, reference)):
+        places = {}
     return Analysis(
-        reference=reference,
-        ranks=ranks,
-        first=tied_for_first(ranks) if ranks else (),
-        resolution=resolution(len(ranked), len(grid.tasks), len(grid.board.seeds)).sentence if len(ranked) > 1 else "",
-        shares=shares,
-        without_gain=without_gain,
-        front=_front(grid, ranked),
-        comparisons=_comparisons(grid, reference, read) if reference and read else (),
-        targets=_targets(grid, reference) if reference else (),
-    )
-
-
-def _score_table(grid: Grid, ranked: Sequence[str]) -> ScoreTable | None:
-    """The main metrics of the complete rows; None unless there are two with the same seeds."""
-    if len(ranked) < 2:
-        return None
-    rows = []
-    for name in ranked:
-        for task in grid.tasks:
-            metric = grid.main_metric(task)
-            for outcome in grid.outcomes[name, task]:
-                assert outcome.evaluation is not None
-                value = outcome.evaluation.metrics[metric].value
-                assert value is not None
-                rows.append((name, task, outcome.cell.seed, value))
-    return ScoreTable.from_rows(rows, {task: _higher(grid, grid.main_metric(task)) for task in grid.tasks})
-
-
-def _higher(grid: Grid, metric: str) -> bool:
-    spec = grid.facts.metrics.get(metric)
-    return spec is None or spec.direction == "higher"
+        reference, grid.scale, alpha, panels, mean, primary, questions, per_task, places, may_be_best(places),
+        {} if mean is None else mean.twins,
+        tuple(tuple(tasks) for tasks in cohorts(panels.values(), grid.facts.collections)),
+        **costs,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _reference(grid: Grid) -> Algorithm | None:
@@ -184,167 +125,82 @@ def _reference(grid: Grid) -> Algorithm | None:
     return next((a for a in rows if any(o.status == "ok" for o in grid.of(a.name))), None)
 
 
-def _shares(grid: Grid) -> tuple[dict[str, float | None], tuple[str, ...]]:
-    """Mean share of (central - majority) per complete row, over the tasks where that gain is worth dividing by."""
-    floor = next((a.name for a in grid.algorithms.values() if a.view == "constant"), None)
-    ceiling = next((a.name for a in grid.algorithms.values() if a.pooled), None)
-    bounds: dict[str, tuple[float, float]] = {}
-    for task in grid.tasks:
-        low, high = (grid.mean(row, task, grid.main_metric(task)) if row else None for row in (floor, ceiling))
-        if low is None or high is None:
-            return dict.fromkeys(grid.algorithms), ()
-        gain = high - low if _higher(grid, grid.main_metric(task)) else low - high
-        if gain >= _LEAST_GAIN:
-            bounds[task] = (low, high)
-    found: dict[str, float | None] = {}
-    for name in grid.algorithms:
-        shares = []
-        for task, (low, high) in bounds.items() if grid.complete(name) else ():
-            value = grid.mean(name, task, grid.main_metric(task))
-            assert value is not None
-            shares.append(normalised(value, low, high, higher=_higher(grid, grid.main_metric(task))))
-        known = [share for share in shares if share is not None]
-        found[name] = math.fsum(known) / len(known) if known else None
-    return found, tuple(task for task in grid.tasks if task not in bounds)
+def _seeds(grid: Grid, reference: Algorithm) -> list[int]:
+    """The seeds that the reference finished on every task it has a number for."""
+    finished = [
+        {o.cell.seed for o in found if o.status == "ok"}
+        for task in grid.tasks
+        if (found := grid.outcomes.get((reference.name, task), [])) and any(o.status == "ok" for o in found)
+    ]
+    return [seed for seed in grid.board.seeds if finished and all(seed in seeds for seeds in finished)]
+
+
+def _panels(grid: Grid, reference: Algorithm, read: Reader) -> dict[str, Panel]:
+    seeds = _seeds(grid, reference)
+    found = {}
+    for task in grid.tasks if seeds else ():
+        spec = grid.facts.metrics.get(grid.main_metric(task))
+        outcomes = {name: grid.outcomes[name, task] for name in grid.algorithms if (name, task) in grid.outcomes}
+        if spec is not None and (made := panel(task, spec, outcomes, seeds, read)) is not None:
+            found[task] = made
+    return found
+
+
+def _mean(grid: Grid, panels: Mapping[str, Panel]) -> Panel | None:
+    """The panel of the mean over tasks; None where a task has none."""
+    if list(panels) != list(grid.tasks):
+        return None
+    if len(panels) == 1:
+        return next(iter(panels.values()))
+    return mean_panel(list(panels.values()), {task: grid.weight(task) for task in grid.tasks})
+
+
+def _judged(
+    grid: Grid, reference: Algorithm, panels: Mapping[str, Panel], mean: Panel | None, alpha: float
+) -> tuple[tuple[Comparison, ...], tuple[Asked, ...], tuple[Comparison, ...]]:
+    """The primary family (against the reference and the bounds), its questions, and the family of the single tasks."""
+    competitors = [name for name, a in grid.algorithms.items() if not a.bound]
+    rivals = [(name, reference.name) for name in competitors if name != reference.name]
+    asked = _questions(grid)
+    bounds = [(name, bound) for bound in asked for name in competitors]
+
+    def started(task: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        tasks = [task] if task in grid.tasks else grid.tasks
+        ok = {name for name in grid.algorithms for t in tasks
+              if any(o.status == "ok" for o in grid.outcomes.get((name, t), []))}  # fmt: skip
+        return [pair for pair in pairs if ok.issuperset(pair)]
+
+    first: list[Comparison] = []
+    if mean is not None and reference.name in mean.rows:
+        first = judge([(mean, grid.scale)], lambda one: started(one.task, [*rivals, *bounds]), alpha=alpha)
+    primary = tuple(c for c in first if (c.algorithm, c.against) in rivals)
+    questions = tuple(
+        Asked(asked[c.against], answer_to(asked[c.against], c, higher=grid.scale.higher), c)
+        for c in first
+        if (c.algorithm, c.against) in bounds
+    )
+    if len(grid.tasks) < 2:
+        return primary, questions, ()
+    parts = [(one, grid.scale_of(task)) for task, one in panels.items() if reference.name in one.rows]
+    per_task = judge(parts, lambda one: started(one.task, rivals), alpha=alpha)
+    return primary, questions, tuple(gated(per_task, primary))
+
+
+def _questions(grid: Grid) -> dict[str, Question]:
+    """Bound -> what is asked about it, of the bounds that have numbers here."""
+    declared = grid.board.questions
+    if declared is not None:
+        return {name: question for name, question in declared.items() if name in grid.algorithms}
+    trained = [a for a in grid.algorithms.values() if a.bound and a.view not in UNTRAINED]
+    return {a.name: "not_worse" if a.pooled else "better" for a in trained}
 
 
 def _front(grid: Grid, ranked: Sequence[str]) -> tuple[str, ...]:
     points = {}
-    for name in ranked:
+    for name in ranked if grid.scale.metric else ():
         cost, score = grid.cost(name), grid.overall(name)
         if cost is not None and score is not None:
             points[name] = (cost.megabytes, score)
     if not points:
         return ()
-    return pareto(points, higher=_higher(grid, grid.main_metric(grid.tasks[0])))
-
-
-def compare_outcomes(
-    a: Sequence[Outcome], b: Sequence[Outcome], metric: MetricSpec, read: Reader, read_b: Reader | None = None
-) -> Comparison:
-    """One algorithm against another on one task: difference, its interval over patients and seeds, and a test.
-
-    AUROC from one seed of one model each is tested by DeLong; everything else by swapping the two models' answers
-    patient by patient. ``read_b`` reads the other side where it lies elsewhere.
-    """
-    first = a[0]
-    empty = Comparison(first.cell.algorithm.name, first.cell.task, metric.name)
-    try:
-        data = paired(a, b, metric, read, read_b or read)
-    except InputError as error:
-        return _noted(empty, str(error))
-    if not data:
-        return _noted(empty, "no seed that both finished")
-    found = paired_difference(metric.function, data, seed=_SEED)
-    if not math.isfinite(found.difference):
-        return _noted(empty, found.note)
-    p, test = _tested(metric, data)
-    sign = found.difference if metric.direction == "higher" else -found.difference
-    return Comparison(
-        empty.algorithm, empty.task, metric.name, found.difference, _finite(found.low), _finite(found.high), _finite(p),
-        None, test, None if sign == 0 else sign > 0, found.seeds, found.samples, found.groups, found.note,
-    )  # fmt: skip
-
-
-def _tested(metric: MetricSpec, data: Sequence[Paired]) -> tuple[float, str]:
-    one = data[0]
-    if metric.name == "auroc" and len(data) == 1 and one.a.ndim == one.b.ndim == 1:
-        return delong(one.labels, one.a, one.b, groups=one.groups).p, "DeLong"
-    return swap_test(metric.function, data, seed=_SEED, ranks=metric.name in _RANK_METRICS).p, "swap"
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _noted(empty: Comparison, note: str) -> Comparison:
-    return Comparison(empty.algorithm, empty.task, empty.metric, note=note)
-
-
-def certain(seeds: int) -> str:
-    """What :attr:`Comparison.separated` means, in words."""
-    if seeds == 1:
-        return (
-            "p below 0.05 after Holm's adjustment over all of them as one family, and an interval over patients "
-            "that leaves out 0; one seed was trained, so this speaks of these trained models, not of the algorithms"
-        )
-    return (
-        "p below 0.05 after Holm's adjustment over all of them as one family, and an interval over patients and seeds "
-        "without 0"
-    )
-
-
-def adjust(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """Holm's adjustment over these comparisons as one family."""
-    from dataclasses import replace
-
-    tested = {i: c.p for i, c in enumerate(comparisons) if c.p is not None}
-    adjusted = holm(tested)
-    return tuple(replace(c, adjusted=adjusted.get(i)) for i, c in enumerate(comparisons))
-
-
-def _comparisons(grid: Grid, reference: Algorithm, read: Reader) -> tuple[Comparison, ...]:
-    """Every competitor against the reference on every task."""
-    found = []
-    for name, algorithm in grid.algorithms.items():
-        if algorithm.bound or name == reference.name:
-            continue
-        for task in grid.tasks:
-            spec = grid.facts.metrics.get(grid.main_metric(task))
-            ours, theirs = grid.outcomes.get((name, task), []), grid.outcomes.get((reference.name, task), [])
-            if not (any(o.status == "ok" for o in ours) and any(o.status == "ok" for o in theirs)):
-                continue
-            if spec is None:
-                unknown = "this installation does not know the metric"
-                found.append(Comparison(name, task, grid.main_metric(task), note=unknown))
-            else:
-                found.append(compare_outcomes(ours, theirs, spec, read))
-    return adjust(found)
-
-
-def _targets(grid: Grid, reference: Algorithm) -> tuple[Target, ...]:
-    """Rounds and bytes until a row's validation score reaches what the reference ended with.
-
-    What is validated is the model after aggregation: a foundation view has no curve of its own, and neither has a
-    bound that trains nothing. Pooling sends data, not models, so it has no traffic to count.
-    """
-    found = []
-    curved = [name for name, a in grid.algorithms.items() if a.view != _UNVALIDATED and not a.pooled]
-    for task in grid.tasks:
-        ends = [curve[-1] for o in grid.outcomes.get((reference.name, task), []) if (curve := valid_curve(o, task))]
-        if not ends:
-            continue
-        target = summarise_seeds(ends).mean
-        for name in curved:
-            reached, seeds = [], 0
-            for outcome in grid.outcomes.get((name, task), []):
-                if not valid_curve(outcome, task) or outcome.record is None or len(outcome.record.history) < 2:
-                    continue
-                seeds += 1
-                history = outcome.record.history
-                traffic_of = [r.bytes_up + r.bytes_down for r in history]
-                at = to_target(
-                    [r.valid.get(task) for r in history], traffic_of, target,
-                    higher=_higher(grid, grid.main_metric(task)),
-                )  # fmt: skip
-                if at is not None:
-                    reached.append(at)
-            if seeds:
-                every = len(reached) == seeds
-                found.append(
-                    Target(
-                        name, task, target, len(reached), seeds,
-                        sum(r.rounds for r in reached) / seeds if every else None,
-                        sum(r.bytes for r in reached) / seeds / 1e6 if every else None,
-                    )
-                )  # fmt: skip
-    return tuple(found)
-
-
-def valid_curve(outcome: Outcome, task: str) -> list[float]:
-    """The validation score per round; empty unless every round has one, and for a constant answer, which has none."""
-    if outcome.cell.algorithm.view == CONSTANT or outcome.status != "ok" or outcome.record is None:
-        return []
-    values = [r.valid.get(task) for r in outcome.record.history]
-    known = [v for v in values if v is not None]
-    return known if known and len(known) == len(values) else []
+    return pareto(points, higher=grid.higher(grid.main_metric(grid.tasks[0])))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
@@ -18,6 +19,8 @@ from fedmeki_bench.plain import one_line, plain_text, plain_values
 Scalar = bool | int | float | str
 
 _LARGEST = 1_000_000
+
+_MARGIN = 0.01
 
 
 class SynthSpec(BaseModel):
@@ -51,6 +54,9 @@ class Board(BaseModel):
         partitions: several ways to deal instead of one, e.g. ``[iid, {dirichlet: {alpha: 0.3}}]``.
         tasks, algorithms: columns and rows, by name.
         reference: the row others are compared with.
+        margins: metric -> the smallest difference that matters; 0.01 for a metric that is not named.
+        questions: bound -> what is asked of every competitor about it: ``better``, or ``not_worse`` by more than the
+            margin. By default pooled training is a ceiling not to fall below, every other trained bound a floor.
         options: the same keys as ``-o`` on the command line.
         synth, prepare: what ``demo`` generates per dataset and the options it prepares it with.
         published: name of a table of published numbers to be shown beside the measured ones.
@@ -69,6 +75,8 @@ class Board(BaseModel):
     tasks: list[str] = Field(min_length=1)
     algorithms: list[str] = Field(min_length=1)
     reference: str | None = None
+    margins: dict[str, float] = Field(default_factory=dict)
+    questions: dict[str, Literal["better", "not_worse"]] | None = None
     options: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     synth: dict[str, SynthSpec] = Field(default_factory=dict)
     prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
@@ -79,6 +87,10 @@ class Board(BaseModel):
     def source(self) -> Path | None:
         """The file the board was read from."""
         return self._source
+
+    def margin(self, metric: str) -> float:
+        """The smallest difference of a metric that matters."""
+        return self.margins.get(metric, _MARGIN)
 
     @property
     def dealings(self) -> list[Dealing]:
@@ -113,6 +125,14 @@ class Board(BaseModel):
         twice = [v for i, v in enumerate(values) if v in values[:i]]
         if twice:
             raise ValueError(f"{twice[0]!r} is listed twice")
+        return values
+
+    @field_validator("margins")
+    @classmethod
+    def _positive(cls, values: dict[str, float]) -> dict[str, float]:
+        wrong = [name for name, value in values.items() if not 0 < value < math.inf]
+        if wrong:
+            raise ValueError(f"the margin of {wrong[0]} is not positive")
         return values
 
     @field_validator("seeds")
@@ -154,6 +174,12 @@ def load_board(path: Path) -> Board:
         hint = nearest(board.reference, board.algorithms)
         line = lines.get(("reference",), 1)
         raise InputError(f"{path}:{line}: reference {board.reference!r} is not among its algorithms; {hint}")
+    for name in board.questions or {}:
+        if name not in board.algorithms:
+            line = lines.get(("questions", name), 1)
+            raise InputError(
+                f"{path}:{line}: {name!r} of questions is not among its algorithms; {nearest(name, board.algorithms)}"
+            )
     board._source = path
     return board
 

@@ -104,10 +104,8 @@ def _titles(figure: Figure, page: Page, width: float, height: float) -> None:
     seeds = f"{len(board.seeds)} seeds" if len(board.seeds) > 1 else f"seed {board.seeds[0]}"
     said = f"profile {board.profile} · {board.clients} clients, {board.dealt} · {seeds}"
     figure.text(at, 1 - 0.49 / height, _literal(said), fontsize=8.5, color=_MUTED, va="center")
-    if len(board.seeds) >= 3:
-        whiskers = "Dot: mean over seeds, bar: ± SD over seeds, small dots: single seeds."
-    elif len(board.seeds) == 2:
-        whiskers = "Dot: mean over two seeds, small dots: single seeds."
+    if len(board.seeds) > 1:
+        whiskers = "Dot: mean over seeds, bar: 95 % interval over patients and seeds, small dots: single seeds."
     else:
         whiskers = "Dot: test value, bar: 95 % interval over patients."
     sections = {row.section for section in page.sections for row in section.table.rows}
@@ -130,11 +128,8 @@ def _dot(grid: Grid, algorithm: str, task: str) -> Dot | None:
     if not numbers or len(numbers) < len(found):
         return None
     summary = summarise_seeds(numbers)
-    if summary.n == 1:
-        low, high = found[0].low, found[0].high
-        return Dot(summary.mean, summary.mean if low is None else low, summary.mean if high is None else high)
-    spread = summary.sd or 0.0
-    return Dot(summary.mean, summary.mean - spread, summary.mean + spread, summary.values)
+    low, high = grid.interval(algorithm, task, grid.main_metric(task)) or (summary.mean, summary.mean)
+    return Dot(summary.mean, low, high, summary.values if summary.n > 1 else ())
 
 
 def _panel(axes: Axes, block: Section, task: str, rows: list[tuple[Algorithm, Any]]) -> None:

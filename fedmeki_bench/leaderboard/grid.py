@@ -1,8 +1,8 @@
 """The outcomes of a board by algorithm and task, with the rules for summarising them.
 
-A number is shown with the interval or spread it deserves: one seed with its 95 % interval over patients, two
-seeds as two values, three and more as mean ± standard deviation over seeds. The two kinds of uncertainty are
-never merged into one.
+A number is shown with all its uncertainty: one seed with its 95 % interval over patients; two seeds as two values,
+three and more as mean ± standard deviation over seeds, with the interval of the mean that holds other patients and
+other seeds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.collect import Collected, Outcome, traffic
+from fedmeki_bench.leaderboard.judging import Scale
 from fedmeki_bench.results.record import MetricValue
-from fedmeki_bench.statistics import summarise_seeds
+from fedmeki_bench.statistics import over_seeds, summarise_seeds
 
 if TYPE_CHECKING:
     from fedmeki_bench.task import TaskMeta
+
+NO_INTERVAL = "[–]"
+NO_INTERVAL_NOTE = "no interval"
+"""How a record's note begins to say why a value has none."""
 
 _STATUS_WORD = {"not_applicable": "n/a", "bad": "unreadable"}
 
@@ -35,6 +40,7 @@ class Entry:
         value: what is behind it, a mean over seeds; None if no number orders the cell.
         interval: what stands behind the number, such as ``[0.70, 0.90]``.
         remark: a mark or a count of seeds behind both.
+        detail: what a reader gets to see who points at the cell.
         digits: decimals at which values of the column count as equal.
         best, tie: whether it is the best of the ranked rows in its column, and whether another is as good.
     """
@@ -43,6 +49,7 @@ class Entry:
     value: float | None = None
     interval: str = ""
     remark: str = ""
+    detail: str = ""
     digits: int = 3
     best: bool = False
     tie: bool = False
@@ -88,6 +95,11 @@ class Facts:
         """The metric's column header, or its name."""
         return self.metrics[metric].title if metric in self.metrics else metric
 
+    @property
+    def collections(self) -> dict[str, str]:
+        """Task -> the collection its patients come from."""
+        return {name: meta.patients or meta.dataset for name, meta in self.tasks.items()}
+
     def column(self, key: str, header: str, metric: str) -> Column:
         """A column that shows ``metric``."""
         spec = self.metrics.get(metric)
@@ -112,6 +124,27 @@ class Grid:
     def main_metric(self, task: str) -> str:
         """The task's first metric; empty if no task or record declares one."""
         return next(iter(self.collected.metrics.get(task, ())), "")
+
+    def higher(self, metric: str) -> bool:
+        """Whether a higher value of a metric is better."""
+        spec = self.facts.metrics.get(metric)
+        return spec is None or spec.direction == "higher"
+
+    def scale_of(self, task: str) -> Scale:
+        """How the task's main metric counts."""
+        metric = self.main_metric(task)
+        return Scale(metric, self.board.margin(metric), self.higher(metric))
+
+    @property
+    def scale(self) -> Scale:
+        """How the mean over tasks counts: in the metric they share, else in margins, the better the higher."""
+        shared = {self.main_metric(task) for task in self.tasks}
+        return self.scale_of(self.tasks[0]) if len(shared) == 1 else Scale("", 1.0, higher=True)
+
+    def weight(self, task: str) -> float:
+        """What a task's main metric is multiplied by in the mean over tasks."""
+        own, mean = self.scale_of(task), self.scale
+        return mean.margin / own.margin * (1 if own.higher == mean.higher else -1) / len(self.tasks)
 
     def of(self, algorithm: str) -> list[Outcome]:
         """All outcomes of a row."""
@@ -144,15 +177,38 @@ class Grid:
             share = "" if len(values) == 1 else f" ({len(values) - len(numbers)} of {len(values)})"
             return Entry(f"undefined{share}")
         summary = summarise_seeds(numbers)
-        interval = ""
         if summary.n == 1:
-            one, number = values[0], f"{summary.mean:.3f}"
-            interval = f"[{one.low:.2f}, {one.high:.2f}]" if one.low is not None and one.high is not None else ""
+            number = f"{summary.mean:.3f}"
         elif summary.sd is None:
             number = ", ".join(f"{v:.3f}" for v in summary.values)
         else:
             number = f"{summary.mean:.3f} ± {summary.sd:.3f}"
-        return Entry(number, summary.mean, interval, f"(n = {summary.n})" * (summary.n != len(self.board.seeds)))
+        shown = self._interval_text(metric, values, numbers)
+        return Entry(number, summary.mean, shown, f"(n = {summary.n})" * (summary.n != len(self.board.seeds)))
+
+    def interval(self, algorithm: str, task: str, metric: str) -> tuple[float, float] | None:
+        """The 95 % interval of the mean over seeds, see :func:`~fedmeki_bench.statistics.over_seeds`; None without."""
+        return self._interval(metric, self.values(algorithm, task, metric))
+
+    def _interval(self, metric: str, values: Sequence[MetricValue]) -> tuple[float, float] | None:
+        found = [(v.value, v.low, v.high) for v in values]
+        known = [(v, low, high) for v, low, high in found if v is not None and low is not None and high is not None]
+        if not known or len(known) < len(found):
+            return None
+        spec = self.facts.metrics.get(metric)
+        return over_seeds(known, spec.range if spec else (-math.inf, math.inf))
+
+    def _interval_text(self, metric: str, values: Sequence[MetricValue], numbers: Sequence[float]) -> str:
+        found = self._interval(metric, values)
+        if found is None:
+            return NO_INTERVAL if any(NO_INTERVAL_NOTE in v.note for v in values) else ""
+        spec, (low, high) = self.facts.metrics.get(metric), found
+        if spec is not None and low < high:  # a bound is written as one
+            if min(numbers) >= spec.range[1] <= high:
+                return f"[≥ {low:.2f}]"
+            if max(numbers) <= spec.range[0] >= low:
+                return f"[≤ {high:.2f}]"
+        return f"[{low:.2f}, {high:.2f}]"
 
     def complete(self, algorithm: str) -> bool:
         """Every cell of the row has a defined main metric: only then is the row ranked."""
@@ -165,11 +221,11 @@ class Grid:
         return "‡" if any(o.other for o in self.of(algorithm) if o.cell.task in tasks) else ""
 
     def overall(self, algorithm: str) -> float | None:
-        """Mean of the main metrics over tasks; None unless complete and the tasks share one main metric."""
-        if not self.complete(algorithm) or len({self.main_metric(t) for t in self.tasks}) != 1:
+        """Mean of the main metrics over tasks, as :attr:`scale` counts it; None unless complete."""
+        if not self.complete(algorithm):
             return None
-        means = [self.mean(algorithm, task, self.main_metric(task)) for task in self.tasks]
-        return math.fsum(m for m in means if m is not None) / len(means)
+        means = {task: self.mean(algorithm, task, self.main_metric(task)) for task in self.tasks}
+        return math.fsum(self.weight(task) * m for task, m in means.items() if m is not None)
 
     def cost(self, algorithm: str) -> Cost | None:
         """Mean over the seeds whose every cell has a number; None without one. Runs shared by cells count once.

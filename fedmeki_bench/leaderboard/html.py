@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.leaderboard.plots import PLOTS
-from fedmeki_bench.leaderboard.render import DECIMALS, p_text
+from fedmeki_bench.leaderboard.render import DECIMALS
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.grid import Column, Entry
@@ -34,7 +34,7 @@ def page_html(page: Page) -> str:
         style=source.get_source(environment, "page.css")[0],
         script=source.get_source(environment, "page.js")[0],
         sections=[_section(page, section) for section in page.sections],
-        tables=[_table(t) for t in page.tables if t not in [s.table for s in page.sections]],
+        tables=[_table(t) for section in page.sections for t in section.details],
         runs=[_run(page, record) for record in page.collected.records],
         algorithms=_algorithms(page),
         licences=_licences(page),
@@ -53,29 +53,9 @@ def _section(page: Page, section: Section) -> dict[str, Any]:
         "title": section.title,
         "table": _table(section.table, section),
         "figures": [{"title": title, "pictures": found} for title, found in pictures.items()],
-        "comparisons": _comparisons(page, section),
-        "reference": section.analysis.reference,
+        "verdict": section.verdict,
+        "differences": None if section.differences is None else _table(section.differences),
     }
-
-
-def _comparisons(page: Page, section: Section) -> list[dict[str, Any]]:
-    return [
-        {
-            "algorithm": section.grid.algorithms[c.algorithm],
-            "task": page.facts.task_title(c.task),
-            "metric": page.facts.metric_title(c.metric),
-            "difference": "–" if c.difference is None else f"{c.difference:+.3f}",
-            "value": c.difference,
-            "interval": "–" if c.low is None or c.high is None else f"{c.low:+.3f} to {c.high:+.3f}",
-            "p": p_text(c.p),
-            "adjusted": p_text(c.adjusted),
-            "adjusted_value": c.adjusted,
-            "separated": c.separated,
-            "test": c.test or "–",
-            "note": c.note,
-        }
-        for c in section.analysis.comparisons
-    ]
 
 
 def _table(table: Table, section: Section | None = None) -> dict[str, Any]:
@@ -98,7 +78,7 @@ def _cell(
     table: Table, column: Column, index: int, row: TableRow, entry: Entry, section: Section | None
 ) -> dict[str, Any]:
     shown = " ".join(part for part in (entry.number, entry.remark, "=" * entry.tie) if part)
-    link, said = "", ""
+    link, said = "", entry.detail
     if section is not None and (row.algorithm.name, column.key) in section.grid.outcomes:
         link, said = _behind(section, row.algorithm.name, column.key)
     return {

@@ -11,11 +11,13 @@ from fedmeki_bench.evaluation.metrics import BUILT_IN, MetricSpec
 from fedmeki_bench.leaderboard.analysis import Analysis, analyse
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.collect import Collected, Outcome, Row, tidy
+from fedmeki_bench.leaderboard.differences import differences_table
 from fedmeki_bench.leaderboard.grid import Facts, Grid
 from fedmeki_bench.leaderboard.groups import client_tables, group_tables, target_table
 from fedmeki_bench.leaderboard.pairs import Reader
 from fedmeki_bench.leaderboard.published import PaperTable, Published, paper_tables
 from fedmeki_bench.leaderboard.tables import Table, main_table, task_table
+from fedmeki_bench.leaderboard.verdict import verdict
 from fedmeki_bench.leaderboard.words import constant_outcomes
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Section:
         key: ``main`` or ``zero_shot``, numbered from the second dealing on.
         dealing: label of the dealing; empty where the board has one.
         grid, analysis, table: outcomes, what statistics say about them, and the table of main metrics.
+        verdict: what was found and what was not, in sentences.
+        differences: the table of differences to the reference and the bounds; None where nothing was compared.
         details: costs to a target, groups, clients, and all metrics of each task.
     """
 
@@ -72,6 +76,8 @@ class Section:
     grid: Grid
     analysis: Analysis
     table: Table
+    verdict: tuple[str, ...]
+    differences: Table | None
     details: tuple[Table, ...]
 
 
@@ -100,9 +106,9 @@ class Page:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The tables of main metrics, then one per task."""
-        details = (table for section in self.sections for table in section.details)
-        return (*(section.table for section in self.sections), *details)
+        """The tables of main metrics, each with its differences, then one per task."""
+        first = (t for section in self.sections for t in (section.table, section.differences) if t is not None)
+        return (*first, *(table for section in self.sections for table in section.details))
 
     @property
     def stamp(self) -> str:
@@ -122,9 +128,10 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
     """Gather a page; the same outcomes and predictions give the same page."""
     context = context or Context()
     facts = Facts(context.tasks, context.metrics)
+    parts = _parts(board, collected, context.tasks)
     sections = tuple(
-        _section(board, part, facts, context, key, dealing, zero_shot)
-        for key, dealing, zero_shot, part in _parts(board, collected, context.tasks)
+        _section(board, part, facts, context, key, dealing, zero_shot, len(parts))
+        for key, dealing, zero_shot, part in parts
     )
     # in the order of the cells; a constant answer is no cell of the board and comes last
     shown = {id(o): o for section in sections for o in section.grid.collected.outcomes}
@@ -153,20 +160,36 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
 
 
 def _section(
-    board: Board, part: Collected, facts: Facts, context: Context, key: str, dealing: str, zero_shot: bool
+    board: Board,
+    part: Collected,
+    facts: Facts,
+    context: Context,
+    key: str,
+    dealing: str,
+    zero_shot: bool,
+    sections: int,
 ) -> Section:
     grid = Grid(board, part, facts)
-    analysis = analyse(grid, context.read)
+    analysis = analyse(grid, context.read, sections=sections)
     title = "Zero-shot tasks" if zero_shot else "Main metrics"
     said = f", {dealing}" if dealing else ""
     targets = target_table(grid, analysis)
     table = main_table(grid, analysis)
     details = [*((targets,) if targets else ()), *group_tables(grid), *client_tables(grid)]
     details = [replace(t, warnings=table.warnings) for t in details]  # they rest on the same runs
+    differences = differences_table(grid, analysis)
+    if differences is not None:
+        suffix = f"differences{key.removeprefix('main')}" if not zero_shot else f"differences_{key}"
+        kind = " (zero-shot)" if zero_shot and not said else ""
+        differences = replace(
+            differences, key=suffix, title=differences.title + (said or kind), warnings=table.warnings
+        )
     details += [task_table(grid, task) for task in grid.tasks]
     return Section(
         key, title + said, dealing, zero_shot, grid, analysis,
         replace(table, key=key, title=title + said),
+        verdict(grid, analysis),
+        differences,
         tuple(replace(t, title=t.title + (said or (" (zero-shot)" if zero_shot and t.key in _SHARED else "")))
               for t in details),
     )  # fmt: skip

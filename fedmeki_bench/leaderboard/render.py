@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from fedmeki_bench.leaderboard.analysis import certain as meaning
 from fedmeki_bench.leaderboard.collect import Row
+from fedmeki_bench.leaderboard.judging import Comparison
 from fedmeki_bench.leaderboard.page import Gap, Page, Section
 from fedmeki_bench.leaderboard.published import PaperTable
 from fedmeki_bench.leaderboard.tables import Section as RowSection
@@ -50,17 +50,28 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
         f"seed{'s' * (len(board.seeds) > 1)} {seeds}{options}",
         "",
     ]
+    lines += _verdicts(page)
     if figure:
         lines += [f"![Main metric of every algorithm per task]({figure})", ""]
     for table in page.tables:
         lines += _table(table, page.stamp)
     for paper in page.papers:
         lines += _paper(paper)
-    for section in page.sections:
-        lines += _comparison_lines(page, section)
     lines += _gap_lines(page.gaps, page.unreadable, page.collected.remarks)
     lines += _provenance(page)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _verdicts(page: Page) -> list[str]:
+    """What each section found, as the first thing a reader sees."""
+    told = [section for section in page.sections if section.verdict]
+    if not told:
+        return []
+    lines = ["## What was found", ""]
+    for section in told:
+        where = f"**{_text(section.title)}.** " if len(page.sections) > 1 else ""
+        lines += [f"{where}{_text(' '.join(section.verdict))}", ""]
+    return lines
 
 
 def _text(text: str) -> str:
@@ -102,43 +113,6 @@ def _paper(paper: PaperTable) -> list[str]:
     lines += ["|:--|:--" + "|--:" * len(paper.algorithms) + "|"]
     lines += [f"| {_text(t)} | {_text(m)} | " + " | ".join(c.text for c in cells) + " |" for t, m, cells in paper.rows]
     return [*lines, "", *(f"{_text(note)}  " for note in paper.notes), ""]
-
-
-def _comparison_lines(page: Page, section: Section) -> list[str]:
-    """Differences to the reference that are separated; the rest are counted, not listed."""
-    found, reference = section.analysis.comparisons, section.analysis.reference
-    if not found or reference is None:
-        return []
-    certain = [c for c in found if c.separated]
-    untested = len(section.analysis.uncompared)
-    without = f" ({untested} could not be tested)" if untested else ""
-    where = f" ({_text(section.title)})" if len(page.sections) > 1 else ""
-    lines = [
-        f"## Differences to {_name(reference.html)}{where}",
-        "",
-        f"Same seeds, same patients. Separated: {len(certain)} of {len(found)} differences{without}, that is, "
-        f"{_text(meaning(len(page.board.seeds)))}.",
-        "",
-    ]
-    if certain:
-        lines += ["| Algorithm | Task | Difference [95 %] | p | p (Holm) | Test |", "|:--|:--|--:|--:|--:|:--|"]
-        for c in certain:
-            name = _name(section.grid.algorithms[c.algorithm].html)
-            metric = page.facts.metric_title(c.metric)
-            interval = "" if c.low is None or c.high is None else f" [{c.low:+.3f}, {c.high:+.3f}]"
-            lines.append(
-                f"| {name} | {_text(page.facts.task_title(c.task))} | {metric} {c.difference:+.3f}{interval} | "
-                f"{p_text(c.p)} | {p_text(c.adjusted)} | {c.test} |"
-            )
-        lines.append("")
-    return lines
-
-
-def p_text(p: float | None) -> str:
-    """A p value as tables show it."""
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _gap_lines(gaps: Sequence[Gap], unreadable: Sequence[str], remarks: Sequence[str]) -> list[str]:
@@ -251,15 +225,25 @@ def _section_json(section: Section) -> dict[str, Any]:
         "key": section.key,
         "dealing": section.dealing,
         "reference": analysis.reference.name if analysis.reference else None,
-        "ranks": {name: asdict(interval) for name, interval in analysis.ranks.items()},
-        "tied_for_first": list(analysis.first),
-        "resolution": analysis.resolution,
-        "shares": {name: _number(share) for name, share in analysis.shares.items()},
+        "verdict": list(section.verdict),
+        "alpha": _number(analysis.alpha),
+        "statistic": asdict(analysis.scale),
+        "places": {name: asdict(place) for name, place in analysis.places.items()},
+        "may_be_best": list(analysis.best),
+        "primary": [_comparison_json(c) for c in analysis.primary],
+        "questions": [
+            {"question": a.question, "answer": a.answer} | _comparison_json(a.found) for a in analysis.questions
+        ],
+        "per_task": [_comparison_json(c) for c in analysis.per_task],
+        "identical": dict(analysis.twins),
+        "cohorts": [list(tasks) for tasks in analysis.cohorts],
         "pareto": list(analysis.front),
-        "comparisons": [{k: _number(v) for k, v in asdict(c).items()} for c in analysis.comparisons],
-        "untested": len(analysis.uncompared),
         "targets": [{k: _number(v) for k, v in asdict(t).items()} for t in analysis.targets],
     }
+
+
+def _comparison_json(comparison: Comparison) -> dict[str, Any]:
+    return {k: _number(v) for k, v in asdict(comparison).items()}
 
 
 def _paper_json(paper: PaperTable) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.leaderboard import words
 from fedmeki_bench.leaderboard.board import Board
-from fedmeki_bench.leaderboard.grid import Column, Entry, Grid
+from fedmeki_bench.leaderboard.grid import NO_INTERVAL, NO_INTERVAL_NOTE, Column, Entry, Grid
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
@@ -51,8 +51,8 @@ class Table:
 def ordered(grid: Grid) -> list[tuple[Algorithm, Section]]:
     """Rows in order: complete bounds as the board lists them, ranked competitors, then incomplete rows.
 
-    Competitors stand by the mean of the main metric over tasks, or, where tasks have different main metrics,
-    by their mean rank; equal ones by name.
+    Competitors stand by the mean of the main metrics over tasks, where these differ counted in margins; equal ones by
+    name.
     """
     bounds: list[Algorithm] = []
     ranked: list[Algorithm] = []
@@ -72,24 +72,9 @@ def ordered(grid: Grid) -> list[tuple[Algorithm, Section]]:
 
 
 def _positions(grid: Grid, names: Sequence[str]) -> dict[str, float]:
-    """Mean rank over tasks, 1 = best, ties averaged; with one shared main metric, the mean itself decides."""
-    shared = {grid.main_metric(task) for task in grid.tasks}
-    columns: list[tuple[str, dict[str, float]]] = []
-    if len(shared) == 1:
-        columns.append((next(iter(shared)), {n: grid.overall(n) or 0.0 for n in names}))
-    else:
-        for task in grid.tasks:
-            metric = grid.main_metric(task)
-            columns.append((metric, {n: grid.mean(n, task, metric) or 0.0 for n in names}))
-    total = dict.fromkeys(names, 0.0)
-    for metric, values in columns:
-        spec = grid.facts.metrics.get(metric)
-        sign = 1 if spec is not None and spec.direction == "lower" else -1
-        for name in names:
-            better = sum(sign * v < sign * values[name] for v in values.values())
-            tied = sum(v == values[name] for v in values.values())
-            total[name] += (better + (tied + 1) / 2) / len(columns)
-    return total
+    """The mean over tasks with its sign turned so that the best comes first."""
+    sign = -1 if grid.scale.higher else 1
+    return {name: round(sign * (grid.overall(name) or 0.0), 12) for name in names}
 
 
 def ranks(grid: Grid) -> dict[str, int]:
@@ -127,22 +112,15 @@ def shown_as(board: Board) -> str:
     if n == 1:
         return f"Numbers are value [95 % interval over patients of the test split], one seed ({board.seeds[0]})."
     if n == 2:
-        return "Numbers are the values of the two seeds: too few for a spread."
-    return f"Numbers are mean ± SD over {n} seeds."
+        return "Numbers are the values of the two seeds [95 % interval of their mean over patients and seeds]."
+    return f"Numbers are mean ± SD over {n} seeds [95 % interval of the mean over patients and seeds]."
 
 
-_RANK = Column(
-    "rank",
-    "Rank",
-    "95 % interval of the place among the ranked rows by mean rank over tasks, from drawing tasks and seeds again; "
-    "with few tasks, read it as the place on these tasks.",
-)
-_SHARE = Column(
-    "share",
-    "Share",
-    "Share of the pooled gain recovered: (value − majority) / (central − majority), mean over the tasks where pooling "
-    "gains; 1 equals central.",
-    higher=True,
+_PLACE = Column(
+    "place",
+    "Place",
+    "Places that are possible on these tasks: the first is 1 + the rows that are certainly better, the last leaves out "
+    "those that are certainly worse. All places of the table hold together.",
 )
 _COST = (
     Column("mb_up", "MB/round ↑", "Megabytes all clients send per round, over the federations behind these cells."),
@@ -159,7 +137,7 @@ _COST = (
 
 
 def main_table(grid: Grid, analysis: Analysis) -> Table:
-    """A section's table: one column per task with its main metric, then ranks, shares, cost and coverage."""
+    """A section's table: one column per task with its main metric, then places, cost and coverage."""
     columns = []
     for task in grid.tasks:
         metric = grid.main_metric(task)
@@ -169,22 +147,22 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     if with_mean:
         title = grid.facts.metric_title(grid.main_metric(grid.tasks[0]))
         columns.append(Column("mean", f"Mean {title}", "Mean over the tasks; orders the table.", columns[0].higher))
-    with_share = any(share is not None for share in analysis.shares.values())
-    extra = [*((_RANK,) if analysis.ranks else ()), *((_SHARE,) if with_share else ())]
+    extra = [_PLACE] if analysis.places else []
     rows, places = [], ranks(grid)
     for algorithm, section in ordered(grid):
         entries = [_flagged(grid, algorithm, task) for task in grid.tasks]
         if with_mean:
             overall = grid.overall(algorithm.name)
             entries.append(Entry("–") if overall is None else Entry(f"{overall:.3f}", overall))
-        entries += [_rank_entry(analysis, algorithm.name)] if analysis.ranks else []
-        entries += [_share_entry(analysis, algorithm.name)] if with_share else []
+        entries += [_place_entry(analysis, algorithm.name)] if analysis.places else []
         entries += _cost_entries(grid, algorithm)
         mark = words.mark(grid, algorithm.name, grid.tasks)
         rows.append(TableRow(algorithm, section, tuple(entries), mark, places.get(algorithm.name)))
     order = "Competitors are ordered by the mean over tasks."
     if not with_mean and len(grid.tasks) > 1:
-        order = "Competitors are ordered by mean rank over tasks, as the tasks have different main metrics."
+        order = (
+            "Competitors are ordered by the mean over tasks of value / margin, as main metrics differ between tasks."
+        )
     best = "mean" if len(grid.board.seeds) > 1 else "value"
     notes = [
         shown_as(grid.board),
@@ -192,6 +170,7 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     ]
     if any(_BELOW_FLOOR in e.remark for row in rows for e in row.entries):
         notes.append(f"{_BELOW_FLOOR} marks a value worse than the constant predictor's.")
+    notes += no_interval(grid, [(task, grid.main_metric(task)) for task in grid.tasks])
     notes += [*words.notes(grid, grid.tasks), *_said(grid, analysis)]
     return mark_best(
         Table(
@@ -200,31 +179,24 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     )
 
 
-def _rank_entry(analysis: Analysis, algorithm: str) -> Entry:
-    found = analysis.ranks.get(algorithm)
+def _place_entry(analysis: Analysis, algorithm: str) -> Entry:
+    found = analysis.places.get(algorithm)
     if found is None:
         return Entry("–")
     text = f"{found.low}" if found.low == found.high else f"{found.low}–{found.high}"
     return Entry(text, float(found.place))
 
 
-def _share_entry(analysis: Analysis, algorithm: str) -> Entry:
-    share = analysis.shares.get(algorithm)
-    return Entry("–") if share is None else Entry(f"{share:.2f}", share, digits=2)
-
-
 def _said(grid: Grid, analysis: Analysis) -> list[str]:
-    """The group that can't be told from the first, and what the grid can separate at all."""
+    """What the places rest on, and which rows could not be compared."""
     said = []
-    if len(analysis.first) > 1:
-        names = ", ".join(grid.algorithms[name].title for name in analysis.first)
+    shared = [tasks for tasks in analysis.cohorts if len(tasks) > 1]
+    if shared:
+        names = "; ".join(_listed([grid.facts.task_title(task) for task in tasks]) for tasks in shared)
         said.append(
-            f"Tied for first (rank interval contains 1): {names}. Rank follows mean ranks over tasks, so it can differ "
-            "from the order of the table."
+            f"These {len(grid.tasks)} tasks rest on {len(analysis.cohorts)} groups of patients: {names} share theirs, "
+            "and count as one."
         )
-    if analysis.without_gain:
-        names = ", ".join(grid.facts.task_title(task) for task in analysis.without_gain)
-        said.append(f"No share on {names}: pooling gains too little there over the constant predictor, or nothing.")
     named = grid.algorithms.get(grid.board.reference or "")
     if named is not None and analysis.reference is not None and named.name != analysis.reference.name:
         said.append(f"{named.title} has no number here: differences are to {analysis.reference.title}.")
@@ -234,12 +206,27 @@ def _said(grid: Grid, analysis: Analysis) -> list[str]:
                             for c in untested[:_REASONS])  # fmt: skip
         more = f"; and {len(untested) - _REASONS} more" if len(untested) > _REASONS else ""
         said.append(
-            f"{len(untested)} of {len(analysis.comparisons)} differences to {analysis.reference.title} could not be "
-            f"tested ({reasons}{more})."
+            f"{len(untested)} of {len(analysis.per_task or analysis.primary)} differences to "
+            f"{analysis.reference.title} could not be found ({reasons}{more})."
         )
-    if analysis.resolution:
-        said.append(f"Resolution: {analysis.resolution}")
     return said
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def no_interval(grid: Grid, shown: Sequence[tuple[str, str]]) -> list[str]:
+    """Why values of these (task, metric) columns have no interval, as a note; nothing if all have one."""
+    reasons = {
+        part.strip(): None
+        for task, metric in shown
+        for name in grid.algorithms
+        for value in grid.values(name, task, metric)
+        for part in value.note.split(";")
+        if NO_INTERVAL_NOTE in part
+    }
+    return [f"{NO_INTERVAL}: {'; '.join(reasons)}."] if reasons else []
 
 
 def _flagged(grid: Grid, algorithm: Algorithm, task: str) -> Entry:
@@ -274,7 +261,11 @@ def task_table(grid: Grid, task: str) -> Table:
     unit = grid.facts.tasks[task].grouping if task in grid.facts.tasks else "group"
     said = [f"{n} samples" + (f" of {g} {unit}s" if g is not None and unit != "sample" else "")
             for n, g in sorted(sizes, key=str)]  # fmt: skip
-    notes = (*((f"Test split: {' or '.join(said)}.",) if said else ()), *words.notes(grid, [task]))
+    notes = (
+        *((f"Test split: {' or '.join(said)}.",) if said else ()),
+        *no_interval(grid, [(task, m) for m in metrics]),
+        *words.notes(grid, [task]),
+    )
     title = grid.facts.task_title(task)
     return mark_best(Table(task, title, columns, rows, _warnings(grid, [task]), notes))
 

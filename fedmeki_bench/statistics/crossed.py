@@ -99,6 +99,20 @@ def contrasts(data: Crossed, pairs: Sequence[tuple[int, int]]) -> Contrasts:
     )
 
 
+def stacked(blocks: Sequence[Contrasts]) -> Contrasts:
+    """Differences of several tables as one family, those of different tables uncorrelated."""
+    import numpy as np
+    from scipy.linalg import block_diag
+
+    return Contrasts(
+        np.concatenate([one.difference for one in blocks]),
+        np.concatenate([one.se for one in blocks]),
+        np.concatenate([one.df for one in blocks]),
+        np.concatenate([one.patients for one in blocks]),
+        block_diag(*(one.correlation for one in blocks)),
+    )
+
+
 def seed_variances(values: Floats) -> tuple[Floats, Floats]:
     """Variance between seeds of each of (K, S) rows beside what all rows share, and its degrees of freedom, (K,) each.
 

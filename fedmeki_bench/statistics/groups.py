@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,13 @@ from fedmeki_bench.statistics.resampling import drawn_groups, left_out_note, met
 from fedmeki_bench.statistics.seeds import ENOUGH_SEEDS
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
+    from fedmeki_bench.statistics.intervals import Interval
     from fedmeki_bench.statistics.resampling import Metric
+
+    IntervalOf = Callable[[NDArray[Any], NDArray[np.floating[Any]], NDArray[Any], float], Interval]
 
 UNKNOWN = "unknown"
 """The band of a missing age."""
@@ -82,11 +86,12 @@ def by_group(
     smallest: int = 10,
     level: float = 0.95,
     order: Sequence[str] | None = None,
+    interval: IntervalOf | None = None,
 ) -> list[GroupValue]:
-    """The metric on every part, with intervals by bootstrap over the patients of that part.
+    """The metric on every part, with intervals over the patients of that part.
 
-    The intervals hold for each part by itself. The worst of many small parts lies low by chance alone, so compare its
-    interval with the metric on everybody before calling an algorithm unfair.
+    The intervals hold for each part by itself. The worst of many small parts lies low by chance alone: see
+    :func:`chance_gap`.
 
     Args:
         metric: as for :func:`~fedmeki_bench.statistics.paired.paired_difference`; of a text metric, ``weighted_mean``.
@@ -100,6 +105,8 @@ def by_group(
         smallest: a part with fewer samples has no value.
         level: mass of the intervals.
         order: names in the order wanted, absent ones ignored; sorted by name without it.
+        interval: ``(labels, scores, patients, value) -> interval`` with shapes (n,), (clients, n), (n,) numbers from 0
+            on, and the metric. Without it the percentile bootstrap, which alone uses seed, resamples and level.
 
     Raises:
         ValueError: lengths that do not fit, or a name that ``order`` lacks.
@@ -123,12 +130,25 @@ def by_group(
     for name in present:
         rows = np.flatnonzero(names == name)
         part = (y[rows], columns[:, rows], ids[rows])
-        found.append(_one(metric, str(name), part, seed=seed, resamples=resamples, smallest=smallest, level=level))
+        found.append(
+            _one(
+                metric, str(name), part,
+                seed=seed, resamples=resamples, smallest=smallest, level=level, interval=interval,
+            )
+        )  # fmt: skip
     return found
 
 
 def _one(
-    metric: Metric, name: str, part: tuple[Any, Any, Any], *, seed: int, resamples: int, smallest: int, level: float
+    metric: Metric,
+    name: str,
+    part: tuple[Any, Any, Any],
+    *,
+    seed: int,
+    resamples: int,
+    smallest: int,
+    level: float,
+    interval: IntervalOf | None,
 ) -> GroupValue:
     """The metric on the (labels, scores, patients) of one part."""
     import numpy as np
@@ -144,12 +164,72 @@ def _one(
         return GroupValue(name, n, patients, nan, nan, nan, "undefined on these samples")
     if patients == 1:
         return GroupValue(name, n, patients, value, nan, nan, "one patient: no interval")
+    if interval is not None:
+        one = interval(labels, scores, index, value)
+        return GroupValue(name, n, patients, value, one.low, one.high, one.note)
     counts = drawn_groups(patients, n, resamples, generator(seed, "groups", name))
     drawn = np.concatenate([np.empty(0), *(metric_of(metric, models, c) for c in counts)])
     defined = drawn[np.isfinite(drawn)]
     tail = (1 - level) / 2
     low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (nan, nan)
     return GroupValue(name, n, patients, value, float(low), float(high), left_out_note(len(drawn), len(defined)))
+
+
+@dataclass(frozen=True, slots=True)
+class ChanceGap:
+    """How far the best and the worst part lie apart where all have the same true value.
+
+    Attributes:
+        expected: mean of that distance.
+        upper: what it stays below in 95 % of test splits.
+    """
+
+    expected: float
+    upper: float
+
+
+def chance_gap(errors: Sequence[float], *, level: float = 0.95) -> ChanceGap:
+    """The range of independent normal values with one mean and these standard errors, by numerical integration.
+
+    For equal errors it is Tukey's studentised range with infinitely many degrees of freedom.
+
+    Args:
+        errors: standard error of the metric on each part, at least two.
+        level: where ``upper`` lies.
+
+    Raises:
+        ValueError: fewer than two errors, or one that is negative or not finite.
+    """
+    import numpy as np
+    from scipy.integrate import trapezoid
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
+    sd = np.asarray(errors, dtype=np.float64)
+    if len(sd) < 2 or not np.isfinite(sd).all() or (sd < 0).any():
+        raise ValueError(
+            f"a gap by chance needs two or more standard errors, finite and not negative, got {list(errors)}"
+        )
+    largest = float(sd.max())
+    if largest == 0:
+        return ChanceGap(0.0, 0.0)
+    sd = np.maximum(sd / largest, 1e-6)
+    z, step = np.linspace(-8, 8, 2001, retstep=True)
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * step
+
+    def below(width: float) -> float:
+        """Probability that the range is at most ``width``: each part in turn is the lowest, the others above it."""
+        total = 0.0
+        for i, own in enumerate(sd):
+            others = np.delete(sd, i)[:, None]
+            total += float(density @ np.prod(ndtr((own * z + width) / others) - ndtr(own * z / others), axis=0))
+        return total
+
+    upper = float(brentq(lambda width: below(width) - level, 0.0, 20.0))
+    x = z[z >= 0][:, None]
+    highest = 1 - np.prod(ndtr(x / sd), axis=1) - np.prod(ndtr(-x / sd), axis=1)  # P(max > x) - P(max < -x)
+    expected = 2 * float(trapezoid(highest, x[:, 0]))
+    return ChanceGap(largest * expected, largest * upper)
 
 
 def spread(values: Sequence[GroupValue], *, higher: bool) -> Spread | None:

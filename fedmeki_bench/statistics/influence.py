@@ -66,6 +66,49 @@ def mean_influence(labels: NDArray[Any], values: Floats, group: NDArray[Any], n_
     return math.sqrt(patients / (patients - 1)) * np.bincount(group, centred, n_groups)
 
 
+def auprc_influence(labels: NDArray[Any], scores: Floats, group: NDArray[Any], n_groups: int) -> Floats:
+    """(patients,) influences of average precision: its derivatives by the samples' weights, added up per patient.
+
+    With T_k true positives among F_k samples down to score k, and p_k positives at it, the metric is the sum of
+    p_k T_k / F_k over the positives. A sample adds to T and F at its own score and all below. NaN with one class or one
+    patient.
+    """
+    import numpy as np
+
+    positive = labels == 1
+    total = int(positive.sum())
+    patients = len(np.unique(group))
+    if not 0 < total < len(labels) or patients < 2:
+        return np.full(n_groups, math.nan)
+    _, block = np.unique(-scores, return_inverse=True)
+    p = np.bincount(block, positive)
+    true, flagged = p.cumsum(), np.bincount(block).cumsum()
+
+    def from_here_down(values: Floats) -> Floats:
+        return values[::-1].cumsum()[::-1]
+
+    of_all = -from_here_down(p * true / flagged**2)
+    of_positive = true / flagged + from_here_down(p / flagged) - float(np.sum(p * true / flagged)) / total
+    own = (of_all[block] + np.where(positive, of_positive[block], 0.0)) / total
+    return math.sqrt(patients / (patients - 1)) * np.bincount(group, own, n_groups)
+
+
+def brier_skill_influence(labels: NDArray[Any], scores: Floats, group: NDArray[Any], n_groups: int) -> Floats:
+    """(patients,) influences of the Brier skill 1 - B / (s (1 - s)), from its derivatives by B and s.
+
+    B is the Brier score, s the share of positives. NaN with one class or one patient.
+    """
+    import numpy as np
+
+    error, share = (scores - labels) ** 2, float(np.mean(labels == 1))
+    patients, reference = len(np.unique(group)), share * (1 - share)
+    if reference <= 0 or patients < 2:
+        return np.full(n_groups, math.nan)
+    score = float(error.mean())
+    own = -(error - score) / reference + score * (1 - 2 * share) * (labels - share) / reference**2
+    return math.sqrt(patients / (patients - 1)) * np.bincount(group, own / len(labels), n_groups)
+
+
 def jackknife(metric: Metric, labels: NDArray[Any], scores: Floats, group: NDArray[Any], n_groups: int) -> Floats:
     """(patients,) influences of any metric, leaving out one patient at a time (Efron and Tibshirani 1993, ch. 11).
 
@@ -83,13 +126,17 @@ def jackknife(metric: Metric, labels: NDArray[Any], scores: Floats, group: NDArr
 
     present = np.unique(group)
     kinds, kind = np.unique(np.stack([-scores, labels.astype(np.float64)]), axis=1, return_inverse=True)
-    counts = np.zeros((n_groups, kinds.shape[1]))
-    np.add.at(counts, (group, kind.reshape(-1)), 1.0)
-    total = counts.sum(axis=0)
-    rows = max(1, _CHUNK_ELEMENTS // kinds.shape[1])
-    without = np.concatenate(
-        [metric(kinds[1], -kinds[0], total - counts[present[i : i + rows]]) for i in range(0, len(present), rows)]
-    )
+    kind, width = kind.reshape(-1), kinds.shape[1]
+    total = np.bincount(kind, minlength=width).astype(np.float64)
+    rows = max(1, _CHUNK_ELEMENTS // width)
+    place = np.searchsorted(present, group)
+    without = np.empty(len(present))
+    for start in range(0, len(present), rows):
+        here = (place >= start) & (place < start + rows)
+        count = min(rows, len(present) - start)
+        flat = (place[here] - start) * width + kind[here]
+        own = np.bincount(flat, minlength=count * width).reshape(count, width)
+        without[start : start + count] = metric(kinds[1], -kinds[0], total - own)
     out = np.zeros(n_groups)
     if len(present) < 2 or not np.isfinite(without).all():
         return np.full(n_groups, math.nan)

@@ -38,3 +38,27 @@ def summarise_seeds(values: Sequence[float]) -> SeedSummary:
     if n >= ENOUGH_SEEDS:
         sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
     return SeedSummary(tuple(values), mean, sd)
+
+
+def over_seeds(values: Sequence[tuple[float, float, float]], limits: tuple[float, float]) -> tuple[float, float]:
+    """The 95 % interval of the mean over seeds, which holds other patients and other seeds.
+
+    The distance to each end is that of one run's interval, mean over seeds, and the seeds' t interval, added up as
+    squares (Zou and Donner 2008): one run's patients are also those of the mean, so nothing of their part is divided by
+    the number of seeds.
+
+    Args:
+        values: of each seed, its value with the ends of its interval over patients.
+        limits: smallest and largest possible value.
+    """
+    n = len(values)
+    mean = math.fsum(v for v, _, _ in values) / n
+    seeds = 0.0
+    if n > 1:
+        from scipy.stats import t
+
+        variance = math.fsum((v - mean) ** 2 for v, _, _ in values) / (n - 1)
+        seeds = float(t.isf(0.025, n - 1)) ** 2 * variance / n
+    below = math.fsum((v - low) ** 2 for v, low, _ in values) / n
+    above = math.fsum((high - v) ** 2 for v, _, high in values) / n
+    return max(limits[0], mean - math.sqrt(below + seeds)), min(limits[1], mean + math.sqrt(above + seeds))

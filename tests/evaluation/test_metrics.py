@@ -182,3 +182,18 @@ def test_a_thousand_resamples_of_seven_metrics_take_seconds_not_minutes():
     began = time.perf_counter()
     estimate(y, rng.random(2000), np.arange(2000) // 2, list(BUILT_IN.values()), seed=0)
     assert time.perf_counter() - began < 8  # half a second on two idle cores
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_auroc_of_one_class_is_undefined_whatever_the_weights(seed):
+    """Sums of fractions leave a rounding error where the other class is absent; it is no class."""
+    rng = np.random.default_rng(seed)
+    y, s = rng.integers(0, 2, 40), rng.random(40).round(1)  # ties are added up in another order than the whole
+    for present in (0, 1):
+        weights = rng.random((200, 40)) * (y == present)
+        found = BUILT_IN["auroc"].function(y, s, weights)
+        assert np.isnan(found).all()
+    both = BUILT_IN["auroc"].function(y, s, rng.random((200, 40)))
+    assert ((both >= 0) & (both <= 1)).all()
+    expected = sk.roc_auc_score(y, s, sample_weight=np.where(y == 1, 1e-3, 1.0))  # a small class is a class
+    assert BUILT_IN["auroc"].function(y, s, np.where(y == 1, 1e-3, 1.0)[None])[0] == pytest.approx(expected)

@@ -73,7 +73,9 @@ def test_worst_site_and_rounds_to_a_target(filled):
     tables = {t.key: t for t in section.details}
     row = next(r for r in tables["groups_site"].rows if r.algorithm.name == "fedavg_s")
     value = section.grid.mean("fedavg_s", TASKS[0], "auroc")
-    assert row.entries[0].text == f"{value - 0.1:.3f} (B), gap 0.100"
+    assert row.entries[0].text == f"{value - 0.1:.3f} (B), gap 0.100; by chance up to 0.354"
+    by_chance = 1.959964 * (0.9 - 0.4) / (2 * 1.959964) * 2**0.5  # two groups, intervals from 0.4 to 0.9
+    assert by_chance == pytest.approx(0.354, abs=5e-4)
     assert all(t.algorithm != "central" for t in section.analysis.targets)  # pooling sends data, not models
     own = next(t for t in section.analysis.targets if (t.algorithm, t.task) == ("fedprox_s", TASKS[0]))
     assert own.seeds == 3

@@ -8,15 +8,22 @@ second by 0.7. The figures of ``docs/statistics.md`` are those of the slow tests
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from fedmeki_bench.evaluation.intervals import estimate
 from fedmeki_bench.evaluation.metrics import AUROC, auroc, weighted_mean
 from fedmeki_bench.statistics import Paired, delong, paired_difference
+
+_spec = importlib.util.spec_from_file_location(
+    "interval_coverage", Path(__file__).parents[2] / "benchmarks" / "interval_coverage.py"
+)
+single = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(single)
 
 PATIENTS = 100
 GROUPS = np.repeat(np.arange(PATIENTS), 2)
@@ -52,16 +59,6 @@ def coverage(metric, seeds, between, noise, repetitions):
     return hits / repetitions
 
 
-def coverage_of_estimate(repetitions):
-    rng = np.random.default_rng(0)
-    expected, hits = norm.cdf(1 / math.sqrt(2 * (0.7**2 + 0.5**2 + 0.2**2 + 0.3**2))), 0
-    for repetition in range(repetitions):
-        (one,) = draw(rng, 1, 0.0, 0.3)
-        found = estimate(LABELS, one.a, GROUPS, [AUROC], seed=repetition, resamples=600)["auroc"]
-        hits += found.low <= expected <= found.high
-    return hits / repetitions
-
-
 def coverage_of_delong(repetitions):
     rng = np.random.default_rng(0)
     expected, hits = truth(auroc, 0.0, 0.3), 0
@@ -78,8 +75,24 @@ def test_intervals_of_differences_cover(seeds, between, noise):
     assert share > 0.896  # binomial: 0.95 - 3 x 0.0178
 
 
-def test_intervals_of_single_numbers_cover():
-    assert 0.896 < coverage_of_estimate(150) < 0.99
+@pytest.mark.parametrize("cell", [(40, 0.15, 0.8), (40, 0.5, 0.95), (100, 0.15, 0.95)])
+def test_intervals_of_one_run_cover_where_the_bootstrap_does_not(cell):
+    held, flatters, width, _ = single.measure([AUROC], cell, 300)[0]
+    assert held > 93
+    assert flatters < 4
+    control, flattering, narrow, _ = single.measure([single.resampled(AUROC)], cell, 150, resamples=200)[0]
+    assert control < 93
+    assert flattering > 7
+    assert narrow < width < 2.2 * narrow
+
+
+def test_the_population_of_one_run_has_the_truth_that_is_claimed():
+    rng = np.random.default_rng(0)
+    cell = (60_000, 0.15, 0.8)
+    drawn, credit = single.draw(rng, cell), single.draw(rng, cell, credit=True)
+    for name, metric in single.METRICS.items():
+        found = metric(*(credit if name == "partial_credit" else drawn)[:2])
+        assert found == pytest.approx(single.truth(name, cell), abs=0.012), name
 
 
 def test_intervals_of_delong_cover():
@@ -112,8 +125,38 @@ def test_coverage_of_differences(metric, seeds, between, noise, low, high):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("measure", [coverage_of_estimate, coverage_of_delong])
-def test_coverage_of_single_seeds(measure):
-    share = measure(2000)
-    print(measure.__name__, share)  # noqa: T201
+def test_coverage_of_delong():
+    share = coverage_of_delong(2000)
+    print(share)  # noqa: T201
     assert 0.93 <= share <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", single.GRID)
+def test_coverage_of_one_auroc(cell):
+    held, flatters, width, without = single.measure([AUROC], cell, 1500)[0]
+    print(cell, held, flatters, width, without)  # noqa: T201
+    assert held >= 93
+    assert flatters <= 4
+    assert without < 3  # one positive patient in 40 happens
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", [c for c in single.GRID if c[0] <= 100 and c[2] >= 0.95])
+def test_the_bootstrap_fails_where_few_pairs_are_wrong(cell):
+    held, flatters, _, _ = single.measure([single.resampled(AUROC)], cell, 500)[0]
+    print(cell, held, flatters)  # noqa: T201
+    assert held < 92.5
+    assert flatters > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patients", single.PATIENTS)
+@pytest.mark.parametrize(("share", "area"), [(s, a) for s in single.POSITIVE for a in single.AREAS])
+def test_coverage_of_the_other_metrics(patients, share, area):
+    metrics = [m for name, m in single.METRICS.items() if name != "auroc"]
+    for metric, row in zip(metrics, single.measure(metrics, (patients, share, area), 1500), strict=True):
+        held, _, _, without = row
+        print(metric.name, patients, share, area, *row)  # noqa: T201
+        if without < 50:
+            assert held >= LOWEST.get(metric.name, 93)

@@ -43,7 +43,7 @@ def test_one_seed_is_the_plain_bootstrap_of_patients_and_says_so():
 def _mean_spec():
     from dataclasses import replace
 
-    return replace(ACCURACY, function=weighted_mean, needs="score")
+    return replace(ACCURACY, function=weighted_mean, needs="score", interval="resampled")
 
 
 def test_equal_algorithms_differ_by_nothing():

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm, studentized_range
 
+from fedmeki_bench.evaluation.interval_methods import method_of
 from fedmeki_bench.evaluation.intervals import estimate
-from fedmeki_bench.evaluation.metrics import ACCURACY, AUROC, weighted_mean
-from fedmeki_bench.statistics import GroupValue, age_band_names, age_bands, by_group, spread
+from fedmeki_bench.evaluation.metrics import ACCURACY, AUROC, BALANCED_ACCURACY, BRIER, F1, PRECISION, weighted_mean
+from fedmeki_bench.statistics import GroupValue, age_band_names, age_bands, by_group, chance_gap, spread
 
 
 def data(n=400, seed=0):
@@ -36,10 +39,21 @@ def test_every_part_has_the_metric_of_its_samples():
         assert (one.n, one.groups, one.note) == (own.sum(), len(set(groups[own])), "")
 
 
-def test_intervals_are_those_of_the_main_metric_but_for_the_draws():
+@pytest.mark.parametrize("metric", [AUROC, ACCURACY, PRECISION, F1, BRIER, BALANCED_ACCURACY])
+def test_intervals_are_those_of_the_metric_on_the_part(metric):
+    y, s, groups, site = data()
+    one = by_group(metric.function, y, s, site, groups, seed=0, interval=method_of(metric))[1]
+    own = site == "south"
+    theirs = estimate(y[own], s[own], groups[own], [metric], seed=1)[metric.name]
+    assert (one.value, one.low, one.high) == pytest.approx((theirs.value, theirs.low, theirs.high), rel=1e-12)
+    assert one.note == theirs.note == ""
+
+
+def test_a_bare_function_is_resampled():
     y, s, groups, _ = data()
     (mine,) = by_group(AUROC.function, y, s, ["all"] * len(y), groups, seed=0, resamples=4000)
-    theirs = estimate(y, s, groups, [AUROC], seed=0, resamples=4000)["auroc"]
+    assert method_of(replace(AUROC, interval="resampled")) is None
+    theirs = estimate(y, s, groups, [replace(AUROC, interval="resampled")], seed=0, resamples=4000)["auroc"]
     assert (mine.value, mine.low, mine.high) == pytest.approx((theirs.value, theirs.low, theirs.high), abs=5e-3)
 
 
@@ -98,6 +112,47 @@ def test_the_spread_names_the_worst_part():
     assert spread([part("a", 0.8), part("b", 0.6)], higher=False).worst == "a"
     assert spread([part("a", 0.8), part("b", 0.6)], higher=True).sd is None
     assert spread([part("a", 0.8), part("d", math.nan)], higher=True) is None
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_the_gap_by_chance_of_equal_errors_is_tukeys_range(parts):
+    found = chance_gap([0.1] * parts)
+    assert found.upper == pytest.approx(0.1 * studentized_range.ppf(0.95, parts, 1e7), rel=1e-4)
+    assert chance_gap([0.2] * parts).upper == pytest.approx(2 * found.upper)
+
+
+def test_the_gap_by_chance_of_two_is_a_folded_normal():
+    found, sd = chance_gap([0.03, 0.04]), 0.05
+    assert found.expected == pytest.approx(sd * math.sqrt(2 / math.pi), rel=1e-4)
+    assert found.upper == pytest.approx(sd * norm.ppf(0.975), rel=1e-4)
+    certain = chance_gap([0.0, 0.05])  # one part without any error
+    assert (certain.expected, certain.upper) == pytest.approx((found.expected, found.upper), rel=1e-3)
+
+
+def test_the_gap_by_chance_of_unequal_errors_is_that_of_draws():
+    errors = np.array([0.01, 0.1, 0.2, 0.05])
+    drawn = np.ptp(np.random.default_rng(0).normal(size=(200_000, 4)) * errors, axis=1)
+    found = chance_gap(errors)
+    assert (found.expected, found.upper) == pytest.approx((drawn.mean(), np.quantile(drawn, 0.95)), rel=0.01)
+    assert chance_gap([0.0, 0.0]).upper == 0
+    for wrong in ([0.1], [0.1, math.nan], [0.1, -0.1]):
+        with pytest.raises(ValueError, match="two or more standard errors"):
+            chance_gap(wrong)
+
+
+def test_parts_of_one_truth_rarely_exceed_the_gap_by_chance():
+    rng, exceeded, gaps = np.random.default_rng(0), 0, []
+    names = np.repeat(["a", "b", "c"], 30)
+    for _ in range(150):
+        y = rng.integers(0, 2, 90)
+        found = by_group(
+            AUROC.function, y, rng.normal(size=90) + 1.4 * y, names, range(90), seed=0, interval=method_of(AUROC)
+        )
+        chance = chance_gap([(v.high - v.low) / (2 * norm.ppf(0.975)) for v in found])
+        gaps.append(spread(found, higher=True).gap)
+        exceeded += gaps[-1] > chance.upper
+    assert exceeded / 150 < 0.1
+    assert np.quantile(gaps, 0.95) > 0.6 * chance.upper  # and it is no empty promise
 
 
 def test_bands_of_age():

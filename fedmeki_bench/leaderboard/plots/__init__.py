@@ -9,7 +9,7 @@ from fedmeki_bench.leaderboard.plots import (
     before_after,
     convergence,
     differences,
-    ranks,
+    places,
     routing,
     sites,
     traffic,
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.page import Page, Section
 
 PLOTS: tuple[Callable[[Page, Section], list[Picture]], ...] = (
-    ranks.draw, differences.draw, convergence.draw, traffic.draw, sites.draw, before_after.draw, routing.draw,
+    places.draw, differences.draw, convergence.draw, traffic.draw, sites.draw, before_after.draw, routing.draw,
 )  # fmt: skip
 """In the order of the page; each gives no picture where its section has nothing to show."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.leaderboard.analysis import valid_curve
 from fedmeki_bench.leaderboard.plots.theme import (
     ACCENT,
     MUTED,
@@ -18,6 +17,7 @@ from fedmeki_bench.leaderboard.plots.theme import (
     styled,
     wrapped,
 )
+from fedmeki_bench.leaderboard.targets import valid_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

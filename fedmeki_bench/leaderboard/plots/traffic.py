@@ -16,6 +16,8 @@ _WIDE = 20
 def draw(page: Page, section: Section) -> list[Picture]:
     """One picture where the rows have a mean over tasks, and at least two of them sent something."""
     points = {}
+    if not section.grid.scale.metric:
+        return []
     for row in section.table.rows:
         cost, score = section.grid.cost(row.algorithm.name), section.grid.overall(row.algorithm.name)
         if row.section == "ranked" and cost is not None and score is not None and cost.megabytes > 0:

@@ -1,10 +1,10 @@
-"""Rank intervals: a dot for the place and a bar for where bootstrap over tasks and seeds puts it."""
+"""Places: a dot for where a row stands on these tasks and a bar for where it may stand."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.leaderboard.plots.theme import ACCENT, FAINT, INK, MUTED, Picture, as_svg, bare, figure, own, styled
+from fedmeki_bench.leaderboard.plots.theme import ACCENT, INK, MUTED, Picture, as_svg, bare, figure, own, styled
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.page import Page, Section
@@ -12,21 +12,19 @@ if TYPE_CHECKING:
 
 def draw(page: Page, section: Section) -> list[Picture]:
     """One picture, or none with fewer than two ranked rows."""
-    ranks = section.analysis.ranks
-    if len(ranks) < 2:
+    places = section.analysis.places
+    if len(places) < 2:
         return []
-    names = sorted(ranks, key=lambda name: (ranks[name].low > 1, ranks[name].mean_rank))
-    key, title = f"ranks-{section.key}", f"Rank intervals: {section.title}"
+    names = [row.algorithm.name for row in section.table.rows if row.algorithm.name in places]
+    key, title = f"places-{section.key}", f"Places on these tasks: {section.title}"
     from matplotlib.ticker import MaxNLocator
 
     with styled():
         fig = figure(9.6, 0.75 + 0.235 * len(names))
         axes = fig.add_axes((0.2, 0.5 / fig.get_figheight(), 0.77, 1 - 0.75 / fig.get_figheight()))
-        first = set(section.analysis.first)
-        if len(first) > 1:
-            axes.axhspan(-0.5, len(first) - 0.5, color=FAINT, alpha=0.45, lw=0)
+        first = set(section.analysis.best)
         for y, name in enumerate(names):
-            found = ranks[name]
+            found = places[name]
             colour = ACCENT if name in first else MUTED
             bar = axes.plot([found.low, found.high], [y, y], color=colour, lw=4, alpha=0.4, solid_capstyle="round")
             dot = axes.plot([found.place], [y], "o", ms=6.5, color=colour)
@@ -45,7 +43,7 @@ def draw(page: Page, section: Section) -> list[Picture]:
         bare(axes)
         svg = as_svg(fig, key, title)
     caption = (
-        "Dot: place by mean rank over tasks. Bar: 95 % interval of the place over resampled tasks and seeds. "
-        "Shaded: tied for first."
+        "Dot: place by the mean over tasks. Bar: the places that are possible, all of them together. Coloured: rows "
+        "that may be the best."
     )
     return [Picture(key, title, caption, svg)]

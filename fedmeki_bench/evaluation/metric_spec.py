@@ -1,0 +1,64 @@
+"""What a metric is, and everything a table must say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.floating[Any]]
+    Labels = NDArray[Any]
+
+THRESHOLD = 0.5
+"""A probability at or above this counts as a prediction of the positive class."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSpec:
+    """A metric and everything a table must say about it.
+
+    Attributes:
+        name: identifier in records and on the command line.
+        version: raised whenever the formula changes a value.
+        title: column header.
+        definition: one sentence, printed below every table that shows the metric.
+        direction: whether ``higher`` or ``lower`` is better.
+        range: smallest and largest possible value.
+        kind: the kind of task it applies to; ``any`` for both.
+        needs: ``score`` if the probability itself matters, ``label`` if only its side of :data:`THRESHOLD` does,
+            ``threshold`` if only its side of the threshold does that was chosen on `valid` (the function gets 1 and 0
+            as scores), ``text`` if it compares a generated text with the gold one.
+        function: ``(labels, scores, weights) -> values`` with shapes (n,), (n,), (B, n) and (B,). A text metric
+            gets its values per sample as scores (see :func:`weighted_mean`).
+        undefined: why the value may be NaN, in words that fit behind "undefined:".
+        per_sample: of a text metric, ``(gold, predicted) -> value``; ``predicted`` is None where nothing could be
+            read from the answer, and NaN means that the sample does not count.
+        note: what a record must say beside every value, such as a resource that was missing.
+        interval: the method of its interval over patients, a key of
+            :data:`~fedmeki_bench.evaluation.interval_methods.METHODS`, or ``resampled``: the percentile bootstrap,
+            which suits any function and covers too rarely on few patients.
+    """
+
+    name: str
+    version: int
+    title: str
+    definition: str
+    direction: Literal["higher", "lower"]
+    range: tuple[float, float]
+    kind: Literal["classification", "generation", "any"]
+    needs: Literal["score", "label", "threshold", "text"]
+    function: Callable[[Labels, Floats, Floats], Floats]
+    undefined: str = "the samples do not determine it"
+    per_sample: Callable[[str, str | None], float] | None = None
+    note: str = ""
+    interval: str = "resampled"
+
+    def __call__(self, labels: Labels, scores: Floats) -> float:
+        """The metric of (n,) labels and (n,) scores, every sample counted once; NaN where undefined."""
+        import numpy as np
+
+        return float(self.function(labels, scores, np.ones((1, len(labels))))[0])
