@@ -259,7 +259,7 @@ def in_words(
     often = f"{tenths:.0f} times in 10" if math.isclose(tenths, round(tenths)) else f"{100 * power:.3g} times in 100"
     what = "these two trained models" if variances.one_seed else "two algorithms"
     size = f"{n_patients} patients and {n_seeds} seed{'s' * (n_seeds != 1)}"
-    said = f"with these {size}, a true difference of {_digits(now)} {metric} between {what} would be found {often}."
+    said = f"with these {size}, a true difference of {now:.2g} {metric} between {what} would be found {often}."
     return f"Resolution: {said} {_to_find(variances, difference, now, each, power)}"
 
 
@@ -281,11 +281,6 @@ def _to_find(variances: Variances, difference: float, now: float, each: float, p
     if found.seeds is not None:
         ways.append(f"{found.seeds} seeds and these patients")
     return f"To find {difference:g}: {', or '.join(ways)}."
-
-
-def _digits(value: float) -> str:
-    """Two digits that count, but no more than three decimals: 0.092, 0.13."""
-    return f"{value:.3f}" if value < 0.0995 else f"{value:.2f}"
 
 
 def _round(patients: int) -> int:
