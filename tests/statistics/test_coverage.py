@@ -159,4 +159,4 @@ def test_coverage_of_the_other_metrics(patients, share, area):
         held, _, _, without = row
         print(metric.name, patients, share, area, *row)  # noqa: T201
         if without < 50:
-            assert held >= LOWEST.get(metric.name, 93)
+            assert held >= 92.5, metric.name  # 93.5 and more but for the error of the simulation, 0.7
