@@ -1,0 +1,62 @@
+"""What a section can find: the plans of its tasks and of their mean, and the line of a page."""
+
+from __future__ import annotations
+
+import pytest
+from board_fakes import TASKS, judged
+
+from fedmeki_bench.leaderboard.build import page_of
+from fedmeki_bench.leaderboard.planning import plans, resolution
+
+
+def section_of(folder, seeds, tasks=TASKS, *, f1_first=False):
+    toy, made, store = judged(folder, seeds, tasks)
+    if f1_first:
+        for record in list(store.all()):
+            for evaluation in record.evaluations:
+                if evaluation.task == tasks[-1]:
+                    evaluation.metrics = dict(reversed(evaluation.metrics.items()))
+            store.write(record)
+    (section,) = page_of(toy, made, store).sections
+    return section
+
+
+def test_the_last_plan_is_of_what_is_judged_first(tmp_path):
+    section = section_of(tmp_path / "r", [0, 1, 2])
+    found = plans(section.grid, section.analysis)
+    assert [p.task for p in found] == [*TASKS, ""]
+    primary = {c.each for c in section.analysis.primary}
+    per_task = {c.each for c in section.analysis.per_task}
+    assert {found[-1].each} == primary
+    assert {p.each for p in found[:-1]} == per_task
+    said = resolution(section.grid, section.analysis)
+    assert said.startswith(
+        f"Resolution: with these 60 patients and 3 seeds, a true difference of {found[-1].smallest:.2g} AUROC on the mean "
+        "over 2 tasks between two algorithms would be found 8 times in 10. To find 0.01"
+    )
+
+
+def test_of_one_task_it_is_that_task(tmp_path):
+    section = section_of(tmp_path / "r", [0], TASKS[:1])
+    (found,) = plans(section.grid, section.analysis)
+    assert (found.task, found.seeds) == (TASKS[0], 1)
+    said = resolution(section.grid, section.analysis)
+    assert "AUROC on ecg_abnormal between these two trained models" in said
+    assert "run at least 3" in said
+
+
+def test_where_metrics_differ_the_mean_counts_in_margins(tmp_path):
+    """0.05 on each task, with margins of 0.01, is 5 margins on the mean."""
+    section = section_of(tmp_path / "r", [0, 1, 2], f1_first=True)
+    found = plans(section.grid, section.analysis, separate=0.05)
+    assert [p.metric for p in found] == ["auroc", "f1", ""]
+    assert [p.separate for p in found] == [0.05, 0.05, pytest.approx(5.0)]
+    assert plans(section.grid, section.analysis)[-1].separate == pytest.approx(1.0)
+    assert " margins on the mean over 2 tasks" in resolution(section.grid, section.analysis)
+
+
+def test_where_nothing_was_compared_nothing_is_planned(tmp_path):
+    toy, made, store = judged(tmp_path / "r", [0])
+    (section,) = page_of(toy, made, store.all()).sections  # records alone, without their predictions
+    assert plans(section.grid, section.analysis) == ()
+    assert resolution(section.grid, section.analysis) == ""
