@@ -72,7 +72,9 @@ def resolution(grid: Grid, analysis: Analysis) -> str:
         return ""
     one = found[-1]
     metric = grid.facts.metric_title(one.metric) if one.metric else "margins"
-    return in_words(one.variances, f"{metric} on {statistic(grid)}", one.separate, n_seeds=one.seeds, each=one.each)
+    return in_words(
+        one.variances, metric, one.separate, on=statistic(grid), n_seeds=one.seeds, each=one.each
+    )  # fmt: skip
 
 
 def _plan(

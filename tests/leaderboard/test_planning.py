@@ -31,8 +31,8 @@ def test_the_last_plan_is_of_what_is_judged_first(tmp_path):
     assert {p.each for p in found[:-1]} == per_task
     said = resolution(section.grid, section.analysis)
     assert said.startswith(
-        f"Resolution: with these 60 patients and 3 seeds, a true difference of {found[-1].smallest:.2g} AUROC on the mean "
-        "over 2 tasks between two algorithms would be found 8 times in 10. To find 0.01"
+        "Resolution: on the mean over 2 tasks, with these 60 patients and 3 seeds, a true difference of "
+        f"{found[-1].smallest:.2g} AUROC between two algorithms would be found 8 times in 10. To find 0.01"
     )
 
 
@@ -41,7 +41,8 @@ def test_of_one_task_it_is_that_task(tmp_path):
     (found,) = plans(section.grid, section.analysis)
     assert (found.task, found.seeds) == (TASKS[0], 1)
     said = resolution(section.grid, section.analysis)
-    assert "AUROC on ecg_abnormal between these two trained models" in said
+    assert "on ecg_abnormal, with these 60 patients and 1 seed" in said
+    assert "AUROC between these two trained models" in said
     assert "run at least 3" in said
 
 
@@ -52,7 +53,7 @@ def test_where_metrics_differ_the_mean_counts_in_margins(tmp_path):
     assert [p.metric for p in found] == ["auroc", "f1", ""]
     assert [p.separate for p in found] == [0.05, 0.05, pytest.approx(5.0)]
     assert plans(section.grid, section.analysis)[-1].separate == pytest.approx(1.0)
-    assert " margins on the mean over 2 tasks" in resolution(section.grid, section.analysis)
+    assert " margins between two algorithms" in resolution(section.grid, section.analysis)
 
 
 def test_where_nothing_was_compared_nothing_is_planned(tmp_path):
