@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,101 +26,115 @@ from fedmeki_bench.errors import InputError, UsageError, nearest
 @options.results
 @options.as_json
 def compare_command(a: str, b: str, board: str | None, metrics: str | None, results: Path, as_json: bool) -> None:
-    """Paired differences A minus B with 95 % intervals, tests, and Holm's adjustment over all of them.
+    """Differences A minus B on the same seeds and patients, as one family, and over the tasks.
 
     A and B are two rows of --board, or two records: a record.json, its folder, or a key in --results.
     """
-    from fedmeki_bench.leaderboard.analysis import adjust, compare_outcomes
-    from fedmeki_bench.leaderboard.pairs import reader
+    from fedmeki_bench.leaderboard.comparing import Column, compare_rows
 
-    pairs, sides, notes = _of_board(a, b, board, results) if board else _of_records(a, b, results)
+    sides = _of_board(a, b, board, results) if board else _of_records(a, b, results)
     known = {p.name: p for p in registry.describe("metrics") if not p.broken}
     wanted = [name.strip() for name in metrics.split(",")] if metrics else None
     for name in wanted or ():
         if name not in known:
             raise UsageError(f"unknown metric {name!r}; {nearest(name, known)}")
-    read_a, read_b = (reader(side) for side in sides)
-    found, dealings = [], []
-    for (task, dealing), (ours, theirs) in pairs.items():
-        scored = [o.evaluation.metrics for o in (*ours, *theirs) if o.evaluation is not None]
-        main = list(registry.load("tasks", task, files=False).meta.metrics[:1])
-        for name in wanted or main:
+    columns, notes, collections = [], list(sides.notes), {}
+    for (task, dealing), outcomes in sides.outcomes.items():
+        meta = registry.load("tasks", task, files=False).meta
+        collections[task] = meta.patients or meta.dataset
+        two = [o for row in (sides.a, sides.b) for o in outcomes[row]]
+        scored = [o.evaluation.metrics for o in two if o.evaluation is not None]
+        for name in wanted or list(meta.metrics[:1]):
             if all(name in metrics_of for metrics_of in scored):
-                found.append(compare_outcomes(ours, theirs, registry.load("metrics", name), read_a, read_b))
-                dealings.append(dealing)
+                margin = sides.margin(name)
+                columns.append(Column(task, dealing, registry.load("metrics", name), margin, outcomes))
             else:
                 notes.append(f"{task} has no {name} on both sides: left out")
-    if not found:
+    if not columns:
         raise InputError(f"{a} and {b} share no task that both finished" + (f" with {metrics}" if metrics else ""))
+    found, over = compare_rows(sides.a, sides.b, columns, sides.read, collections)
     if all(c.difference is None for c in found):
         raise InputError(f"{a} and {b} can't be compared: {found[0].note}")
-    found = list(adjust(found))
+    dealings = [column.dealing for column in columns]
     if as_json:
         rows = [
-            {"dealing": dealing} | {k: v for k, v in asdict(c).items() if k != "algorithm"}
+            {"dealing": dealing} | {k: v for k, v in asdict(c).items() if k not in ("algorithm", "against")}
             for dealing, c in zip(dealings, found, strict=True)
         ]
-        told = {"a": a, "b": b, "notes": notes, "comparisons": rows, "over_tasks": _over_tasks(found)}
+        told = {
+            "a": a, "b": b, "notes": notes, "comparisons": rows, "over_tasks": None if over is None else asdict(over),
+        }  # fmt: skip
         echo(json.dumps(told, indent=1))
         return
-    _report(a, b, found, dealings, notes)
+    _report(a, b, found, dealings, over, notes)
 
 
-def _report(a: str, b: str, found: Sequence[Any], dealings: Sequence[str], notes: Sequence[str]) -> None:
+def _report(
+    a: str, b: str, found: Sequence[Any], dealings: Sequence[str], over: Any | None, notes: Sequence[str]
+) -> None:
     from fedmeki_bench.console import print_table
-    from fedmeki_bench.leaderboard.analysis import certain
-    from fedmeki_bench.leaderboard.render import p_text
 
-    columns = ["task", "metric", "A - B", "95 % interval", "p", "p (Holm)", "test", "seeds", "samples", "note"]
+    columns = ["task", "metric", "A - B", "interval", "A is", "p", "p (family)", "seeds", "patients", "note"]
     rows = []
     several = any(dealings)
     for dealing, c in zip(dealings, found, strict=True):
-        number = "–" if c.difference is None else f"{c.difference:+.3f}"
-        interval = "–" if c.low is None or c.high is None else f"{c.low:+.3f} to {c.high:+.3f}"
         place = [c.task, dealing] if several else [c.task]
-        tests = [p_text(c.p), p_text(c.adjusted) + " *" * c.separated, c.test or "–"]
-        rows.append([*place, c.metric, number, interval, *tests, c.seeds, c.samples, c.note])
+        word = "–" if c.difference is None else c.word
+        rows.append([*place, c.metric, *_numbers(c), word, _p(c.p), _p(c.adjusted), c.seeds, c.patients, c.note])
     if several:
         columns.insert(1, "dealing")
-    print_table(
-        f"A = {a}, B = {b}", columns, rows,
-    )  # fmt: skip
-    separated = [c for c in found if c.separated]
-    meaning = certain(max(c.seeds for c in found))
-    untested = sum(c.adjusted is None for c in found)
-    without = f" ({untested} could not be tested, see the note)" if untested else ""
-    echo(f"* {len(separated)} of {len(found)} differences are separated{without}: {meaning}")
-    over = _over_tasks(found)
+    print_table(f"A = {a}, B = {b}", columns, rows)
+    margins = ", ".join(dict.fromkeys(f"{c.metric} {c.margin:g}" for c in found))
+    lost = sum(c.difference is None for c in found)
+    echo(
+        "Intervals hold together with 95 % probability. better or worse: the interval leaves out 0; equivalent: it "
+        f"lies within the margin ({margins})." + (f" {lost} differences have no number, see the note." if lost else "")
+    )
+    if max(c.seeds for c in found) == 1:
+        echo("One seed was trained: this speaks of these trained models on other patients, not of the algorithms.")
     if over is not None:
-        columns_of = "tasks and dealings" if several else "tasks"
+        difference, interval = _numbers(over.found)
         echo(
-            f"over {over['columns']} {columns_of}: mean difference {over['difference']:+.3f}, sign-flip p "
-            f"{p_text(over['p'])} (it can't fall below {over['smallest']:.3g})"
+            f"On the mean over these tasks A - B is {difference} ({interval}), p {_p(over.found.p)}: "
+            f"A is {over.found.word}."
+        )
+        echo(
+            f"For other tasks, {over.cohorts} independent groups of patients: sign-flip p {_p(over.flip_p)} (it can't "
+            f"fall below {over.smallest:.3g})."
         )
     for note in notes:
         echo(note)
 
 
-def _over_tasks(found: Sequence[Any]) -> dict[str, Any] | None:
-    """The mean difference over tasks (and dealings) and its sign-flip test; None unless they share one metric."""
-    from fedmeki_bench.statistics import sign_flip
-
-    differences = [c.difference for c in found if c.difference is not None]
-    if len(differences) < 2 or len(differences) < len(found) or len({c.metric for c in found}) > 1:
-        return None
-    test = sign_flip(differences)
-    mean = sum(differences) / len(differences)
-    return {"columns": len(differences), "difference": mean, "p": test.p, "smallest": test.smallest}
+def _numbers(found: Any) -> tuple[str, str]:
+    number = "–" if found.difference is None else f"{found.difference:+.3f}"
+    return number, "–" if found.low is None else f"{found.low:+.3f} to {found.high:+.3f}"
 
 
-_Folder = Callable[[str], Path]
-_Found = tuple[dict[tuple[str, str], Any], tuple[_Folder, _Folder], list[str]]
+def _p(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _of_board(a: str, b: str, board: str, results: Path) -> _Found:
-    """(task, dealing) -> outcomes of the two rows."""
+@dataclass(frozen=True)
+class _Sides:
+    """(task, dealing) -> row -> outcomes; which rows are A and B, and how their predictions are read."""
+
+    a: str
+    b: str
+    outcomes: dict[tuple[str, str], dict[str, list[Any]]]
+    read: Any
+    margin: Callable[[str], float]
+    notes: list[str]
+
+
+def _of_board(a: str, b: str, board: str, results: Path) -> _Sides:
+    """All rows of the board where both sides have a number."""
+    from fedmeki_bench.algorithms import described
     from fedmeki_bench.leaderboard.board import find_board
     from fedmeki_bench.leaderboard.collect import collect
+    from fedmeki_bench.leaderboard.reading import reader
     from fedmeki_bench.results.store import RecordStore
     from fedmeki_bench.runs.plan import cells
 
@@ -129,40 +144,36 @@ def _of_board(a: str, b: str, board: str, results: Path) -> _Found:
             raise UsageError(f"{name!r} is not a row of {chosen.name}; {nearest(name, chosen.algorithms)}")
     store = RecordStore(results)
     records = list(store.all())
-    found = [c for c in cells(chosen, records) if c.algorithm.name in _names(a, b)]
     if not records:
         raise InputError(f"no record in {results}; run `fedmeki-bench sweep {chosen.name}` first")
-    outcomes = collect(found, records).outcomes
-    first, second = _names(a, b)
-    pairs = {}
+    outcomes = collect(cells(chosen, records), records).outcomes
+    first, second = (described(name).name for name in (a, b))
+    found: dict[tuple[str, str], dict[str, list[Any]]] = {}
     for dealing, task in product([d.label for d in chosen.dealings], chosen.tasks):
-        here = [o for o in outcomes if (o.cell.task, o.cell.dealing) == (task, dealing)]
-        ours = [o for o in here if o.cell.algorithm.name == first]
-        theirs = [o for o in here if o.cell.algorithm.name == second]
-        if any(o.status == "ok" for o in ours) and any(o.status == "ok" for o in theirs):
-            pairs[task, dealing] = (ours, theirs)
-    return pairs, (store.folder, store.folder), []
+        rows: dict[str, list[Any]] = {}
+        for o in outcomes:
+            if (o.cell.task, o.cell.dealing) == (task, dealing):
+                rows.setdefault(o.cell.algorithm.name, []).append(o)
+        if all(any(o.status == "ok" for o in rows.get(name, [])) for name in (first, second)):
+            found[task, dealing] = rows
+    return _Sides(first, second, found, reader(store.folder), chosen.margin, [])
 
 
-def _names(*given: str) -> list[str]:
-    from fedmeki_bench.algorithms import described
-
-    return [described(name).name for name in given]
-
-
-def _of_records(a: str, b: str, results: Path) -> _Found:
-    """(task, "") -> one outcome each of the two records, each by the view of its algorithm."""
+def _of_records(a: str, b: str, results: Path) -> _Sides:
+    """One outcome each of the two records, each by the view of its algorithm."""
     from fedmeki_bench.algorithms import described
     from fedmeki_bench.console.dealt import dealt_as
+    from fedmeki_bench.leaderboard.board import DEFAULT_MARGIN
     from fedmeki_bench.leaderboard.cells import Cell
     from fedmeki_bench.leaderboard.collect import Outcome
+    from fedmeki_bench.leaderboard.reading import reader
     from fedmeki_bench.results.store import read_record
 
-    sides, folders = [], []
+    sides, readers = [], {}
     for given in (a, b):
         path = _record_path(given, results)
         record = read_record(path)
-        folders.append(path.parent)
+        readers[id(record)] = reader(partial(_same_folder, path.parent))
         algorithm = described(record.algorithm)
         sides.append((record, {
             e.task: Outcome(Cell(algorithm, e.task, 0, record.setting), "ok", "", record, e)
@@ -177,8 +188,14 @@ def _of_records(a: str, b: str, results: Path) -> _Found:
     shared = [task for task in ours if task in theirs]
     other = [task for task in shared if cards[0].get(task) != cards[1].get(task)]
     notes += [f"{task}: the two records rest on differently prepared data" for task in other]
-    pairs = {(task, ""): ([ours[task]], [theirs[task]]) for task in shared}
-    return pairs, (lambda key: folders[0], lambda key: folders[1]), notes
+    found: dict[tuple[str, str], dict[str, list[Any]]] = {
+        (task, ""): {"A": [ours[task]], "B": [theirs[task]]} for task in shared
+    }
+    return _Sides("A", "B", found, lambda record, e: readers[id(record)](record, e), lambda name: DEFAULT_MARGIN, notes)
+
+
+def _same_folder(folder: Path, key: str) -> Path:
+    return folder
 
 
 def _record_path(given: str, results: Path) -> Path:

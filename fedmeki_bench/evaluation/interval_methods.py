@@ -195,7 +195,13 @@ def _scaled(
 
 
 def _jackknife(metric: MetricSpec) -> Callable[[NDArray[Any], Floats, NDArray[Any], int], Floats]:
-    return partial(influence.jackknife, metric.function)
+    """By leaving out patients; samples that differ in nothing the metric looks at are weighed together."""
+
+    def of_one(labels: NDArray[Any], scores: Floats, patient: NDArray[Any], patients: int) -> Floats:
+        told = (scores >= THRESHOLD).astype(float) if metric.needs == "label" else scores
+        return influence.jackknife(metric.function, labels, told, patient, patients)
+
+    return of_one
 
 
 def _none(metric: MetricSpec, sample: Sample, value: float, level: float) -> of.Interval:

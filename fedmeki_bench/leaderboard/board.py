@@ -20,7 +20,8 @@ Scalar = bool | int | float | str
 
 _LARGEST = 1_000_000
 
-_MARGIN = 0.01
+DEFAULT_MARGIN = 0.01
+"""The smallest difference that matters, of a metric for which a board declares none."""
 
 
 class SynthSpec(BaseModel):
@@ -90,7 +91,7 @@ class Board(BaseModel):
 
     def margin(self, metric: str) -> float:
         """The smallest difference of a metric that matters."""
-        return self.margins.get(metric, _MARGIN)
+        return self.margins.get(metric, DEFAULT_MARGIN)
 
     @property
     def dealings(self) -> list[Dealing]:

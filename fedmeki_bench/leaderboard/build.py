@@ -16,7 +16,7 @@ from fedmeki_bench.leaderboard.checking import checking
 from fedmeki_bench.leaderboard.collect import collect
 from fedmeki_bench.leaderboard.latex import page_latex
 from fedmeki_bench.leaderboard.page import Context, Page, make_page
-from fedmeki_bench.leaderboard.pairs import reader
+from fedmeki_bench.leaderboard.reading import reader
 from fedmeki_bench.leaderboard.render import markdown, page_json, rows_csv
 from fedmeki_bench.results.record import Record
 from fedmeki_bench.results.store import BadRecord, RecordStore

@@ -96,7 +96,8 @@ def _entry(found: Comparison | None) -> Entry:
     if found.word == "identical":
         return Entry("identical", 0.0, detail=found.note)
     number, interval = _number(found)
-    return Entry(number, found.difference, interval, found.word, _detail(found), best=found.decided)
+    said = "" if found.word == "not tested" else found.word
+    return Entry(number, found.difference, interval, said, _detail(found), best=found.decided)
 
 
 def _answer(asked: Asked | None) -> Entry:
@@ -117,7 +118,7 @@ def _notes(grid: Grid, analysis: Analysis) -> list[str]:
     ]
     if analysis.per_task:
         notes.append(
-            "The single tasks are another, and count only where the mean is decided: elsewhere they are not tested."
+            "The single tasks are another, and are tested only where the mean is decided: elsewhere they have no word."
         )
     if len(grid.board.seeds) == 1:
         notes.append(

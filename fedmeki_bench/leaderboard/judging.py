@@ -65,6 +65,14 @@ class Comparison:
         return self.word in ("better", "worse")
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The comparisons of a family in the order they were asked for, and the level at which each is judged by itself."""
+
+    comparisons: tuple[Comparison, ...]
+    each: float
+
+
 def word_of(low: float, high: float, margin: float, *, higher: bool) -> Word:
     """What an interval says: equivalent if it lies within the margin, better or worse if it leaves out 0."""
     if -margin <= low and high <= margin:
@@ -96,7 +104,7 @@ class Scale:
 
 def judge(
     parts: Sequence[tuple[Panel, Scale]], pairs: Callable[[Panel], Sequence[tuple[str, str]]], *, alpha: float
-) -> list[Comparison]:
+) -> Judged:
     """The pairs of rows of these panels as one family; a pair of twins is identical and no member of it.
 
     Args:
@@ -105,10 +113,10 @@ def judge(
         pairs: (row, other) to be compared in a panel; rows that it lacks are noted.
         alpha: probability that some interval of the family misses.
     """
-    members: dict[tuple[str, str, str], tuple[Panel, Scale]] = {}
-    every: list[tuple[Comparison, tuple[str, str, str] | None]] = []
+    members: dict[tuple[int, str, str], Scale] = {}
+    every: list[tuple[Comparison, tuple[int, str, str] | None]] = []
     blocks: list[Contrasts] = []
-    for one, scale in parts:
+    for number, (one, scale) in enumerate(parts):
         asked: list[tuple[str, str]] = []
         size = {"seeds": one.data.values.shape[1], "patients": len(one.patients)}
         for row, other in pairs(one):
@@ -122,19 +130,21 @@ def judge(
                     (replace(empty, difference=0.0, word="identical", note="the same predictions", **size), None)
                 )
             else:
-                every.append((replace(empty, **size), (one.task, a, b)))
-                if (one.task, a, b) not in members:  # a twin of the row is judged with it
-                    members[one.task, a, b] = one, scale
+                every.append((replace(empty, **size), (number, a, b)))
+                if (number, a, b) not in members:  # a twin of the row is judged with it
+                    members[number, a, b] = scale
                     asked.append((a, b))
         if asked:
             blocks.append(contrasts(one.data, [(one.rows.index(a), one.rows.index(b)) for a, b in asked]))
     if not members:
-        return [comparison for comparison, _ in every]
+        return Judged(tuple(comparison for comparison, _ in every), alpha)
     together = stacked(blocks)
     judged = family(together, alpha=alpha, seed=SEED)
     place = {member: i for i, member in enumerate(members)}
-    return [c if member is None else _filled(c, place[member], members[member][1], together, judged)
-            for c, member in every]  # fmt: skip
+    found = (
+        c if member is None else _filled(c, place[member], members[member], together, judged) for c, member in every
+    )
+    return Judged(tuple(found), judged.each)
 
 
 def _filled(empty: Comparison, i: int, scale: Scale, found: Contrasts, judged: Family) -> Comparison:

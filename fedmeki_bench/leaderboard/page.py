@@ -14,8 +14,8 @@ from fedmeki_bench.leaderboard.collect import Collected, Outcome, Row, tidy
 from fedmeki_bench.leaderboard.differences import differences_table
 from fedmeki_bench.leaderboard.grid import Facts, Grid
 from fedmeki_bench.leaderboard.groups import client_tables, group_tables, target_table
-from fedmeki_bench.leaderboard.pairs import Reader
 from fedmeki_bench.leaderboard.published import PaperTable, Published, paper_tables
+from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.leaderboard.tables import Table, main_table, task_table
 from fedmeki_bench.leaderboard.verdict import verdict
 from fedmeki_bench.leaderboard.words import constant_outcomes

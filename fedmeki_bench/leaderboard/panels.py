@@ -11,7 +11,7 @@ from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.estimates import columns, gold_of
 from fedmeki_bench.evaluation.metrics import auroc, weighted_mean
 from fedmeki_bench.leaderboard.collect import Outcome
-from fedmeki_bench.leaderboard.pairs import Reader
+from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.statistics.crossed import Crossed, combined
 from fedmeki_bench.statistics.influence import auroc_influence, jackknife, mean_influence
 
@@ -223,8 +223,10 @@ def _floor(
 ) -> float:
     """The variance of a row that stands at the end of its range with all its patients alike: not 0, they are few.
 
-    One standard error is taken to be as far as a bound at one standard error lies from the end (Newcombe 2006, method
-    5, for AUROC; Wilson's interval for others). A constant score is exactly what it is, and has none.
+    For AUROC half of the variance between two models that both separate these patients without error: drawn with
+    AUROCs uniform from 0.8 to 1, such models on 13 and 27 patients differ by 0.028 (standard deviation), as the formula
+    says; on more patients it errs on the safe side. For others as far as Wilson's bound at one standard error lies from
+    the end. A constant score is exactly what it is, and has none.
     """
     import numpy as np
 
@@ -234,7 +236,7 @@ def _floor(
         return 0.0
     sizes = np.bincount(strata, minlength=2)
     if metric.function is auroc and sizes.min() > 0:
-        return float(((1 / sizes[0] + 1 / sizes[1]) / 4) ** 2)
+        return float(((1 / sizes[0] + 1 / sizes[1]) / 4) ** 2 / 2)
     return float(1 / (len(strata) + 1) ** 2)
 
 

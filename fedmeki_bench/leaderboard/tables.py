@@ -14,6 +14,8 @@ from fedmeki_bench.leaderboard.grid import NO_INTERVAL, NO_INTERVAL_NOTE, Column
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
+    from fedmeki_bench.statistics import RankInterval
+    from fedmeki_bench.statistics.places import Place
 
 Section = Literal["bound", "ranked", "incomplete"]
 
@@ -122,6 +124,11 @@ _PLACE = Column(
     "Places that are possible on these tasks: the first is 1 + the rows that are certainly better, the last leaves out "
     "those that are certainly worse. All places of the table hold together.",
 )
+_ELSEWHERE = Column(
+    "elsewhere",
+    "Place elsewhere",
+    "95 % interval of the place on other tasks of this kind: cohorts of patients and seeds are drawn again.",
+)
 _COST = (
     Column("mb_up", "MB/round ↑", "Megabytes all clients send per round, over the federations behind these cells."),
     Column(
@@ -147,14 +154,15 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     if with_mean:
         title = grid.facts.metric_title(grid.main_metric(grid.tasks[0]))
         columns.append(Column("mean", f"Mean {title}", "Mean over the tasks; orders the table.", columns[0].higher))
-    extra = [_PLACE] if analysis.places else []
+    extra = [*([_PLACE] if analysis.places else []), *([_ELSEWHERE] if analysis.elsewhere else [])]
     rows, places = [], ranks(grid)
     for algorithm, section in ordered(grid):
         entries = [_flagged(grid, algorithm, task) for task in grid.tasks]
         if with_mean:
             overall = grid.overall(algorithm.name)
             entries.append(Entry("–") if overall is None else Entry(f"{overall:.3f}", overall))
-        entries += [_place_entry(analysis, algorithm.name)] if analysis.places else []
+        shown = [found for found in (analysis.places, analysis.elsewhere) if found]
+        entries += [_place_entry(found.get(algorithm.name)) for found in shown]
         entries += _cost_entries(grid, algorithm)
         mark = words.mark(grid, algorithm.name, grid.tasks)
         rows.append(TableRow(algorithm, section, tuple(entries), mark, places.get(algorithm.name)))
@@ -179,8 +187,7 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     )
 
 
-def _place_entry(analysis: Analysis, algorithm: str) -> Entry:
-    found = analysis.places.get(algorithm)
+def _place_entry(found: Place | RankInterval | None) -> Entry:
     if found is None:
         return Entry("–")
     text = f"{found.low}" if found.low == found.high else f"{found.low}–{found.high}"

@@ -51,6 +51,7 @@ def verdict(grid: Grid, analysis: Analysis) -> tuple[str, ...]:
         said.append(f"The same predictions as {reference}: {_names(grid, by_word['identical'])}.")
     said += _best(grid, analysis)
     said += _bounds(grid, analysis)
+    said += [analysis.resolution] if analysis.resolution else []
     return tuple(said)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.seeds import generator
-from fedmeki_bench.statistics.resolution import smallest_p
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +69,11 @@ def sign_flip(differences: Sequence[float], *, seed: int = 0, resamples: int = 2
         signs = 1.0 - 2.0 * rng.integers(0, 2, (min(chunk, resamples - start), n))
         extreme += as_extreme(np.abs(signs @ values), observed)
     return sampled_test(extreme, resamples)
+
+
+def smallest_p(differences: int) -> float:
+    """Smallest two-sided p of an exact sign-flip test of so many differences: 2 / 2^n, and 1 of none."""
+    return min(1.0, 2.0 ** (1 - differences))
 
 
 def all_flips(n: int) -> Floats:

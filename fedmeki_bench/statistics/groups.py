@@ -94,7 +94,7 @@ def by_group(
     :func:`chance_gap`.
 
     Args:
-        metric: as for :func:`~fedmeki_bench.statistics.paired.paired_difference`; of a text metric, ``weighted_mean``.
+        metric: as for :func:`~fedmeki_bench.statistics.influence.jackknife`; of a text metric, ``weighted_mean``.
         labels: (n,) gold labels; of a text metric, anything of that length.
         scores: (n,), or (clients, n) where every client has its own model (the metric is the mean over clients); of a
             text metric, its values per sample.

@@ -125,8 +125,11 @@ def jackknife(metric: Metric, labels: NDArray[Any], scores: Floats, group: NDArr
     import numpy as np
 
     present = np.unique(group)
-    kinds, kind = np.unique(np.stack([-scores, labels.astype(np.float64)]), axis=1, return_inverse=True)
-    kind, width = kind.reshape(-1), kinds.shape[1]
+    falling, place_of_score = np.unique(-scores, return_inverse=True)
+    classes, place_of_label = np.unique(labels, return_inverse=True)
+    code, kind = np.unique(place_of_score.reshape(-1) * len(classes) + place_of_label.reshape(-1), return_inverse=True)
+    kind_scores, kind_labels = -falling[code // len(classes)], classes[code % len(classes)]
+    kind, width = kind.reshape(-1), len(code)
     total = np.bincount(kind, minlength=width).astype(np.float64)
     rows = max(1, _CHUNK_ELEMENTS // width)
     place = np.searchsorted(present, group)
@@ -136,7 +139,7 @@ def jackknife(metric: Metric, labels: NDArray[Any], scores: Floats, group: NDArr
         count = min(rows, len(present) - start)
         flat = (place[here] - start) * width + kind[here]
         own = np.bincount(flat, minlength=count * width).reshape(count, width)
-        without[start : start + count] = metric(kinds[1], -kinds[0], total - own)
+        without[start : start + count] = metric(kind_labels, kind_scores, total - own)
     out = np.zeros(n_groups)
     if len(present) < 2 or not np.isfinite(without).all():
         return np.full(n_groups, math.nan)

@@ -10,7 +10,7 @@ from board_fakes import TASKS, algorithm, board, cells, record
 from fedmeki_bench.errors import CheckFailed, UsageError
 from fedmeki_bench.leaderboard.build import FORMATS, build, check, default_folder, page_of
 from fedmeki_bench.leaderboard.page import Context
-from fedmeki_bench.leaderboard.pairs import reader
+from fedmeki_bench.leaderboard.reading import reader
 from fedmeki_bench.leaderboard.render import markdown
 from fedmeki_bench.results.store import RecordStore
 

@@ -17,7 +17,7 @@ from fedmeki_bench.leaderboard.analysis import compare_outcomes
 from fedmeki_bench.leaderboard.build import page_of, render
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.leaderboard.page import Context
-from fedmeki_bench.leaderboard.pairs import reader
+from fedmeki_bench.leaderboard.reading import reader
 from fedmeki_bench.results.record import Evaluation, MetricValue
 from fedmeki_bench.results.store import RecordStore
 

@@ -6,37 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmeki_bench.statistics import normalised, pareto, to_target
+from fedmeki_bench.statistics import pareto, to_target
 from fedmeki_bench.statistics.targets import Reached
 
 POINTS = st.dictionaries(
     st.text("abcdefgh", min_size=1, max_size=2), st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=8
 )
-
-
-def test_share_of_the_pooled_gain():
-    assert normalised(0.7, 0.5, 0.9) == pytest.approx(0.5)
-    assert normalised(0.4, 0.5, 0.9) == pytest.approx(-0.25)
-    assert normalised(1.0, 0.5, 0.9) == pytest.approx(1.25)
-    assert normalised(0.2, 0.3, 0.1, higher=False) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(
-    ("floor", "ceiling", "higher"), [(0.5, 0.5, True), (0.6, 0.5, True), (0.1, 0.3, False), (0.5, math.nan, True)]
-)
-def test_no_share_where_nothing_was_gained(floor, ceiling, higher):
-    assert normalised(0.5, floor, ceiling, higher=higher) is None
-
-
-def test_no_share_of_an_undefined_value():
-    assert normalised(math.nan, 0.5, 0.9) is None
-
-
-@given(st.integers(-20, 20), st.integers(-20, 20), st.integers(1, 20), st.integers(-5, 5))
-def test_the_share_survives_shifts_and_flips(value, floor, gain, shift):
-    plain = normalised(value, floor, floor + gain)
-    assert normalised(value + shift, floor + shift, floor + gain + shift) == pytest.approx(plain)
-    assert normalised(-value, -floor, -floor - gain, higher=False) == pytest.approx(plain)
 
 
 def test_a_front_by_hand():

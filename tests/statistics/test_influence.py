@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedmeki_bench.evaluation.metrics import accuracy, auprc, auroc, brier_skill, f1, mcc
-from fedmeki_bench.statistics import delong, influence
+from fedmeki_bench.statistics import influence
 from fedmeki_bench.statistics.influence import (
     auprc_influence,
     auroc_influence,
@@ -62,10 +62,12 @@ def test_patients_with_both_labels_count_the_covariance():
     assert u @ u != pytest.approx(apart, rel=0.05)
 
 
-def test_the_difference_of_two_has_the_variance_of_delong():
-    y, a, b, group = sample(60)
-    u = auroc_influence(y, a, group, 60) - auroc_influence(y, b, group, 60)
-    assert math.sqrt(u @ u) == pytest.approx(delong(y, a, b, groups=group).se, rel=1e-12)
+def test_the_worked_example_of_proc():
+    # pROC, documentation of roc.test on aSAH, outcome ~ wfns against outcome ~ s100b, method delong, paired.
+    y, a, b = np.array(ASAH).T
+    each = np.arange(len(y))
+    u = auroc_influence(y, a, each, len(y)) - auroc_influence(y, b, each, len(y))
+    assert (AUROC(y, a) - AUROC(y, b)) / math.sqrt(u @ u) == pytest.approx(2.209, abs=5e-4)
 
 
 def test_ungrouped_is_not_the_same():

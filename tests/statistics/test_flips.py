@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
 
-from fedmeki_bench.statistics import holm, sign_flip
+from fedmeki_bench.statistics import sign_flip
 
 numbers = st.lists(st.integers(-9, 9).map(lambda v: v / 7), max_size=9)
 
@@ -70,34 +69,3 @@ def test_type_one_error_is_nominal():
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="finite"):
         sign_flip([1.0, math.nan])
-
-
-def test_holm_by_hand():
-    # Sorted .01 .02 .03 .20: times 4 3 2 1 gives .04 .06 .06 .20, already monotone.
-    assert holm({"c": 0.03, "a": 0.01, "d": 0.2, "b": 0.02}) == pytest.approx(
-        {"c": 0.06, "a": 0.04, "d": 0.2, "b": 0.06}
-    )
-    # .02 .025 .6: .06 .05 .6; the second is raised to the first. And a p is never above 1.
-    assert holm({1: 0.02, 2: 0.025, 3: 0.6}) == pytest.approx({1: 0.06, 2: 0.06, 3: 0.6})
-    assert holm({1: 0.7, 2: 0.8}) == {1: 1.0, 2: 1.0}
-
-
-def test_holm_of_an_empty_family_and_of_one():
-    assert holm({}) == {}
-    assert holm({"a": 0.04}) == {"a": 0.04}
-
-
-@pytest.mark.parametrize("bad", [math.nan, -0.1, 1.1])
-def test_holm_refuses_what_is_no_p(bad):
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        holm({"a": 0.5, "b": bad})
-
-
-@settings(max_examples=8, deadline=None)  # statsmodels collects garbage in every call
-@given(st.dictionaries(st.integers(0, 99), st.floats(0, 1), max_size=6))
-def test_holm_never_lowers_a_p_and_keeps_the_order(family):
-    adjusted = holm(family)
-    assert list(adjusted) == list(family)
-    assert all(p <= adjusted[k] <= min(1, len(family) * p) + 1e-12 for k, p in family.items())
-    ranked = sorted(family, key=lambda k: family[k])
-    assert all(adjusted[a] <= adjusted[b] for a, b in itertools.pairwise(ranked))
