@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.leaderboard.differences import statistic
-from fedmeki_bench.statistics.power import Needed, Variances, in_words, needed, smallest_difference, variances_of
+from fedmeki_bench.statistics.power import Needed, Variances, needed, smallest_difference, variances_of
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
@@ -63,18 +62,6 @@ def plans(grid: Grid, analysis: Analysis, *, separate: float | None = None, powe
     task = grid.tasks[0] if len(grid.tasks) == 1 else ""
     found.append(_plan(task, analysis.scale.metric, analysis.mean, analysis.primary, wanted, power))
     return tuple(plan for plan in found if plan is not None)
-
-
-def resolution(grid: Grid, analysis: Analysis) -> str:
-    """The line of a page that says what the statistic it judges first can find; empty where nothing was compared."""
-    found = plans(grid, analysis)
-    if not found or found[-1].task != ("" if len(grid.tasks) > 1 else grid.tasks[0]):
-        return ""
-    one = found[-1]
-    metric = grid.facts.metric_title(one.metric) if one.metric else "margins"
-    return in_words(
-        one.variances, metric, one.separate, on=statistic(grid), n_seeds=one.seeds, each=one.each
-    )  # fmt: skip
 
 
 def _plan(

@@ -247,7 +247,7 @@ def _power(variances: Variances, difference: float, n_seeds: ArrayLike, n_patien
 
 
 def in_words(
-    variances: Variances, metric: str, difference: float, *, on: str = "", n_seeds: int, each: float, power: float = 0.8
+    variances: Variances, metric: str, difference: float, *, n_seeds: int, each: float, power: float = 0.8
 ) -> str:
     """What the board finds, and what it would take to find ``difference``, for a reader without statistics.
 
@@ -255,7 +255,6 @@ def in_words(
         variances: of a typical difference.
         metric: its title, e.g. AUROC.
         difference: the one that is wanted.
-        on: what the metric is of, e.g. the mean over 4 tasks.
         n_seeds: of the board.
         each: level at which a single difference is judged.
         power: probability that counts as found.
@@ -266,7 +265,7 @@ def in_words(
     often = f"{tenths:.0f} times in 10" if math.isclose(tenths, round(tenths)) else f"{100 * power:.3g} times in 100"
     what = "these two trained models" if variances.one_seed else "two algorithms"
     size = f"{n_patients} patients and {n_seeds} seed{'s' * (n_seeds != 1)}"
-    said = f"{f'on {on}, ' if on else ''}with these {size}, a true difference of {now:.2g} {metric} between {what} would be found {often}."
+    said = f"with these {size}, a true difference of {now:.2g} {metric} between {what} would be found {often}."
     return f"Resolution: {said} {_to_find(variances, difference, now, each, power)}"
 
 

@@ -1,4 +1,4 @@
-"""What a section can find: the plans of its tasks and of their mean, and the line of a page."""
+"""What a section can find: the plans of its tasks and of their mean, in step with the line on its page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 from board_fakes import TASKS, judged
 
 from fedmeki_bench.leaderboard.build import page_of
-from fedmeki_bench.leaderboard.planning import plans, resolution
+from fedmeki_bench.leaderboard.planning import plans
+from fedmeki_bench.statistics.power import in_words
 
 
 def section_of(folder, seeds, tasks=TASKS, *, f1_first=False):
@@ -21,29 +22,25 @@ def section_of(folder, seeds, tasks=TASKS, *, f1_first=False):
     return section
 
 
-def test_the_last_plan_is_of_what_is_judged_first(tmp_path):
+def said_of(plan, metric):
+    return in_words(plan.variances, metric, plan.separate, n_seeds=plan.seeds, each=plan.each)
+
+
+def test_the_last_plan_is_of_what_is_judged_first_and_is_what_the_page_says(tmp_path):
     section = section_of(tmp_path / "r", [0, 1, 2])
     found = plans(section.grid, section.analysis)
     assert [p.task for p in found] == [*TASKS, ""]
-    primary = {c.each for c in section.analysis.primary}
-    per_task = {c.each for c in section.analysis.per_task}
-    assert {found[-1].each} == primary
-    assert {p.each for p in found[:-1]} == per_task
-    said = resolution(section.grid, section.analysis)
-    assert said.startswith(
-        "Resolution: on the mean over 2 tasks, with these 60 patients and 3 seeds, a true difference of "
-        f"{found[-1].smallest:.2g} AUROC between two algorithms would be found 8 times in 10. To find 0.01"
-    )
+    assert {found[-1].each} == {c.each for c in section.analysis.primary}
+    assert {p.each for p in found[:-1]} == {c.each for c in section.analysis.per_task}
+    assert found[-1].each != found[0].each
+    assert section.analysis.resolution == said_of(found[-1], "AUROC")
 
 
 def test_of_one_task_it_is_that_task(tmp_path):
     section = section_of(tmp_path / "r", [0], TASKS[:1])
     (found,) = plans(section.grid, section.analysis)
-    assert (found.task, found.seeds) == (TASKS[0], 1)
-    said = resolution(section.grid, section.analysis)
-    assert "on ecg_abnormal, with these 60 patients and 1 seed" in said
-    assert "AUROC between these two trained models" in said
-    assert "run at least 3" in said
+    assert (found.task, found.seeds, found.patients) == (TASKS[0], 1, 60)
+    assert section.analysis.resolution == said_of(found, "AUROC")
 
 
 def test_where_metrics_differ_the_mean_counts_in_margins(tmp_path):
@@ -52,12 +49,12 @@ def test_where_metrics_differ_the_mean_counts_in_margins(tmp_path):
     found = plans(section.grid, section.analysis, separate=0.05)
     assert [p.metric for p in found] == ["auroc", "f1", ""]
     assert [p.separate for p in found] == [0.05, 0.05, pytest.approx(5.0)]
-    assert plans(section.grid, section.analysis)[-1].separate == pytest.approx(1.0)
-    assert " margins between two algorithms" in resolution(section.grid, section.analysis)
+    by_default = plans(section.grid, section.analysis)[-1]
+    assert by_default.separate == pytest.approx(1.0)
+    assert section.analysis.resolution == said_of(by_default, "margins")
 
 
 def test_where_nothing_was_compared_nothing_is_planned(tmp_path):
     toy, made, store = judged(tmp_path / "r", [0])
     (section,) = page_of(toy, made, store.all()).sections  # records alone, without their predictions
     assert plans(section.grid, section.analysis) == ()
-    assert resolution(section.grid, section.analysis) == ""
