@@ -89,7 +89,7 @@ def _told(plan: Any) -> dict[str, Any]:
 
 def _show(section: Any, planned: Sequence[Any], power: float) -> None:
     from fedmeki_bench.console import print_table
-    from fedmeki_bench.statistics.power import MOST_PATIENTS, MOST_SEEDS, round_up
+    from fedmeki_bench.statistics.power import MOST_PATIENTS, MOST_SEEDS
 
     if not planned:
         echo(f"{section.title}: nothing was compared here")
@@ -104,8 +104,9 @@ def _show(section: Any, planned: Sequence[Any], power: float) -> None:
         task = grid.facts.task_title(plan.task) if plan.task else "mean over tasks"
         metric = grid.facts.metric_title(plan.metric) if plan.metric else "in margins"
         needed = [] if one_seed else ["–" if plan.needed.seeds is None else plan.needed.seeds]
-        needed += ["–" if plan.needed.patients[n] is None else round_up(plan.needed.patients[n]) for n in numbers]
-        rows.append([task, metric, plan.patients, plan.seeds, f"{plan.smallest:.2g}", f"{plan.separate:.3g}", *needed])
+        needed += [_patients(plan, n) for n in numbers]
+        now = "none" if plan.smallest is None else f"{plan.smallest:.2g}"
+        rows.append([task, metric, plan.patients, plan.seeds, now, f"{plan.separate:.3g}", *needed])
     print_table(f"{grid.board.name}: {section.title}", columns, rows)
     echo(f"{section.title}, dealt {section.dealing or grid.board.dealt}")
     what = "trained model" if one_seed else "algorithm"
@@ -114,6 +115,8 @@ def _show(section: Any, planned: Sequence[Any], power: float) -> None:
     levels = " or ".join(dict.fromkeys(f"{plan.each:.2g}" for plan in planned))
     alpha = section.analysis.alpha
     echo(f"each difference is judged at a level of {levels}, so that all of a family hold together at {alpha:.3g}")
+    if any(plan.smallest is None for plan in planned):
+        echo("none: not even a difference as large as the metric's range")
     if len(planned) > 1:
         echo("mean over tasks: patients are those of all tasks together, and grow alike; a single task counts only for "
              "rows whose mean is decided")  # fmt: skip
@@ -126,3 +129,13 @@ def _show(section: Any, planned: Sequence[Any], power: float) -> None:
         echo(f"–: not even {MOST_SEEDS} seeds, or {MOST_PATIENTS:,} patients, suffice")
     if planned[0].seeds < _ROUGH:
         echo(f"The spread between {planned[0].seeds} seeds is a rough guide: plan again when more have run.")
+
+
+def _patients(plan: Any, seeds: int) -> str:
+    """Those that are needed at so many seeds; exact where they are the ones there are."""
+    from fedmeki_bench.statistics.power import round_up
+
+    found = plan.needed.patients[seeds]
+    if found is None:
+        return "–"
+    return f"{found:,}" if found == plan.patients else round_up(found)

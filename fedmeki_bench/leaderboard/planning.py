@@ -24,7 +24,8 @@ class Plan:
         metric: what is compared; empty where the mean is over different metrics and counts in margins.
         seeds, patients: what there is; of the mean, the test patients of all tasks, which grow alike.
         each: level at which the page judges each single difference.
-        smallest: the smallest true difference from the reference that is found now.
+        smallest: the smallest true difference from the reference that is found now; None where even the whole range of
+            the metric is not, e.g. with two positive patients.
         separate: the difference that is wanted.
         needed: the seeds and patients that find it.
         variances: what all this follows from.
@@ -35,7 +36,7 @@ class Plan:
     seeds: int
     patients: int
     each: float
-    smallest: float
+    smallest: float | None
     separate: float
     needed: Needed
     variances: Variances
@@ -55,18 +56,27 @@ def plans(grid: Grid, analysis: Analysis, *, separate: float | None = None, powe
     for task in grid.tasks if len(grid.tasks) > 1 else ():
         wanted = grid.scale_of(task).margin if separate is None else separate
         judged = [c for c in analysis.per_task if c.task == task]
-        found.append(_plan(task, grid.main_metric(task), analysis.panels.get(task), judged, wanted, power))
+        metric = grid.main_metric(task)
+        found.append(_plan(task, metric, analysis.panels.get(task), judged, wanted, _range(grid, task), power))
     wanted = sum(
         abs(grid.weight(task)) * (grid.scale_of(task).margin if separate is None else separate) for task in grid.tasks
     )
+    largest = sum(abs(grid.weight(task)) * _range(grid, task) for task in grid.tasks)
     task = grid.tasks[0] if len(grid.tasks) == 1 else ""
-    found.append(_plan(task, analysis.scale.metric, analysis.mean, analysis.primary, wanted, power))
+    found.append(_plan(task, analysis.scale.metric, analysis.mean, analysis.primary, wanted, largest, power))
     return tuple(plan for plan in found if plan is not None)
 
 
+def _range(grid: Grid, task: str) -> float:
+    """The largest difference that a task's main metric can have."""
+    low, high = grid.facts.metrics[grid.main_metric(task)].range
+    return high - low
+
+
 def _plan(
-    task: str, metric: str, panel: Panel | None, judged: Sequence[Comparison], wanted: float, power: float
-) -> Plan | None:
+    task: str, metric: str, panel: Panel | None, judged: Sequence[Comparison], wanted: float, largest: float,
+    power: float,
+) -> Plan | None:  # fmt: skip
     """From the differences of a panel that have a number and are not those of twins, which would count twice."""
     known = [c for c in judged if c.each is not None]
     if panel is None or not known:
@@ -78,6 +88,6 @@ def _plan(
     variances = variances_of(panel.data, pairs)
     smallest = smallest_difference(variances, n_seeds=seeds, n_patients=variances.n_patients, each=each, power=power)
     return Plan(
-        task, metric, seeds, variances.n_patients, each, smallest, wanted,
+        task, metric, seeds, variances.n_patients, each, smallest if smallest <= largest else None, wanted,
         needed(variances, wanted, each=each, power=power), variances,
     )  # fmt: skip

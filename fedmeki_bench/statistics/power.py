@@ -247,8 +247,9 @@ def _power(variances: Variances, difference: float, n_seeds: ArrayLike, n_patien
 
 
 def in_words(
-    variances: Variances, metric: str, difference: float, *, n_seeds: int, each: float, power: float = 0.8
-) -> str:
+    variances: Variances, metric: str, difference: float, *, n_seeds: int, each: float, power: float = 0.8,
+    largest: float = math.inf,
+) -> str:  # fmt: skip
     """What the board finds, and what it would take to find ``difference``, for a reader without statistics.
 
     Args:
@@ -258,6 +259,7 @@ def in_words(
         n_seeds: of the board.
         each: level at which a single difference is judged.
         power: probability that counts as found.
+        largest: difference that the metric can have.
     """
     n_patients = variances.n_patients
     now = smallest_difference(variances, n_seeds=n_seeds, n_patients=n_patients, each=each, power=power)
@@ -265,7 +267,8 @@ def in_words(
     often = f"{tenths:.0f} times in 10" if math.isclose(tenths, round(tenths)) else f"{100 * power:.3g} times in 100"
     what = "these two trained models" if variances.one_seed else "two algorithms"
     size = f"{n_patients} patients and {n_seeds} seed{'s' * (n_seeds != 1)}"
-    said = f"with these {size}, a true difference of {now:.2g} {metric} between {what} would be found {often}."
+    which = f"a true difference of {now:.2g}" if now <= largest else "no true difference of"
+    said = f"with these {size}, {which} {metric} between {what} would be found {often}."
     return f"Resolution: {said} {_to_find(variances, difference, now, each, power)}"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from board_fakes import TASKS, judged
 
@@ -52,6 +55,22 @@ def test_where_metrics_differ_the_mean_counts_in_margins(tmp_path):
     by_default = plans(section.grid, section.analysis)[-1]
     assert by_default.separate == pytest.approx(1.0)
     assert section.analysis.resolution == said_of(by_default, "margins")
+
+
+def test_no_difference_beyond_the_range_of_its_metric_is_promised(tmp_path):
+    """With two positive patients the test has one degree of freedom, and no AUROC lies far enough from another."""
+    toy, made, store = judged(tmp_path / "r", [0], TASKS[:1])
+    (section,) = page_of(toy, made, store).sections
+    panel = section.analysis.panels[TASKS[0]]
+    strata = np.zeros_like(panel.data.strata)
+    strata[np.flatnonzero(panel.data.strata)[:2]] = 1
+    influences = panel.data.influences * np.where(strata == 1, 20.0, 1e-6)
+    few = replace(panel, data=replace(panel.data, strata=strata, influences=influences))
+    analysis = replace(section.analysis, panels={TASKS[0]: few}, mean=few)
+    (found,) = plans(section.grid, analysis)
+    assert found.variances.patients_df == pytest.approx(1.0, abs=0.01)
+    assert found.smallest is None
+    assert plans(section.grid, section.analysis)[0].smallest < 1
 
 
 def test_where_nothing_was_compared_nothing_is_planned(tmp_path):
