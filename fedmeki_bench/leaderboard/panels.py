@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.estimates import columns, gold_of
-from fedmeki_bench.evaluation.metrics import auroc, weighted_mean
+from fedmeki_bench.evaluation.metrics import auprc, auroc, weighted_mean
 from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.statistics.crossed import Crossed, combined
-from fedmeki_bench.statistics.influence import auroc_influence, jackknife, mean_influence
+from fedmeki_bench.statistics.influence import auprc_influence, auroc_influence, jackknife, mean_influence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
     Influence = Callable[[NDArray[Any], Floats, NDArray[Any], int], Floats]
 
-_INFLUENCES: dict[Callable[..., Any], Influence] = {auroc: auroc_influence, weighted_mean: mean_influence}
+_INFLUENCES: dict[Callable[..., Any], Influence] = {
+    auroc: auroc_influence,
+    auprc: auprc_influence,
+    weighted_mean: mean_influence,
+}
 """Metrics whose influences have a closed form; of all others a patient is left out at a time."""
 
 

@@ -237,6 +237,7 @@ def _section_json(section: Section) -> dict[str, Any]:
             {"question": a.question, "answer": a.answer} | _comparison_json(a.found) for a in analysis.questions
         ],
         "per_task": [_comparison_json(c) for c in analysis.per_task],
+        "uncompared": len(analysis.uncompared),
         "identical": dict(analysis.twins),
         "cohorts": [list(tasks) for tasks in analysis.cohorts],
         "pareto": list(analysis.front),

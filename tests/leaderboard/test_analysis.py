@@ -1,4 +1,4 @@
-"""What a page says about its numbers: differences, ranks, shares, groups, targets, published figures."""
+"""What a page says about its numbers: differences, places, groups, targets, published figures."""
 
 from __future__ import annotations
 
@@ -22,50 +22,93 @@ def filled(tmp_path_factory):
     return judged(tmp_path_factory.mktemp("judged") / "results", [0, 1, 2])
 
 
-def test_the_weak_row_is_separated_and_the_equal_one_is_not(filled):
+def test_the_weak_row_is_worse_and_the_equal_one_is_undecided(filled):
     (section,) = page_of(*filled).sections
-    found = {(c.algorithm, c.task): c for c in section.analysis.comparisons}
-    assert set(found) == {(a, t) for a in ("fedprox_s", "fedavg_m") for t in TASKS}  # neither bounds nor the reference
+    analysis = section.analysis
+    primary = {c.algorithm: c for c in analysis.primary}
+    assert set(primary) == {"fedprox_s", "fedavg_m"}  # neither bounds nor the reference
+    weak, equal = primary["fedavg_m"], primary["fedprox_s"]
+    assert weak.word == "worse"
+    assert weak.low < weak.difference < weak.high < 0
+    assert weak.seeds == 3
+    assert weak.patients == 60  # both tasks are put to the same sixty
+    assert weak.adjusted >= weak.p
+    assert equal.word == "undecided"
+    assert equal.low < 0 < equal.high
+    per_task = {(c.algorithm, c.task): c for c in analysis.per_task}
+    assert set(per_task) == {(a, t) for a in primary for t in TASKS}
     for task in TASKS:
-        weak, equal = found["fedavg_m", task], found["fedprox_s", task]
-        assert weak.separated
-        assert weak.better is False
-        assert weak.low < weak.difference < weak.high < 0
-        assert weak.seeds == 3
-        assert weak.samples == 60
-        assert not equal.separated
-        assert equal.low < 0 < equal.high
-        assert weak.adjusted >= weak.p  # Holm never makes a p smaller
+        assert per_task["fedavg_m", task].word == "worse"
+        assert per_task["fedprox_s", task].word == "not tested"  # its mean is not decided
+    by_hand = [per_task["fedavg_m", task].difference for task in TASKS]
+    assert weak.difference == pytest.approx(sum(by_hand) / 2, abs=1e-12)
 
 
-def test_one_seed_is_tested_by_delong_and_says_what_its_interval_lacks(tmp_path):
-    (section,) = page_of(*judged(tmp_path / "r", [0], TASKS[:1])).sections
-    for one in section.analysis.comparisons:
-        assert one.test == "DeLong"
-        assert "seed" in one.note
-    assert section.analysis.ranks == {}  # one task, one seed: no order can be said
+def test_bounds_are_asked_the_declared_questions(filled):
+    toy, made, store = filled
+    (section,) = page_of(*filled).sections
+    asked = {(a.found.algorithm, a.found.against): a for a in section.analysis.questions}
+    assert set(asked) == {(name, "central") for name in ("fedavg_s", "fedprox_s", "fedavg_m")}
+    assert asked["fedavg_m", "central"].answer == "no"
+    assert {a.question for a in asked.values()} == {"not_worse"}
+    declared = toy.model_copy(update={"questions": {"majority": "better"}})
+    (section,) = page_of(declared, made, store).sections
+    answers = {a.found.algorithm: a.answer for a in section.analysis.questions}
+    assert answers["fedavg_s"] == "yes"
+    assert "Better than Majority?" in [c.header for c in section.differences.columns]
+    assert "better than Majority: 3 of 3" in " ".join(section.verdict)
 
 
-def test_ranks_shares_front_and_tie_group(filled):
+def test_one_seed_speaks_of_trained_models_alone(tmp_path):
+    page = page_of(*judged(tmp_path / "r", [0], TASKS[:1]))
+    (section,) = page.sections
+    assert section.analysis.per_task == ()  # the one task is the primary family
+    assert {c.task for c in section.analysis.primary} == {TASKS[0]}
+    assert section.verdict[0].startswith("Each row was trained once")
+    assert any("not of the algorithms" in note for note in section.differences.notes)
+    (three,) = page_of(*judged(tmp_path / "three", [0, 1, 2], TASKS[:1])).sections
+    assert not three.verdict[0].startswith("Each row was trained once")
+
+
+def test_places_verdict_front_and_resolution(filled):
     page = page_of(*filled)
     (section,) = page.sections
     analysis = section.analysis
-    assert set(analysis.ranks) == {"fedavg_s", "fedprox_s", "fedavg_m"}
-    assert analysis.ranks["fedavg_m"].low == 3
-    assert set(analysis.first) == {"fedavg_s", "fedprox_s"}
-    assert analysis.shares["majority"] == 0
-    assert analysis.shares["central"] == 1
-    assert 0.3 < analysis.shares["fedavg_s"] < 1
-    by_hand = []
-    for task in TASKS:
-        value, low, high = (section.grid.mean(a, task, "auroc") for a in ("fedavg_s", "majority", "central"))
-        by_hand.append((value - low) / (high - low))
-    assert analysis.shares["fedavg_s"] == pytest.approx(sum(by_hand) / 2, abs=1e-12)
+    assert set(analysis.places) == {"fedavg_s", "fedprox_s", "fedavg_m"}
+    assert (analysis.places["fedavg_m"].low, analysis.places["fedavg_m"].high) == (3, 3)
+    assert set(analysis.best) == {"fedavg_s", "fedprox_s"}
     assert len(analysis.front) == 1  # equal bytes: only the best remains
-    assert "Nemenyi" in analysis.resolution
-    notes = " ".join(page.main.notes)
-    assert "Tied for first" in notes
-    assert "Resolution" in notes
+    said = " ".join(section.verdict)
+    assert "worse than Fedavg_s: Fedavg_m" in said
+    assert "one of 2" in said
+    assert "Resolution: with these 60 patients and 3 seeds" in said
+    assert analysis.cohorts == (tuple(TASKS),)
+    assert any("share theirs, and count as one" in note for note in page.main.notes)
+    order = [r.algorithm.name for r in page.main.rows if r.section == "ranked"]
+    assert [analysis.places[name].place for name in order] == [1, 2, 3]  # order and place rest on one statistic
+    assert render(page, ["md"])["leaderboard.md"].decode().index("What was found") < 600
+
+
+def test_the_same_predictions_under_two_names_count_once(tmp_path):
+    toy, made, store = judged(tmp_path / "r", [0, 1, 2])
+    before = {c.algorithm: c for c in page_of(toy, made, store).sections[0].analysis.primary}
+    for cell in made:
+        if cell.algorithm.name == "fedprox_s":  # now one training under two names
+            own, other = (store.folder(f"k-{n}-{cell.task}-{cell.seed}") for n in ("fedprox_s", "fedavg_m"))
+            path = f"predictions/aggregated.{cell.task}.parquet"
+            (own / path).write_bytes((other / path).read_bytes())
+            found = [r for r in store.all() if r.setting == f"fedavg_m-{cell.task}-{cell.seed}"][0]
+            values = {name: v.value for name, v in found.evaluations[0].metrics.items()}
+            made_again = record(cell, values)
+            made_again.evaluations[0].predictions = path
+            store.write(made_again)
+    page = page_of(toy, made, store)
+    analysis = page.sections[0].analysis
+    after = {c.algorithm: c for c in analysis.primary}
+    assert analysis.twins == {"fedavg_m": "fedprox_s"}
+    assert after["fedavg_m"].low == after["fedprox_s"].low
+    assert after["fedavg_m"].adjusted <= before["fedavg_m"].adjusted  # a smaller family than with two rows
+    assert any("counted once" in note for note in page.sections[0].differences.notes)
 
 
 def test_worst_site_and_rounds_to_a_target(filled):
@@ -91,8 +134,10 @@ def test_lost_predictions_are_told_and_nothing_else_suffers(tmp_path):
     lost = next(c for c in made if c.algorithm.name == "fedprox_s" and c.task == TASKS[0])
     (store.folder(f"k-{lost.setting}") / "predictions" / f"aggregated.{TASKS[0]}.parquet").unlink()
     after = page_of(toy, made, store)
-    assert [r.entries for r in after.main.rows] == [r.entries for r in before.main.rows]
-    (one,) = [c for c in after.sections[0].analysis.comparisons if (c.algorithm, c.task) == ("fedprox_s", TASKS[0])]
+    place = [c.key for c in after.main.columns].index("place")
+    for one, other in zip(after.main.rows, before.main.rows, strict=True):
+        assert one.entries[:place] == other.entries[:place]
+    (one,) = [c for c in after.sections[0].analysis.per_task if (c.algorithm, c.task) == ("fedprox_s", TASKS[0])]
     assert one.difference is None
     assert "is gone" in one.note
     assert str(tmp_path) not in one.note  # a page says the same wherever the results lie
@@ -110,13 +155,12 @@ def test_what_could_not_be_compared_is_counted_in_every_format(tmp_path):
             path.write_bytes(damage)
     page = page_of(toy, made, store)
     text = {name: content.decode() for name, content in render(page, ["md", "tex", "html", "json"]).items()}
-    told = "2 of 4 differences to Fedavg_s could not be tested"
+    told = "2 of 4 differences to Fedavg_s could not be found"
     for name in ("leaderboard.md", "leaderboard.html", "leaderboard.json"):
         assert told in text[name], name
     assert told.replace("_", r"\_") in text["leaderboard.tex"]
-    assert "Separated: 2 of 4 differences (2 could not be tested)" in text["leaderboard.md"]
-    assert json.loads(text["leaderboard.json"])["sections"][0]["untested"] == 2
-    assert "could not be tested" not in render(whole, ["md"])["leaderboard.md"].decode()
+    assert json.loads(text["leaderboard.json"])["sections"][0]["uncompared"] == 2
+    assert "could not be found" not in render(whole, ["md"])["leaderboard.md"].decode()
 
 
 def test_a_deleted_record_makes_its_row_incomplete_not_wrong(tmp_path):
@@ -223,8 +267,10 @@ def test_json_tells_the_statistics(filled, tmp_path):
     build(*filled, tmp_path, ["json"])
     (section,) = json.loads((tmp_path / "leaderboard.json").read_text())["sections"]
     assert section["reference"] == "fedavg_s"
-    assert {c["test"] for c in section["comparisons"]} == {"swap"}
-    assert set(section["ranks"]["fedavg_s"]) >= {"low", "high", "place", "mean_rank"}
+    assert {c["word"] for c in section["primary"]} == {"worse", "undecided"}
+    assert set(section["primary"][0]) >= {"difference", "low", "high", "p", "adjusted", "margin", "against"}
+    assert section["places"]["fedavg_m"] == {"place": 3, "low": 3, "high": 3}
+    assert section["verdict"]
 
 
 def test_costs_rest_on_whole_seeds_and_pooling_has_no_traffic(tmp_path):
@@ -238,20 +284,6 @@ def test_costs_rest_on_whole_seeds_and_pooling_has_no_traffic(tmp_path):
     assert before["fedprox_s"].entries[place].text == "4.00"
     assert after["fedprox_s"].entries[place].text == "4.00"  # of the seed that is whole, not of one and a half
     assert before["central"].entries[place].text == "–"
-
-
-def test_no_share_where_pooling_gains_nothing(tmp_path):
-    toy, made, store = judged(tmp_path / "r", [0])
-    for cell in made:
-        if cell.algorithm.name == "central" and cell.task == TASKS[1]:
-            store.write(record(cell, {"auroc": 0.51, "f1": 0.5}))
-    page = page_of(toy, made, store)
-    (section,) = page.sections
-    gain = 0.51 - section.grid.mean("majority", TASKS[1], "auroc")
-    assert gain < 0.02  # of the drawn constant predictor; the seed is fixed
-    assert section.analysis.without_gain == (TASKS[1],)
-    assert all(s is None or s < 2 for s in section.analysis.shares.values())
-    assert any("No share on lung_opacity" in note for note in page.main.notes)
 
 
 def test_names_with_dollars_and_brackets_are_text_everywhere(tmp_path):

@@ -13,10 +13,11 @@ from fedmeki_bench.evaluation.estimates import score_predictions
 from fedmeki_bench.evaluation.metrics import BUILT_IN
 from fedmeki_bench.evaluation.predictions import TextPredictions, predictions_path, write_text_predictions
 from fedmeki_bench.evaluation.text_metrics import UNPARSED
-from fedmeki_bench.leaderboard.analysis import compare_outcomes
 from fedmeki_bench.leaderboard.build import page_of, render
 from fedmeki_bench.leaderboard.cells import Cell
+from fedmeki_bench.leaderboard.judging import Scale, judge
 from fedmeki_bench.leaderboard.page import Context
+from fedmeki_bench.leaderboard.panels import panel
 from fedmeki_bench.leaderboard.reading import reader
 from fedmeki_bench.results.record import Evaluation, MetricValue
 from fedmeki_bench.results.store import RecordStore
@@ -71,13 +72,19 @@ def test_a_difference_rests_on_the_vector_of_its_cell(filled):
     toy, made, store = filled
     page = page_of(toy, made, store, Context(metrics=METRICS))
     grid, read = page.sections[0].grid, reader(store.folder)
-    ours, theirs = (grid.outcomes[a.name, TASK] for a in ROWS)
+    outcomes = {a.name: grid.outcomes[a.name, TASK] for a in ROWS}
+
+    def compared(spec):
+        one = panel(TASK, spec, outcomes, [0], read)
+        scale = Scale(spec.name, 0.01, spec.direction == "higher")
+        return judge([(one, scale)], lambda _: [(ROWS[0].name, ROWS[1].name)], alpha=0.05).comparisons[0]
+
     for spec in (*SPECS, UNPARSED):
-        found = compare_outcomes(ours, theirs, spec, read)
+        found = compared(spec)
         cells = [grid.mean(a.name, TASK, spec.name) for a in ROWS]
         assert found.difference == pytest.approx(cells[0] - cells[1], abs=1e-12), spec.name
     assert grid.mean(ROWS[0].name, TASK, "accuracy") == 0.5
-    assert compare_outcomes(ours, theirs, BUILT_IN["auroc"], read).difference == 0
+    assert compared(BUILT_IN["auroc"]).difference == 0
 
 
 def test_every_column_says_what_it_rests_on_and_who_mumbles_is_marked(filled):
@@ -119,7 +126,7 @@ def test_what_a_constant_answer_scores_is_a_bound_on_the_same_table(filled):
     assert dict(zip([c.key for c in table.columns], [e.value for e in row.entries], strict=True))["f1"] == (
         pytest.approx(2 / 3)
     )
-    assert not any(c.algorithm == "constant_answer" for c in section.analysis.comparisons)
+    assert not any(c.algorithm == "constant_answer" for c in section.analysis.primary)
     assert "constant_answer" not in {r.algorithm for r in page.rows if r.metric == ""}
     text = {name: content.decode() for name, content in render(page, ["md", "tex", "html", "json", "csv"]).items()}
     assert all("Constant" in text[f"leaderboard.{f}"] for f in ("md", "tex", "html", "json"))

@@ -6,8 +6,9 @@ import subprocess
 
 import numpy as np
 import pytest
+from asah_data import ASAH
 
-from fedmeki_bench.evaluation.metrics import accuracy, auprc, auroc, brier_skill, f1, mcc
+from fedmeki_bench.evaluation.metrics import AUROC, accuracy, auprc, auroc, brier_skill, f1, mcc
 from fedmeki_bench.statistics import influence
 from fedmeki_bench.statistics.influence import (
     auprc_influence,
