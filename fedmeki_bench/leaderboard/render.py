@@ -231,7 +231,6 @@ def _section_json(section: Section) -> dict[str, Any]:
         "places": {name: asdict(place) for name, place in analysis.places.items()},
         "may_be_best": list(analysis.best),
         "places_elsewhere": {name: asdict(place) for name, place in analysis.elsewhere.items()},
-        "resolution": analysis.resolution,
         "primary": [_comparison_json(c) for c in analysis.primary],
         "questions": [
             {"question": a.question, "answer": a.answer} | _comparison_json(a.found) for a in analysis.questions
