@@ -25,8 +25,8 @@ def verdict(grid: Grid, analysis: Analysis) -> tuple[str, ...]:
     by_word: dict[str, list[str]] = {}
     for c in found:
         by_word.setdefault(c.word, []).append(c.algorithm)
-    what, once = statistic(grid), len(grid.board.seeds) == 1
-    among = "Of these models, trained once each, " if once else ""
+    what = statistic(grid)
+    among = "Of these models, trained once each, " if len(grid.board.seeds) == 1 else ""
     parts = [
         f"{text}: {_names(grid, by_word[word])}"
         for word, text in (
@@ -49,8 +49,6 @@ def verdict(grid: Grid, analysis: Analysis) -> tuple[str, ...]:
         said.append(
             f"{_names(grid, names)} {'has' if len(names) == 1 else 'have'} the same predictions as {reference}."
         )
-    if once:
-        said.append("Another training may turn any of this: one seed says nothing of the algorithms.")
     said += _best(grid, analysis)
     said += _bounds(grid, analysis)
     able = resolution(grid, analysis)
