@@ -1,6 +1,6 @@
 """How often what a leaderboard says of differences and places is right, in populations whose truth is known.
 
-    python benchmarks/board_claims.py [--repetitions 1000] [--tables coverage error width best unequal seeds]
+    python benchmarks/board_claims.py [--repetitions 1000] [--tables coverage error width best unequal ...]
 
 Prints Markdown tables. A patient is positive with the share given and has 1 to 5 samples; a row's score of a sample is
 normal, and its variance is 1 in either class: a part that all rows share (how hard the sample is), a part of the row's
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -294,10 +294,6 @@ def mean_over_seeds(world: World, seeds: int, repetitions: int) -> tuple[float, 
     return 100 * held / repetitions, width / repetitions
 
 
-def of_sd(world: World, seed_sd: float) -> World:
-    return World(world.patients, world.share, world.area, seed_sd)
-
-
 HEAD = "| patients | positive | AUROC | seed SD |"
 
 
@@ -309,7 +305,7 @@ def coverage_table(repetitions: int) -> Iterator[str]:
         if world.area > 0.9:
             continue
         for sd in SEED_SDS:
-            one = of_sd(world, sd)
+            one = replace(world, seed_sd=sd)
             held = (coverage(one, seeds, repetitions)[0].mean() for seeds in (3, 5))
             yield f"{one.cells} – | {' | '.join(f'{h:.1f}' for h in held)} |"
 
@@ -322,8 +318,9 @@ def error_table(repetitions: int) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for world in ERROR_WORLDS:
         for sd, seeds in ((0.0, 1), (0.03, 1), *((sd, 3) for sd in SEED_SDS)):
-            found = wrong_words(of_sd(world, sd), seeds, repetitions)
-            yield f"{of_sd(world, sd).cells} {seeds} | {' | '.join(f'{f:.1f}' for f in found)} |"
+            one = replace(world, seed_sd=sd)
+            found = wrong_words(one, seeds, repetitions)
+            yield f"{one.cells} {seeds} | {' | '.join(f'{f:.1f}' for f in found)} |"
 
 
 def width_table(repetitions: int) -> Iterator[str]:
@@ -339,13 +336,14 @@ def width_table(repetitions: int) -> Iterator[str]:
 
 
 def best_table(repetitions: int) -> Iterator[str]:
-    yield "| patients | SD of AUROCs | best in the set | all in the set | size | bootstrap: best | all | size |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for patients in (60, 200):
+    yield "| tasks | patients | SD of AUROCs | best in the set | all | size | bootstrap: best | all | size |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for tasks, patients in ((2, 60), (2, 200), (12, 60)):
         for apart in (0.0, 0.005, 0.02):
-            ours, control = best_of(World(patients, 0.5, 0.8), apart, repetitions)
+            few = repetitions // (1 if tasks == 2 else 4)
+            ours, control = best_of(World(patients, 0.5, 0.8), apart, few, tasks=tasks)
             cells = " | ".join(f"{best:.1f} | {every:.1f} | {size:.1f}" for best, every, size in (ours, control))
-            yield f"| {patients} | {apart or 'equal'} | {cells} |"
+            yield f"| {tasks} | {patients} | {apart or 'equal'} | {cells} |"
 
 
 UNEQUAL = {"one row": (1, 4, 1, 1, 1, 1, 1, 1), "the reference": (4, 1, 1, 1, 1, 1, 1, 1)}
@@ -369,7 +367,7 @@ def seeds_table(repetitions: int) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for world in (World(60, 0.3, 0.9), World(60, 0.5, 0.8), World(200, 0.3, 0.9), World(200, 0.5, 0.8)):
         for sd in SEED_SDS:
-            one = of_sd(world, sd)
+            one = replace(world, seed_sd=sd)
             found = (mean_over_seeds(one, seeds, repetitions) for seeds in (3, 5))
             yield f"{one.cells} {' | '.join(f'{held:.1f} | {width:.3f}' for held, width in found)} |"
 

@@ -168,6 +168,13 @@ def test_values_and_floors_of_tasks_add_up_by_their_weights():
     assert contrasts(both, [(0, 1)]).se[0] ** 2 == pytest.approx(both.floor.sum())
 
 
+def test_a_patient_of_several_tasks_keeps_the_stratum_of_the_first():
+    one, other = (crossed([[0.8]], np.ones((1, 1, 2)), strata=strata) for strata in ([1, 0], [0, 1]))
+    assert combined([one, other], [list("ab"), list("bc")], [0.5, 0.5]).strata.tolist() == [1, 0, 3]
+    apart = combined([one, other], [list("ab"), list("cd")], [0.5, 0.5])
+    assert apart.strata.tolist() == [1, 0, 2, 3]
+
+
 def test_a_family_of_several_tables_is_uncorrelated_between_them():
     blocks = [contrasts(drawn(seed=s), [(0, 1), (0, 2), (3, 4)][: 3 - s]) for s in (0, 1)]
     found = stacked(blocks)
