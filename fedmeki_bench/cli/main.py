@@ -30,6 +30,7 @@ _COMMANDS = {
     "sweep": ("boards", "Run what a board lacks."),
     "status": ("boards", "The board's grid: done, missing (and why), failed, estimated time."),
     "leaderboard": ("boards", "Build a board's tables from its records, or check the committed ones."),
+    "plan": ("plan", "Seeds and patients that a board needs to find a difference, from its own records."),
     "compare": ("compare", "Two algorithms of a board, or two records: paired differences with intervals."),
     "reproduce": ("reproduce", "Run a record again and report the difference per metric."),
     "rescore": ("rescore", "Metrics anew from stored predictions, without training."),

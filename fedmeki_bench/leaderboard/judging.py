@@ -35,6 +35,7 @@ class Comparison:
         difference: algorithm minus the other.
         low, high: its interval; all intervals of the family hold together.
         p, adjusted: two-sided p by itself, and for the family.
+        each: 1 - the level of the interval by itself, the same for all of the family.
         word: ``better`` or ``worse`` where the interval leaves out 0, ``equivalent`` where it lies within the margin,
             ``identical`` where the predictions are the same, ``not tested`` where the mean over tasks was not decided,
             else ``undecided``.
@@ -52,6 +53,7 @@ class Comparison:
     high: float | None = None
     p: float | None = None
     adjusted: float | None = None
+    each: float | None = None
     word: Word = "undecided"
     seeds: int = 0
     patients: int = 0
@@ -149,7 +151,8 @@ def _filled(empty: Comparison, i: int, scale: Scale, found: Contrasts, judged: F
     low, high = float(judged.low[i]), float(judged.high[i])
     return replace(
         empty, difference=float(found.difference[i]), low=low, high=high, p=float(judged.p[i]),
-        adjusted=float(judged.adjusted[i]), word=word_of(low, high, scale.margin, higher=scale.higher),
+        adjusted=float(judged.adjusted[i]), each=judged.each,
+        word=word_of(low, high, scale.margin, higher=scale.higher),
     )  # fmt: skip
 
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 SEEDS = (3, 5, 10, 20)
 """Numbers of seeds for which :func:`needed` says how many patients it takes."""
 
-_MOST_SEEDS = 1000
-_MOST_PATIENTS = 1e7
+MOST_SEEDS, MOST_PATIENTS = 999, 10_000_000
+"""Beyond these nothing is planned."""
+
 _NORMAL_DF = 1e5
 """From so many degrees of freedom on, Student's t is taken for the normal distribution."""
 
@@ -63,9 +64,9 @@ class Needed:
     """What finds a difference with the wanted power.
 
     Attributes:
-        seeds: at the board's own patients; None where not even 999 do.
-        patients: number of seeds -> patients; None where no number of patients suffices. Of a board with one seed the
-            only entry is one seed, and speaks of trained models.
+        seeds: at the board's own patients; None where not even ``MOST_SEEDS`` do.
+        patients: number of seeds -> patients, no fewer than the board has; None where not even ``MOST_PATIENTS`` do.
+            Of a board with one seed the only entry is one seed, and speaks of trained models.
     """
 
     seeds: int | None
@@ -74,6 +75,9 @@ class Needed:
 
 def variances_of(data: Crossed, pairs: Sequence[tuple[int, int]]) -> Variances:
     """Of the typical pair: medians over those that differ at all.
+
+    The floor of a row at the end of its range counts as variance over patients. It falls faster than that when patients
+    become more, so what is planned from it errs on the safe side.
 
     Args:
         data: rows on one task, or on the mean over several.
@@ -134,6 +138,8 @@ def smallest_difference(
     """The smallest true difference that is found with probability ``power``; arguments as of :func:`power`."""
     from scipy.optimize import brentq
 
+    if not each < power < 1:
+        raise ValueError(f"the power is between the level {each} and 1, got {power}")
     se, _ = _se_and_df(variances, n_seeds, n_patients, each)
     if se == 0:
         return 0.0
@@ -165,7 +171,7 @@ def needed(variances: Variances, difference: float, *, each: float, power: float
         raise ValueError(f"a difference to find is above 0, got {difference}")
     if variances.one_seed:
         return Needed(None, {1: _patients(variances, difference, 1, each, power)})
-    seeds = np.arange(min(SEEDS), _MOST_SEEDS)
+    seeds = np.arange(min(SEEDS), MOST_SEEDS + 1)
     enough = _power(variances, difference, seeds, variances.n_patients, each) >= power
     return Needed(
         int(seeds[enough.argmax()]) if enough.any() else None,
@@ -174,19 +180,19 @@ def needed(variances: Variances, difference: float, *, each: float, power: float
 
 
 def _patients(variances: Variances, difference: float, n_seeds: int, each: float, power: float) -> int | None:
-    """The fewest patients that suffice.
+    """The fewest patients that suffice, but no fewer than there are: of smaller test sets these variances say nothing.
 
     Where patients are many, what is left of the variance is the seeds', whose degrees of freedom are few: the power
     need not rise with every patient, so the first place where it suffices is looked for along the whole way.
     """
     import numpy as np
 
-    ladder = np.geomspace(2, _MOST_PATIENTS, 400)
+    ladder = np.geomspace(variances.n_patients, max(MOST_PATIENTS, variances.n_patients), 400).round()
     enough = _power(variances, difference, n_seeds, ladder, each) >= power
     if not enough.any():
         return None
     at = int(enough.argmax())
-    low, high = (1 if at == 0 else math.floor(ladder[at - 1])), math.ceil(ladder[at])
+    low, high = int(ladder[max(0, at - 1)]), int(ladder[at])
     while high - low > 1:
         middle = (low + high) // 2
         if _power(variances, difference, n_seeds, middle, each) >= power:
@@ -241,8 +247,9 @@ def _power(variances: Variances, difference: float, n_seeds: ArrayLike, n_patien
 
 
 def in_words(
-    variances: Variances, metric: str, difference: float, *, n_seeds: int, each: float, power: float = 0.8
-) -> str:
+    variances: Variances, metric: str, difference: float, *, n_seeds: int, each: float, power: float = 0.8,
+    largest: float = math.inf,
+) -> str:  # fmt: skip
     """What the board finds, and what it would take to find ``difference``, for a reader without statistics.
 
     Args:
@@ -252,6 +259,7 @@ def in_words(
         n_seeds: of the board.
         each: level at which a single difference is judged.
         power: probability that counts as found.
+        largest: difference that the metric can have.
     """
     n_patients = variances.n_patients
     now = smallest_difference(variances, n_seeds=n_seeds, n_patients=n_patients, each=each, power=power)
@@ -259,7 +267,8 @@ def in_words(
     often = f"{tenths:.0f} times in 10" if math.isclose(tenths, round(tenths)) else f"{100 * power:.3g} times in 100"
     what = "these two trained models" if variances.one_seed else "two algorithms"
     size = f"{n_patients} patients and {n_seeds} seed{'s' * (n_seeds != 1)}"
-    said = f"with these {size}, a true difference of {now:.2g} {metric} between {what} would be found {often}."
+    which = f"a true difference of {now:.2g}" if now <= largest else "no true difference of"
+    said = f"with these {size}, {which} {metric} between {what} would be found {often}."
     return f"Resolution: {said} {_to_find(variances, difference, now, each, power)}"
 
 
@@ -270,20 +279,20 @@ def _to_find(variances: Variances, difference: float, now: float, each: float, p
         return f"That is enough to find {difference:g}." + f" {caveat}" * variances.one_seed
     if variances.one_seed:
         (patients,) = found.patients.values()
-        what = "more patients than can be had" if patients is None else f"about {_round(patients):,} test patients"
+        what = "more patients than can be had" if patients is None else f"about {round_up(patients)} test patients"
         return f"To find {difference:g}: {what}. {caveat}"
     able = {s: p for s, p in found.patients.items() if p is not None}
     if not able:
         return f"To find {difference:g}, {max(SEEDS)} seeds are too few with any number of patients."
     # the fewest seeds beyond which more of them no longer save half of the patients
     seeds = min(s for s, p in able.items() if p <= 2 * min(able.values()))
-    ways = [f"{seeds} seeds and about {_round(able[seeds]):,} test patients"]
+    ways = [f"{seeds} seeds and about {round_up(able[seeds])} test patients"]
     if found.seeds is not None:
-        ways.append(f"{found.seeds} seeds and these patients")
+        ways = [f"{found.seeds} seeds and these patients"] + ways * (seeds < found.seeds)
     return f"To find {difference:g}: {', or '.join(ways)}."
 
 
-def _round(patients: int) -> int:
-    """Up to two digits: a plan for exactly 3,137 patients would promise what it can't keep."""
+def round_up(patients: int) -> str:
+    """Two digits that count: a plan for exactly 3,137 patients would promise what it can't keep."""
     unit = 10 ** max(0, len(str(patients)) - 2)
-    return math.ceil(patients / unit) * unit
+    return f"{math.ceil(patients / unit) * unit:,}"

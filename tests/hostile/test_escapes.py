@@ -268,6 +268,7 @@ def test_names_on_the_command_line(bench, world):
             continue
         for args in (
             ("list", text), ("info", text), ("compare", text, text), ("leaderboard", text), ("status", text),
+            ("plan", text), ("plan", world.board, "--separate", text),
             ("leaderboard", world.board, "--format", text), ("leaderboard", world.board, f"--{text}"), (text,),
             ("run", text, "--data", world.data), ("run", "fedavg_s", "--data", world.data, "--tasks", text),
             ("run", "fedavg_s", "--data", world.data, "-o", text),

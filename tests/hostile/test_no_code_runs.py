@@ -35,6 +35,7 @@ def over_results(world):
         ("leaderboard", world.board, *shown, "--out", world.root / "out", "--check"),
         ("status", world.board, *shown, "--data", world.data),
         ("status", world.board, *shown, "--data", world.data, "--json"),
+        ("plan", world.board, *shown),
         ("compare", "evil", key, *shown),
         ("compare", "fedavg_s", "majority", "--board", world.board, *shown),
         ("rescore", world.results),

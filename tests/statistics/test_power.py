@@ -253,6 +253,8 @@ def test_words():
         "models would be found 8 times in 10. To find 0.01: about 4,400 test patients. One seed says nothing of how "
         "far training again would move them: run at least 3."
     )
+    few = replace(one, patients=0.25, patients_df=1.0)
+    assert "no true difference of AUROC between" in in_words(few, "AUROC", 0.01, n_seeds=1, each=0.01, largest=1.0)
     assert in_words(TYPICAL, "AUROC", 0.2, n_seeds=3, each=0.01).endswith("That is enough to find 0.2.")
     assert "20 seeds are too few" in in_words(TYPICAL, "AUROC", 0.005, n_seeds=3, each=0.01)
     assert " seeds and these patients" in in_words(replace(TYPICAL, patients=1e-5), "AUROC", 0.02, n_seeds=3, each=0.01)
