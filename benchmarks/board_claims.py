@@ -53,7 +53,7 @@ class World:
     @property
     def cells(self) -> str:
         """The start of a line of a table."""
-        return f"| {self.patients} | {100 * self.share:.0f} % | {self.area} | {self.seed_sd or '0'} |"
+        return f"| {self.patients} | {100 * self.share:.0f} % | {self.area} |"
 
 
 WORLDS = tuple(World(g, s, a) for g in PATIENTS for s in POSITIVE for a in AREAS)
@@ -294,45 +294,48 @@ def mean_over_seeds(world: World, seeds: int, repetitions: int) -> tuple[float, 
     return 100 * held / repetitions, width / repetitions
 
 
-HEAD = "| patients | positive | AUROC | seed SD |"
-
-
 def coverage_table(repetitions: int) -> Iterator[str]:
-    yield f"{HEAD} 1 seed | 3 seeds | 5 seeds |"
-    yield "|---|---|---|---|---|---|---|"
-    for world in (*WORLDS, World(40, 0.15, 0.95), World(40, 0.15, 0.99), World(200, 0.5, 0.99)):
-        yield f"{world.cells} {coverage(world, 1, repetitions)[0].mean():.1f} | – | – |"
-        if world.area > 0.9:
-            continue
-        for sd in SEED_SDS:
-            one = replace(world, seed_sd=sd)
-            held = (coverage(one, seeds, repetitions)[0].mean() for seeds in (3, 5))
-            yield f"{one.cells} – | {' | '.join(f'{h:.1f}' for h in held)} |"
+    spread = " | ".join(f"{seeds} seeds, SD {sd}" for seeds in (3, 5) for sd in SEED_SDS)
+    yield f"| patients | positive | AUROC | 1 seed | {spread} |"
+    yield "|---" * (4 + 2 * len(SEED_SDS)) + "|"
+    for world in WORLDS:
+        settings = [(1, 0.0), *((seeds, sd) for seeds in (3, 5) for sd in SEED_SDS)]
+        held = [coverage(replace(world, seed_sd=sd), seeds, repetitions)[0].mean() for seeds, sd in settings]
+        yield f"{world.cells} {' | '.join(f'{h:.1f}' for h in held)} |"
+    for world in CEILING_WORLDS:
+        yield f"{world.cells} {coverage(world, 1, repetitions)[0].mean():.1f} |{' – |' * 2 * len(SEED_SDS)}"
 
 
+CEILING_WORLDS = (World(40, 0.15, 0.95), World(40, 0.15, 0.99), World(200, 0.5, 0.99))
 ERROR_WORLDS = (World(60, 0.5, 0.8), World(200, 0.5, 0.8), World(60, 0.3, 0.9), World(200, 0.3, 0.9))
 
 
 def error_table(repetitions: int) -> Iterator[str]:
-    yield f"{HEAD} seeds | wrong of algorithms | wrong of trained models | control: Holm without seeds |"
-    yield "|---|---|---|---|---|---|---|---|"
+    spread = " | ".join(f"SD {sd}" for sd in SEED_SDS)
+    yield f"| patients | positive | AUROC | {spread} | control: {spread} |"
+    yield "|---" * (3 + 2 * len(SEED_SDS)) + "|"
     for world in ERROR_WORLDS:
-        for sd, seeds in ((0.0, 1), (0.03, 1), *((sd, 3) for sd in SEED_SDS)):
-            one = replace(world, seed_sd=sd)
-            found = wrong_words(one, seeds, repetitions)
-            yield f"{one.cells} {seeds} | {' | '.join(f'{f:.1f}' for f in found)} |"
+        found = [wrong_words(replace(world, seed_sd=sd), 3, repetitions) for sd in SEED_SDS]
+        yield f"{world.cells} {' | '.join(f'{f[i]:.1f}' for i in (0, 2) for f in found)} |"
+
+
+def one_seed_table(repetitions: int) -> Iterator[str]:
+    yield "| patients | positive | AUROC | of trained models, SD 0 | of trained models, SD 0.03 | of algorithms, SD 0.03 |"
+    yield "|---|---|---|---|---|---|"
+    for world in ERROR_WORLDS:
+        equal, unequal = (wrong_words(replace(world, seed_sd=sd), 1, repetitions) for sd in (0.0, 0.03))
+        yield f"{world.cells} {equal[1]:.1f} | {unequal[1]:.1f} | {unequal[0]:.1f} |"
 
 
 def width_table(repetitions: int) -> Iterator[str]:
-    yield f"{HEAD} seeds | width, pooled | pair by pair | ratio | held, pooled | pair by pair |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "| patients | seeds | seed SD | width, pooled | pair by pair | ratio | held, pooled | pair by pair |"
+    yield "|---|---|---|---|---|---|---|---|"
     for patients in (100, 200):
-        for sd in (0.015, 0.03, 0.06):
-            for seeds in (3, 5):
-                world = World(patients, 0.5, 0.8, sd)
-                (width, held), (wide, other) = widths(world, seeds, repetitions)
+        for seeds in (3, 5):
+            for sd in (0.015, 0.03, 0.06):
+                (width, held), (wide, other) = widths(World(patients, 0.5, 0.8, sd), seeds, repetitions)
                 numbers = f"{width:.3f} | {wide:.3f} | {width / wide:.2f} | {held:.1f} | {other:.1f}"
-                yield f"{world.cells} {seeds} | {numbers} |"
+                yield f"| {patients} | {seeds} | {sd} | {numbers} |"
 
 
 def best_table(repetitions: int) -> Iterator[str]:
@@ -350,30 +353,31 @@ UNEQUAL = {"one row": (1, 4, 1, 1, 1, 1, 1, 1), "the reference": (4, 1, 1, 1, 1,
 
 
 def unequal_table(repetitions: int) -> Iterator[str]:
-    yield f"{HEAD} seeds | four times as much | held, its differences | held, the others' |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| patients | seeds | four times the spread | held, its differences | held, the others' |"
+    yield "|---|---|---|---|---|"
     for patients in (60, 200):
         for seeds in (3, 5):
             for name, factors in UNEQUAL.items():
-                world = World(patients, 0.5, 0.8, 0.015)
-                held, _ = coverage(world, seeds, repetitions, unequal=factors)
+                held, _ = coverage(World(patients, 0.5, 0.8, 0.015), seeds, repetitions, unequal=factors)
                 its, others = (held[:1], held[1:]) if factors[0] == 1 else (held, held[:0])
                 rest = f"{others.mean():.1f}" if len(others) else "–"
-                yield f"{world.cells} {seeds} | {name} | {its.mean():.1f} | {rest} |"
+                yield f"| {patients} | {seeds} | {name} | {its.mean():.1f} | {rest} |"
+
+
+SEEDS_WORLDS = (World(60, 0.3, 0.9), World(60, 0.5, 0.8), World(200, 0.3, 0.9), World(200, 0.5, 0.8))
 
 
 def seeds_table(repetitions: int) -> Iterator[str]:
-    yield f"{HEAD} 3 seeds: held | width | 5 seeds: held | width |"
+    yield "| patients | positive | AUROC | seed SD | 3 seeds: held | width | 5 seeds: held | width |"
     yield "|---|---|---|---|---|---|---|---|"
-    for world in (World(60, 0.3, 0.9), World(60, 0.5, 0.8), World(200, 0.3, 0.9), World(200, 0.5, 0.8)):
+    for world in SEEDS_WORLDS:
         for sd in SEED_SDS:
-            one = replace(world, seed_sd=sd)
-            found = (mean_over_seeds(one, seeds, repetitions) for seeds in (3, 5))
-            yield f"{one.cells} {' | '.join(f'{held:.1f} | {width:.3f}' for held, width in found)} |"
+            found = (mean_over_seeds(replace(world, seed_sd=sd), seeds, repetitions) for seeds in (3, 5))
+            yield f"{world.cells} {sd} | {' | '.join(f'{held:.1f} | {width:.3f}' for held, width in found)} |"
 
 
 TABLES = {
-    "coverage": coverage_table, "error": error_table, "width": width_table, "best": best_table,
+    "coverage": coverage_table, "error": error_table, "one_seed": one_seed_table, "width": width_table, "best": best_table,
     "unequal": unequal_table, "seeds": seeds_table,
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from asah_data import ASAH
+from scipy.stats import ttest_rel
 from statsmodels.stats.oneway import anova_oneway
 
 from fedmeki_bench.evaluation.metrics import AUROC
@@ -70,6 +71,14 @@ def test_without_patients_it_is_the_analysis_of_variance_of_rows_by_seeds():
     # what is common to all rows of a seed is no part of it
     again = contrasts(silent(values + 100 * np.arange(seeds)), [(0, 1)])
     assert again.se[0] == pytest.approx(found.se[0])
+
+
+def test_two_rows_alone_have_the_paired_t_test_over_seeds():
+    values = np.random.default_rng(9).normal(size=(2, 5))
+    found = contrasts(silent(values), [(0, 1)])
+    expected = ttest_rel(*values)
+    assert found.difference[0] / found.se[0] == pytest.approx(expected.statistic)
+    assert found.df[0] == pytest.approx(4)
 
 
 def test_patients_count_as_far_as_the_seeds_agree_on_them():
