@@ -146,14 +146,12 @@ def measured(scores: np.ndarray, labels: np.ndarray, sizes: np.ndarray) -> tuple
     np.put_along_axis(place, order, below, axis=-1)
     starts = np.r_[0, sizes.cumsum()[:-1]]
     influences = np.zeros((*scores.shape[:-1], len(sizes)))
-    values = np.zeros(scores.shape[:-1])
     for side, others in ((labels, ~labels), (~labels, labels)):
         mean = place[..., side].mean(axis=-1, keepdims=True)
         patients = len(np.unique(np.repeat(np.arange(len(sizes)), sizes)[side]))
         own = np.where(side, place - mean, 0.0) / side.sum() / others.sum() * math.sqrt(patients / (patients - 1))
         influences += np.add.reduceat(own, starts, axis=-1)
-        if side is labels:
-            values = mean[..., 0] / others.sum()
+    values = place[..., labels].mean(axis=-1) / (~labels).sum()
     return values, influences
 
 
@@ -198,7 +196,9 @@ def coverage(
     return 100 * held / repetitions, width / repetitions
 
 
-def wrong_words(world: World, seeds: int, repetitions: int) -> tuple[float, float, float]:
+def wrong_words(
+    world: World, seeds: int, repetitions: int, *, unequal: Sequence[float] | None = None
+) -> tuple[float, float, float]:
     """Per cent of boards of eight equal rows with a wrong statement: of algorithms, of trained models, and by Holm.
 
     An interval of the family is wrong about algorithms if it leaves out 0, and about trained models if it leaves out
@@ -207,7 +207,7 @@ def wrong_words(world: World, seeds: int, repetitions: int) -> tuple[float, floa
     rng = np.random.default_rng([2, world.patients, round(1e4 * world.seed_sd), seeds])
     found = np.zeros(3)
     for repetition in range(repetitions):
-        board = draw(rng, world, seeds)
+        board = draw(rng, world, seeds, unequal=unequal)
         compared = contrasts(board.data, AGAINST_FIRST)
         true = board.true.mean(axis=1)
         found += (
@@ -320,7 +320,7 @@ def error_table(repetitions: int) -> Iterator[str]:
 
 
 def one_seed_table(repetitions: int) -> Iterator[str]:
-    yield "| patients | positive | AUROC | of trained models, SD 0 | of trained models, SD 0.03 | of algorithms, SD 0.03 |"
+    yield "| patients | positive | AUROC | trained models, SD 0 | trained models, SD 0.03 | algorithms, SD 0.03 |"
     yield "|---|---|---|---|---|---|"
     for world in ERROR_WORLDS:
         equal, unequal = (wrong_words(replace(world, seed_sd=sd), 1, repetitions) for sd in (0.0, 0.03))
@@ -353,15 +353,17 @@ UNEQUAL = {"one row": (1, 4, 1, 1, 1, 1, 1, 1), "the reference": (4, 1, 1, 1, 1,
 
 
 def unequal_table(repetitions: int) -> Iterator[str]:
-    yield "| patients | seeds | four times the spread | held, its differences | held, the others' |"
-    yield "|---|---|---|---|---|"
+    yield "| patients | seeds | four times the spread | held, its differences | the others' | wrong boards |"
+    yield "|---|---|---|---|---|---|"
     for patients in (60, 200):
         for seeds in (3, 5):
             for name, factors in UNEQUAL.items():
-                held, _ = coverage(World(patients, 0.5, 0.8, 0.015), seeds, repetitions, unequal=factors)
+                world = World(patients, 0.5, 0.8, 0.015)
+                held, _ = coverage(world, seeds, repetitions, unequal=factors)
+                wrong = wrong_words(world, seeds, repetitions, unequal=factors)[0]
                 its, others = (held[:1], held[1:]) if factors[0] == 1 else (held, held[:0])
                 rest = f"{others.mean():.1f}" if len(others) else "–"
-                yield f"| {patients} | {seeds} | {name} | {its.mean():.1f} | {rest} |"
+                yield f"| {patients} | {seeds} | {name} | {its.mean():.1f} | {rest} | {wrong:.1f} |"
 
 
 SEEDS_WORLDS = (World(60, 0.3, 0.9), World(60, 0.5, 0.8), World(200, 0.3, 0.9), World(200, 0.5, 0.8))
@@ -377,8 +379,8 @@ def seeds_table(repetitions: int) -> Iterator[str]:
 
 
 TABLES = {
-    "coverage": coverage_table, "error": error_table, "one_seed": one_seed_table, "width": width_table, "best": best_table,
-    "unequal": unequal_table, "seeds": seeds_table,
+    "coverage": coverage_table, "error": error_table, "one_seed": one_seed_table, "width": width_table,
+    "best": best_table, "unequal": unequal_table, "seeds": seeds_table,
 }  # fmt: skip
 
 
