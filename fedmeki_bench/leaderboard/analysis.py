@@ -15,7 +15,6 @@ from fedmeki_bench.leaderboard.judging import (
     SEED,
     Answer,
     Comparison,
-    Judged,
     Question,
     Scale,
     answer_to,
@@ -28,7 +27,6 @@ from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.leaderboard.targets import Target, targets
 from fedmeki_bench.statistics import RankInterval, ScoreTable, pareto, rank_intervals
 from fedmeki_bench.statistics.places import Place, may_be_best
-from fedmeki_bench.statistics.power import in_words, variances_of
 
 if TYPE_CHECKING:
     from fedmeki_bench.algorithm import Algorithm
@@ -72,7 +70,6 @@ class Analysis:
         twins: row -> the row whose predictions it shares to the last bit.
         cohorts: tasks by whose patients they rest on.
         elsewhere: ranked algorithm -> its places when cohorts and seeds are drawn again; only above ten cohorts.
-        resolution: what this section can find, and what it would take to find the margin.
         front: algorithms that no other beats in both traffic and score, cheapest first.
         targets: rounds and bytes to the reference's score.
     """
@@ -90,7 +87,6 @@ class Analysis:
     twins: Mapping[str, str] = field(default_factory=dict)
     cohorts: tuple[tuple[str, ...], ...] = ()
     elsewhere: Mapping[str, RankInterval] = field(default_factory=dict)
-    resolution: str = ""
     front: tuple[str, ...] = ()
     targets: tuple[Target, ...] = ()
 
@@ -115,7 +111,7 @@ def analyse(grid: Grid, read: Reader | None, *, sections: int = 1) -> Analysis:
         return Analysis(reference, grid.scale, alpha, **costs)  # type: ignore[arg-type]
     panels = _panels(grid, reference, read)
     mean = _mean(grid, panels)
-    primary, questions, per_task, each = _judged(grid, reference, panels, mean, alpha)
+    primary, questions, per_task = _judged(grid, reference, panels, mean, alpha)
     places = {} if mean is None else placed(mean, grid.scale, [n for n in ranked if n in mean.rows], alpha=alpha)
     if len(places) < 2 or len(grid.board.seeds) > len(_seeds(grid, reference)):
         places = {}
@@ -123,7 +119,7 @@ def analyse(grid: Grid, read: Reader | None, *, sections: int = 1) -> Analysis:
     return Analysis(
         reference, grid.scale, alpha, panels, mean, primary, questions, per_task, places, may_be_best(places),
         {} if mean is None else mean.twins, shared, _elsewhere(grid, mean, panels, shared, list(places)),
-        _resolution(grid, reference, mean, each), **costs,  # type: ignore[arg-type]
+        **costs,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -167,10 +163,8 @@ def _mean(grid: Grid, panels: Mapping[str, Panel]) -> Panel | None:
 
 def _judged(
     grid: Grid, reference: Algorithm, panels: Mapping[str, Panel], mean: Panel | None, alpha: float
-) -> tuple[tuple[Comparison, ...], tuple[Asked, ...], tuple[Comparison, ...], float]:
-    """The primary family (against the reference and the bounds), its questions, the family of the single tasks, and the
-    level at which a difference of the first is judged by itself.
-    """
+) -> tuple[tuple[Comparison, ...], tuple[Asked, ...], tuple[Comparison, ...]]:
+    """The primary family (against the reference and the bounds), its questions, and the family of the single tasks."""
     competitors = [name for name, a in grid.algorithms.items() if not a.bound]
     rivals = [(name, reference.name) for name in competitors if name != reference.name]
     asked = _questions(grid)
@@ -182,20 +176,20 @@ def _judged(
               if any(o.status == "ok" for o in grid.outcomes.get((name, t), []))}  # fmt: skip
         return [pair for pair in pairs if ok.issuperset(pair)]
 
-    first = Judged((), alpha)
+    first: tuple[Comparison, ...] = ()
     if mean is not None and reference.name in mean.rows:
         first = judge([(mean, grid.scale)], lambda one: started(one.task, [*rivals, *bounds]), alpha=alpha)
-    primary = tuple(c for c in first.comparisons if (c.algorithm, c.against) in rivals)
+    primary = tuple(c for c in first if (c.algorithm, c.against) in rivals)
     questions = tuple(
         Asked(asked[c.against], answer_to(asked[c.against], c, higher=grid.scale.higher), c)
-        for c in first.comparisons
+        for c in first
         if (c.algorithm, c.against) in bounds
     )
     if len(grid.tasks) < 2:
-        return primary, questions, (), first.each
+        return primary, questions, ()
     parts = [(one, grid.scale_of(task)) for task, one in panels.items() if reference.name in one.rows]
     per_task = judge(parts, lambda one: started(one.task, rivals), alpha=alpha)
-    return primary, questions, tuple(gated(per_task.comparisons, primary)), first.each
+    return primary, questions, tuple(gated(per_task, primary))
 
 
 def _questions(grid: Grid) -> dict[str, Question]:
@@ -205,23 +199,6 @@ def _questions(grid: Grid) -> dict[str, Question]:
         return {name: question for name, question in declared.items() if name in grid.algorithms}
     trained = [a for a in grid.algorithms.values() if a.bound and a.view not in UNTRAINED]
     return {a.name: "not_worse" if a.pooled else "better" for a in trained}
-
-
-def _resolution(grid: Grid, reference: Algorithm, mean: Panel | None, each: float) -> str:
-    """What differences to the reference this section can find."""
-    if mean is None or reference.name not in mean.rows:
-        return ""
-    own = mean.twins.get(reference.name, reference.name)
-    pairs = [
-        (mean.rows.index(row), mean.rows.index(own))
-        for row in mean.distinct
-        if row != own and not grid.algorithms[row].bound
-    ]
-    if not pairs:
-        return ""
-    title = grid.facts.metric_title(grid.scale.metric) if grid.scale.metric else "margins"
-    n_seeds = mean.data.values.shape[1]
-    return in_words(variances_of(mean.data, pairs), title, grid.scale.margin, n_seeds=n_seeds, each=each)
 
 
 def _elsewhere(

@@ -14,6 +14,7 @@ from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.leaderboard.checking import checking
 from fedmeki_bench.leaderboard.collect import collect
+from fedmeki_bench.leaderboard.environments import moved_since
 from fedmeki_bench.leaderboard.latex import page_latex
 from fedmeki_bench.leaderboard.page import Context, Page, make_page
 from fedmeki_bench.leaderboard.reading import reader
@@ -111,7 +112,10 @@ def check(
         elif page.digest.encode() not in path.read_bytes():
             stale.append(f"{path} is stale")
     if stale:
-        raise CheckFailed(f"{'; '.join(stale)}: run `fedmeki-bench leaderboard {board.name}`")
+        moved = moved_since(out / "leaderboard.json", page.rows)
+        raise CheckFailed(
+            f"{'; '.join(stale)}: run `fedmeki-bench leaderboard {board.name}`" + f"; {moved}" * bool(moved)
+        )
 
 
 def render(page: Page, formats: Sequence[str], *, figure: bool | None = None) -> dict[str, bytes]:

@@ -74,7 +74,7 @@ def compare_rows(
             parts.append((made, column.scale))
         else:
             lost[number] = made
-    judged = iter(judge(parts, lambda one: [(a, b)], alpha=_ALPHA).comparisons)
+    judged = iter(judge(parts, lambda one: [(a, b)], alpha=_ALPHA))
     found = [lost[number] if number in lost else next(judged) for number in range(len(columns))]
     if lost or len({c.task for c in columns}) < 2 or len({c.metric.name for c in columns}) > 1:
         return found, None
@@ -109,7 +109,7 @@ def _over_tasks(
     if mean is None:
         return None
     scale = columns[0].scale
-    found = judge([(mean, scale)], lambda one: [(a, b)], alpha=_ALPHA).comparisons[0]
+    found = judge([(mean, scale)], lambda one: [(a, b)], alpha=_ALPHA)[0]
     groups = cohorts(panels, collections)
     differences = []
     for group in groups:

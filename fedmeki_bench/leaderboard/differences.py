@@ -59,8 +59,10 @@ def margin_text(grid: Grid) -> str:
 
 def _mean_column(grid: Grid, reference: str) -> Column:
     shown = grid.facts.metric_title(grid.scale.metric) if grid.scale.metric else "in margins"
-    header = f"{statistic(grid)} ({shown})"
-    return Column("mean", header[0].upper() + header[1:], f"Difference to {reference} on {statistic(grid)}.")
+    header = statistic(grid).removeprefix("the ")
+    return Column(
+        "mean", f"{header[0].upper()}{header[1:]} ({shown})", f"Difference to {reference} on {statistic(grid)}."
+    )
 
 
 def _question_column(grid: Grid, bound: str, asked: Asked) -> Column:

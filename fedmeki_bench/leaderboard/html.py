@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.leaderboard.plots import PLOTS
-from fedmeki_bench.leaderboard.render import DECIMALS
+from fedmeki_bench.leaderboard.render import DECIMALS, SAME_KEY
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.grid import Column, Entry
@@ -39,6 +39,7 @@ def page_html(page: Page) -> str:
         algorithms=_algorithms(page),
         licences=_licences(page),
         words=_SECTION_WORDS,
+        same_key=SAME_KEY,
     )
     return text + "\n"
 

@@ -65,14 +65,6 @@ class Comparison:
         return self.word in ("better", "worse")
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """The comparisons of a family in the order they were asked for, and the level at which each is judged by itself."""
-
-    comparisons: tuple[Comparison, ...]
-    each: float
-
-
 def word_of(low: float, high: float, margin: float, *, higher: bool) -> Word:
     """What an interval says: equivalent if it lies within the margin, better or worse if it leaves out 0."""
     if -margin <= low and high <= margin:
@@ -104,7 +96,7 @@ class Scale:
 
 def judge(
     parts: Sequence[tuple[Panel, Scale]], pairs: Callable[[Panel], Sequence[tuple[str, str]]], *, alpha: float
-) -> Judged:
+) -> tuple[Comparison, ...]:
     """The pairs of rows of these panels as one family; a pair of twins is identical and no member of it.
 
     Args:
@@ -137,14 +129,13 @@ def judge(
         if asked:
             blocks.append(contrasts(one.data, [(one.rows.index(a), one.rows.index(b)) for a, b in asked]))
     if not members:
-        return Judged(tuple(comparison for comparison, _ in every), alpha)
+        return tuple(comparison for comparison, _ in every)
     together = stacked(blocks)
     judged = family(together, alpha=alpha, seed=SEED)
     place = {member: i for i, member in enumerate(members)}
-    found = (
+    return tuple(
         c if member is None else _filled(c, place[member], members[member], together, judged) for c, member in every
     )
-    return Judged(tuple(found), judged.each)
 
 
 def _filled(empty: Comparison, i: int, scale: Scale, found: Contrasts, judged: Family) -> Comparison:

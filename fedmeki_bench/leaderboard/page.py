@@ -12,6 +12,7 @@ from fedmeki_bench.leaderboard.analysis import Analysis, analyse
 from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.collect import Collected, Outcome, Row, tidy
 from fedmeki_bench.leaderboard.differences import differences_table
+from fedmeki_bench.leaderboard.environments import described
 from fedmeki_bench.leaderboard.grid import Facts, Grid
 from fedmeki_bench.leaderboard.groups import client_tables, group_tables, target_table
 from fedmeki_bench.leaderboard.published import PaperTable, Published, paper_tables
@@ -150,7 +151,7 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
         unreadable=tuple(f"{b.name}: {b.reason}" for b in collected.unreadable),
         digest=collected.digest(),
         versions=_versions(collected),
-        environments=tuple(sorted({r.environment for r in rows if r.environment})),
+        environments=described(records),
         from_files=tuple(sorted(files)),
         commands={} if context.command is None else {r.key: context.command(r) for r in records},
     )

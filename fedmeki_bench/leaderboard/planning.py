@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.statistics.power import Needed, Variances, needed, smallest_difference, variances_of
+from fedmeki_bench.statistics.power import Needed, Variances, in_words, needed, smallest_difference, variances_of
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
@@ -91,3 +91,14 @@ def _plan(
         task, metric, seeds, variances.n_patients, each, smallest if smallest <= largest else None, wanted,
         needed(variances, wanted, each=each, power=power), variances,
     )  # fmt: skip
+
+
+def resolution(grid: Grid, analysis: Analysis) -> str:
+    """What a section can find, and what it would take to find the margin; empty where nothing was compared."""
+    found = plans(grid, analysis)
+    if not found:
+        return ""
+    last = found[-1]
+    title = grid.facts.metric_title(last.metric) if last.metric else "× the margin"
+    largest = float("inf") if last.smallest is not None else 0.0
+    return in_words(last.variances, title, last.separate, n_seeds=last.seeds, each=last.each, largest=largest)

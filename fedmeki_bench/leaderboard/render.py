@@ -24,6 +24,11 @@ from fedmeki_bench.leaderboard.tables import Table, TableRow
 
 DECIMALS = 6
 
+SAME_KEY = (
+    "A key names a run, not a machine: elsewhere the same run gives slightly other numbers, and metrics at a fixed "
+    "threshold can move by more."
+)
+
 # Inside words '_' is literal, and ']' matters only where a link could follow: the source stays readable.
 _MARKDOWN = re.compile(r"[|*`~$\\]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^#|(?<=\W)#(?=\d)")
 _SECTIONS: dict[RowSection, str] = {
@@ -69,8 +74,8 @@ def _verdicts(page: Page) -> list[str]:
         return []
     lines = ["## What was found", ""]
     for section in told:
-        where = f"**{_text(section.title)}.** " if len(page.sections) > 1 else ""
-        lines += [f"{where}{_text(' '.join(section.verdict))}", ""]
+        where = f"{_text(section.title)}: " if len(page.sections) > 1 else ""
+        lines += [f"{where}**{_text(section.verdict[0])}** {_text(' '.join(section.verdict[1:]))}".rstrip(), ""]
     return lines
 
 
@@ -139,7 +144,7 @@ def _provenance(page: Page) -> list[str]:
     ]
     if page.environments:
         n = len(page.environments)
-        lines.append(f"- {n} environment{'s' * (n != 1)} (software and hardware): {', '.join(page.environments)}.")
+        lines.append(f"- {n} environment{'s' * (n != 1)}: {_text('; '.join(page.environments))}. {SAME_KEY}")
     if page.versions:
         lines += [f"- Versions of {kind}: {_text(said)}." for kind, said in _said_versions(page.versions)]
     if page.from_files:
@@ -231,7 +236,6 @@ def _section_json(section: Section) -> dict[str, Any]:
         "places": {name: asdict(place) for name, place in analysis.places.items()},
         "may_be_best": list(analysis.best),
         "places_elsewhere": {name: asdict(place) for name, place in analysis.elsewhere.items()},
-        "resolution": analysis.resolution,
         "primary": [_comparison_json(c) for c in analysis.primary],
         "questions": [
             {"question": a.question, "answer": a.answer} | _comparison_json(a.found) for a in analysis.questions

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.leaderboard.differences import margin_text, statistic
+from fedmeki_bench.leaderboard.planning import resolution
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
@@ -24,34 +25,34 @@ def verdict(grid: Grid, analysis: Analysis) -> tuple[str, ...]:
     by_word: dict[str, list[str]] = {}
     for c in found:
         by_word.setdefault(c.word, []).append(c.algorithm)
-    said = []
-    if len(grid.board.seeds) == 1:
-        said.append(
-            "Each row was trained once: what follows holds for these trained models and says nothing of the algorithms."
-        )
     what = statistic(grid)
-    parts = []
-    for word, text in (
-        ("better", f"better than {reference}"),
-        ("worse", f"worse than {reference}"),
-        ("equivalent", f"equivalent to it (within {margin_text(grid)})"),
-    ):
-        if by_word.get(word):
-            parts.append(f"{text}: {_names(grid, by_word[word])}")
-    open_ = len(by_word.get("undecided", ()))
-    if parts:
-        rest = f"; undecided: {'the other ' * (open_ > 0)}{open_ or 'none'}" if open_ else ""
-        said.append(f"On {what}, {'; '.join(parts)}{rest}.")
-    elif open_:
-        said.append(
-            f"On {what}, no row could be told from {reference}: "
-            f"{'the one other row is' if open_ == 1 else f'all {open_} others are'} undecided."
+    among = "Of these models, trained once each, " if len(grid.board.seeds) == 1 else ""
+    parts = [
+        f"{text}: {_names(grid, by_word[word])}"
+        for word, text in (
+            ("better", f"better than {reference}"),
+            ("worse", f"worse than {reference}"),
+            ("equivalent", f"equivalent to {reference} (within {margin_text(grid)})"),
         )
-    if by_word.get("identical"):
-        said.append(f"The same predictions as {reference}: {_names(grid, by_word['identical'])}.")
+        if word in by_word
+    ]
+    undecided = len(by_word.get("undecided", ()))
+    said = []
+    if parts:
+        rest = f"; {'the other ' if undecided > 1 else ''}{undecided} undecided" if undecided else ""
+        said.append(_sentence(f"{among}on {what} these are {'; '.join(parts)}{rest}."))
+    elif undecided:
+        others = "the one other is" if undecided == 1 else f"all {undecided} others are"
+        said.append(_sentence(f"{among}none could be told from {reference} on {what}: {others} undecided."))
+    if "identical" in by_word:
+        names = by_word["identical"]
+        said.append(
+            f"{_names(grid, names)} {'has' if len(names) == 1 else 'have'} the same predictions as {reference}."
+        )
     said += _best(grid, analysis)
     said += _bounds(grid, analysis)
-    said += [analysis.resolution] if analysis.resolution else []
+    able = resolution(grid, analysis)
+    said += [able] if able else []
     return tuple(said)
 
 
@@ -74,12 +75,17 @@ def _bounds(grid: Grid, analysis: Analysis) -> list[str]:
             continue
         title = grid.algorithms[bound].title
         if asked[0].question == "better":
-            claim, denial = f"better than {title}", "not better"
+            claim, denial = f"better than {title}", "worse"
         else:
             claim, denial = f"not worse than {title} by more than {margin_text(grid)}", "worse by more"
         yes, no = (sum(a.answer == answer for a in asked) for answer in ("yes", "no"))
-        parts.append(f"{claim}: {yes or 'none'} of {len(asked)}" + f" ({no} certainly {denial})" * (no > 0))
-    return [f"Against the bounds, {'; '.join(parts)}."] if parts else []
+        shown = f"{yes or 'none'} of {len(asked)} {'is' if yes <= 1 else 'are'} shown to be {claim}"
+        parts.append(shown + f", and {no} to be {denial}" * (no > 0))
+    return [_sentence(f"{'; '.join(parts)}.")] if parts else []
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _names(grid: Grid, names: Sequence[str]) -> str:

@@ -265,7 +265,7 @@ def in_words(
     now = smallest_difference(variances, n_seeds=n_seeds, n_patients=n_patients, each=each, power=power)
     tenths = 10 * power
     often = f"{tenths:.0f} times in 10" if math.isclose(tenths, round(tenths)) else f"{100 * power:.3g} times in 100"
-    what = "these two trained models" if variances.one_seed else "two algorithms"
+    what = "two trained models" if variances.one_seed else "two algorithms"
     size = f"{n_patients} patients and {n_seeds} seed{'s' * (n_seeds != 1)}"
     which = f"a true difference of {now:.2g}" if now <= largest else "no true difference of"
     said = f"with these {size}, {which} {metric} between {what} would be found {often}."

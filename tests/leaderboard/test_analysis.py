@@ -56,7 +56,7 @@ def test_bounds_are_asked_the_declared_questions(filled):
     answers = {a.found.algorithm: a.answer for a in section.analysis.questions}
     assert answers["fedavg_s"] == "yes"
     assert "Better than Majority?" in [c.header for c in section.differences.columns]
-    assert "better than Majority: 2 of 3" in " ".join(section.verdict)
+    assert "2 of 3 are shown to be better than Majority" in " ".join(section.verdict)
 
 
 def test_one_seed_speaks_of_trained_models_alone(tmp_path):
@@ -64,10 +64,10 @@ def test_one_seed_speaks_of_trained_models_alone(tmp_path):
     (section,) = page.sections
     assert section.analysis.per_task == ()  # the one task is the primary family
     assert {c.task for c in section.analysis.primary} == {TASKS[0]}
-    assert section.verdict[0].startswith("Each row was trained once")
+    assert section.verdict[0].startswith("Of these models, trained once each, ")
     assert any("not of the algorithms" in note for note in section.differences.notes)
     (three,) = page_of(*judged(tmp_path / "three", [0, 1, 2], TASKS[:1])).sections
-    assert not three.verdict[0].startswith("Each row was trained once")
+    assert "trained once" not in " ".join(three.verdict)
 
 
 def test_places_verdict_front_and_resolution(filled):

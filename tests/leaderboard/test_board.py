@@ -76,3 +76,34 @@ def test_find_by_name_path_and_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_board("mine").name == "toy"
     assert {"demo", "mine"} <= set(known_boards())
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("margins: {auroc: 0}\n", "the margin of auroc is not positive"),
+        ("margins: {auroc: -0.01}\n", "the margin of auroc is not positive"),
+        ("margins: {auroc: wide}\n", "valid number"),
+        ("questions: {majority: equal}\n", "'better' or 'not_worse'"),
+        (
+            "questions:\n  majorty: better\n",
+            "'majorty' of questions is not among its algorithms; did you mean 'majority'",
+        ),
+    ],
+)
+def test_margins_and_questions_are_checked(tmp_path, lines, said):
+    path = tmp_path / "b.yaml"
+    path.write_text(
+        "name: b\nprofile: demo\nseeds: [0]\ntasks: [ecg_abnormal]\nalgorithms: [majority, fedavg_s]\n" + lines
+    )
+    with pytest.raises(InputError, match="b.yaml:") as refused:
+        load_board(path)
+    assert said in str(refused.value)
+
+
+def test_a_board_declares_what_matters_or_a_hundredth_does():
+    made = Board.model_validate(
+        {"name": "b", "profile": "demo", "seeds": [0], "tasks": ["t"], "algorithms": ["a"], "margins": {"auroc": 0.02}}
+    )
+    assert made.margin("auroc") == 0.02
+    assert made.margin("token_f1") == 0.01

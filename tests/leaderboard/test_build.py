@@ -128,3 +128,24 @@ def test_an_empty_board_builds(tmp_path):
     made = cells([algorithm("fedavg_s")], TASKS, [0])
     for path in build(board(), made, RecordStore(tmp_path / "none"), tmp_path / "out"):
         assert path.stat().st_size
+
+
+def test_numbers_of_one_key_from_another_machine_are_told(tmp_path):
+    made = cells([algorithm("fedavg_s")], TASKS[:1], [0])
+    toy = board(tasks=TASKS[:1], algorithms=["fedavg_s"])
+
+    def on(processor, recall):
+        return [record(made[0], {"auroc": 0.891, "recall": recall}, environment={"processor": processor, "threads": 1})]
+
+    build(toy, made, on("A", 0.564), tmp_path, ["md", "json"])
+    assert "(A, 1 thread)" in (tmp_path / "leaderboard.md").read_text()
+    with pytest.raises(CheckFailed, match="1 numbers of the same runs were made in another environment") as told:
+        check(toy, made, on("B", 0.821), tmp_path, ["md", "json"])
+    assert "recall of fedavg_s on ecg_abnormal 0.564 there, 0.821 here" in str(told.value)
+    with pytest.raises(CheckFailed) as same:  # one machine: the numbers are stale for another reason
+        check(toy, made, on("A", 0.821), tmp_path, ["md", "json"])
+    assert "another environment" not in str(same.value)
+    (tmp_path / "leaderboard.json").write_text("[1")
+    with pytest.raises(CheckFailed) as torn:
+        check(toy, made, on("B", 0.821), tmp_path, ["md"])
+    assert "another environment" not in str(torn.value)

@@ -36,14 +36,14 @@ def test_the_last_plan_is_of_what_is_judged_first_and_is_what_the_page_says(tmp_
     assert {found[-1].each} == {c.each for c in section.analysis.primary}
     assert {p.each for p in found[:-1]} == {c.each for c in section.analysis.per_task}
     assert found[-1].each != found[0].each
-    assert section.analysis.resolution == said_of(found[-1], "AUROC")
+    assert section.verdict[-1] == said_of(found[-1], "AUROC")
 
 
 def test_of_one_task_it_is_that_task(tmp_path):
     section = section_of(tmp_path / "r", [0], TASKS[:1])
     (found,) = plans(section.grid, section.analysis)
     assert (found.task, found.seeds, found.patients) == (TASKS[0], 1, 60)
-    assert section.analysis.resolution == said_of(found, "AUROC")
+    assert section.verdict[-1] == said_of(found, "AUROC")
 
 
 def test_where_metrics_differ_the_mean_counts_in_margins(tmp_path):
@@ -54,7 +54,7 @@ def test_where_metrics_differ_the_mean_counts_in_margins(tmp_path):
     assert [p.separate for p in found] == [0.05, 0.05, pytest.approx(5.0)]
     by_default = plans(section.grid, section.analysis)[-1]
     assert by_default.separate == pytest.approx(1.0)
-    assert section.analysis.resolution == said_of(by_default, "margins")
+    assert section.verdict[-1] == said_of(by_default, "× the margin")
 
 
 def test_no_difference_beyond_the_range_of_its_metric_is_promised(tmp_path):

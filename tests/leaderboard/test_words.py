@@ -77,7 +77,7 @@ def test_a_difference_rests_on_the_vector_of_its_cell(filled):
     def compared(spec):
         one = panel(TASK, spec, outcomes, [0], read)
         scale = Scale(spec.name, 0.01, spec.direction == "higher")
-        return judge([(one, scale)], lambda _: [(ROWS[0].name, ROWS[1].name)], alpha=0.05).comparisons[0]
+        return judge([(one, scale)], lambda _: [(ROWS[0].name, ROWS[1].name)], alpha=0.05)[0]
 
     for spec in (*SPECS, UNPARSED):
         found = compared(spec)
