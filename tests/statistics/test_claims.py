@@ -135,12 +135,13 @@ def test_holm_on_p_values_without_seeds_fails():
 @pytest.mark.slow
 @pytest.mark.parametrize("patients", [100, 200])
 def test_pooled_seeds_give_narrower_intervals_that_hold_as_often(patients):
-    for sd in (0.015, 0.03, 0.06):
-        (width, held), (wide, _) = claims.widths(World(patients, 0.5, 0.8, sd), 3, 500)
-        print(patients, sd, width, wide, held)  # noqa: T201
+    for sd in (0.03, 0.06):
+        (width, held), (wide, _), (widest, also_held) = claims.widths(World(patients, 0.5, 0.8, sd), 3, 500)
+        print(patients, sd, width, held, wide, widest, also_held)  # noqa: T201
         assert held >= 93
-        if sd >= 0.03:
-            assert width <= 0.75 * wide
+        assert also_held >= 93
+        assert width <= 0.75 * widest
+        assert width < wide
 
 
 @pytest.mark.slow
