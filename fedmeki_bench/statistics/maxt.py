@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _DRAWS = 40_000
 _CHUNK_ELEMENTS = 2_000_000
+_TOLERANCE = 1e-9
+"""Draws that are so little smaller are as large: differences that share everything differ by rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,11 +63,13 @@ def family(found: Contrasts, *, alpha: float, seed: int) -> Family:
     p = 2 * t.sf(ratio, found.df)
     largest = _largest(found.correlation, seed)
     z = norm.isf(p / 2)
-    exceeded = len(largest) - np.searchsorted(largest, z - 1e-9, side="left")
+    exceeded = len(largest) - np.searchsorted(largest, z - _TOLERANCE, side="left")
     adjusted = np.clip(np.minimum((exceeded + 1) / (len(largest) + 1), m * p), p, 1.0)
-    # the interval is turned from the same draws, so that it leaves out 0 exactly where the adjusted p is below alpha
-    limit = float(np.quantile(largest, 1 - alpha, method="higher"))
-    each = max(2 * norm.sf(limit), alpha / m)
+    # the interval is turned from the same draws, so that it leaves out 0 exactly where the adjusted p is below alpha:
+    # where at most so many draws are as large
+    allowed = max(0, math.ceil(alpha * (len(largest) + 1)) - 2)
+    limit = float(largest[len(largest) - 1 - allowed]) + _TOLERANCE
+    each = min(alpha, max(2 * norm.sf(limit), alpha / m))
     half = t.isf(each / 2, found.df) * found.se
     return Family(p, adjusted, found.difference - half, found.difference + half, float(each))
 
