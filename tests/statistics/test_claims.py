@@ -85,7 +85,7 @@ def test_equal_rows_are_seldom_told_apart_and_holm_without_seeds_does_it_often()
     assert by_holm > 15
 
 
-# Slow: the figures of docs/statistics.md, with less repetitions. Standard errors are 0.4 to 0.7 (of 1000 boards).
+# Slow: the figures of docs/statistics.md, with fewer repetitions. Of 1000 boards standard errors are at most 0.7.
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_coverage_of_a_difference(world):
     for sd, seeds in [(0.0, 1), *((sd, s) for sd in claims.SEED_SDS for s in (3, 5))]:
         held, _ = claims.coverage(replace(world, seed_sd=sd), seeds, 1000)
         print(world, sd, seeds, held.mean())  # noqa: T201
-        assert 92 <= held.mean() <= 98.5, (sd, seeds)
+        assert 92.5 <= held.mean() <= 98, (sd, seeds)  # 93 and 97.5 but for the error of the simulation
 
 
 @pytest.mark.slow
@@ -135,7 +135,7 @@ def test_holm_on_p_values_without_seeds_fails():
 @pytest.mark.slow
 @pytest.mark.parametrize("patients", [100, 200])
 def test_pooled_seeds_give_narrower_intervals_that_hold_as_often(patients):
-    for sd in (0.03, 0.06):
+    for sd in (0.015, 0.03, 0.06):
         (width, held), (wide, _), (widest, also_held) = claims.widths(World(patients, 0.5, 0.8, sd), 3, 500)
         print(patients, sd, width, held, wide, widest, also_held)  # noqa: T201
         assert held >= 93
