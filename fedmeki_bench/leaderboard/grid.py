@@ -176,6 +176,26 @@ class Grid:
         if len(numbers) < len(values):
             share = "" if len(values) == 1 else f" ({len(values) - len(numbers)} of {len(values)})"
             return Entry(f"undefined{share}")
+        return self._entry(metric, values, numbers)
+
+    def mean_entry(self, algorithm: str, cohorts: Sequence[Sequence[str]]) -> Entry:
+        """The mean over tasks that share one main metric, with its interval; a dash unless the row is complete.
+
+        Distances to the ends of the tasks' intervals add up as squares (Zou and Donner 2008), those of tasks that share
+        patients as they are, which errs on the safe side.
+
+        Args:
+            algorithm: the row.
+            cohorts: the tasks, grouped by whose patients they rest on.
+        """
+        if not self.complete(algorithm):
+            return Entry("–")
+        values = {task: self.values(algorithm, task, self.main_metric(task)) for task in self.tasks}
+        seeds = [dict(zip(self.tasks, found, strict=True)) for found in zip(*values.values(), strict=False)]
+        means = [_mean_over(found, cohorts, {task: self.weight(task) for task in self.tasks}) for found in seeds]
+        return self._entry(self.scale.metric, means, [m.value for m in means if m.value is not None])
+
+    def _entry(self, metric: str, values: Sequence[MetricValue], numbers: Sequence[float]) -> Entry:
         summary = summarise_seeds(numbers)
         if summary.n == 1:
             number = f"{summary.mean:.3f}"
@@ -249,3 +269,23 @@ class Grid:
             sum(up + down for up, down, _ in sent) / 1e6 / n,
             sum(record.cost.seconds for record in runs) / n,
         )
+
+
+def _mean_over(
+    found: Mapping[str, MetricValue], cohorts: Sequence[Sequence[str]], weights: Mapping[str, float]
+) -> MetricValue:
+    """The mean over tasks under one seed; without an interval where a task has none."""
+    mean = math.fsum(weights[task] * (v.value or 0.0) for task, v in found.items())
+    below = above = 0.0
+    for tasks in cohorts:
+        down = up = 0.0
+        for task in tasks:
+            one = found[task]
+            if one.value is None or one.low is None or one.high is None:
+                return MetricValue(value=mean)
+            down += weights[task] * (one.value - one.low)
+            up += weights[task] * (one.high - one.value)
+        below, above = below + down**2, above + up**2
+    if not cohorts:
+        return MetricValue(value=mean)
+    return MetricValue(value=mean, low=mean - math.sqrt(below), high=mean + math.sqrt(above))

@@ -127,7 +127,7 @@ def judge(
                     members[number, a, b] = scale
                     asked.append((a, b))
         if asked:
-            blocks.append(contrasts(one.data, [(one.rows.index(a), one.rows.index(b)) for a, b in asked]))
+            blocks.append(contrasts(one.unique(), [(one.place(a), one.place(b)) for a, b in asked]))
     if not members:
         return tuple(comparison for comparison, _ in every)
     together = stacked(blocks)
@@ -164,7 +164,7 @@ def placed(one: Panel, scale: Scale, rows: Sequence[str], *, alpha: float) -> di
     pairs = [(a, b) for i, a in enumerate(distinct) for b in distinct[:i]]
     certain: list[tuple[str, str]] = []
     if pairs:
-        found = contrasts(one.data, [(one.rows.index(a), one.rows.index(b)) for a, b in pairs])
+        found = contrasts(one.unique(), [(one.place(a), one.place(b)) for a, b in pairs])
         judged = family(found, alpha=alpha, seed=SEED)
         for (a, b), low, high in zip(pairs, judged.low, judged.high, strict=True):
             if low > 0 or high < 0:

@@ -55,8 +55,16 @@ class Panel:
 
     @property
     def distinct(self) -> tuple[str, ...]:
-        """The rows without the twins of others."""
+        """The rows without the twins of others, which are no further evidence of how rows scatter."""
         return tuple(row for row in self.rows if row not in self.twins)
+
+    def unique(self) -> Crossed:
+        """The data of the distinct rows, in their order."""
+        return _rows(self.data, [self.rows.index(row) for row in self.distinct])
+
+    def place(self, row: str) -> int:
+        """Where a row, or the one it is a twin of, stands among the distinct ones."""
+        return self.distinct.index(self.twins.get(row, row))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,11 +143,7 @@ def mean_panel(panels: Sequence[Panel], weights: Mapping[str, float]) -> Panel |
     shared = [row for row in panels[0].rows if all(row in p.rows for p in panels)] if panels else []
     if not shared:
         return None
-    parts = []
-    for one in panels:
-        index = [one.rows.index(row) for row in shared]
-        d = one.data
-        parts.append(Crossed(d.values[index], d.influences[index], d.strata, d.floor[index]))
+    parts = [_rows(one.data, [one.rows.index(row) for row in shared]) for one in panels]
     data = combined(parts, [p.patients for p in panels], [weights[p.task] for p in panels])
     twins: dict[str, str] = {}
     for i, row in enumerate(shared):
@@ -170,6 +174,11 @@ def cohorts(panels: Iterable[Panel], collections: Mapping[str, str]) -> list[lis
         groups = [g for g in groups if not g[0] & marks]
         groups.append((marks.union(*(g[0] for g in joined)), [t for g in joined for t in g[1]] + [one.task]))
     return [tasks for _, tasks in groups]
+
+
+def _rows(data: Crossed, index: Sequence[int]) -> Crossed:
+    chosen = list(index)
+    return Crossed(data.values[chosen], data.influences[chosen], data.strata, data.floor[chosen])
 
 
 def _same(one: Panel, row: str, other: str) -> bool:

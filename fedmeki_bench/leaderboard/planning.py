@@ -81,11 +81,10 @@ def _plan(
     known = [c for c in judged if c.each is not None]
     if panel is None or not known:
         return None
-    names = {(panel.twins.get(c.algorithm, c.algorithm), panel.twins.get(c.against, c.against)) for c in known}
-    pairs = sorted((panel.rows.index(a), panel.rows.index(b)) for a, b in names)
+    pairs = sorted({(panel.place(c.algorithm), panel.place(c.against)) for c in known})
     each, seeds = known[0].each, panel.data.values.shape[1]
     assert each is not None
-    variances = variances_of(panel.data, pairs)
+    variances = variances_of(panel.unique(), pairs)
     smallest = smallest_difference(variances, n_seeds=seeds, n_patients=variances.n_patients, each=each, power=power)
     return Plan(
         task, metric, seeds, variances.n_patients, each, smallest if smallest <= largest else None, wanted,

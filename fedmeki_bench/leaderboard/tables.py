@@ -159,8 +159,7 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     for algorithm, section in ordered(grid):
         entries = [_flagged(grid, algorithm, task) for task in grid.tasks]
         if with_mean:
-            overall = grid.overall(algorithm.name)
-            entries.append(Entry("–") if overall is None else Entry(f"{overall:.3f}", overall))
+            entries.append(grid.mean_entry(algorithm.name, analysis.cohorts))
         shown = [found for found in (analysis.places, analysis.elsewhere) if found]
         entries += [_place_entry(found.get(algorithm.name)) for found in shown]
         entries += _cost_entries(grid, algorithm)

@@ -29,7 +29,7 @@ _WILD = 0.01
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crossed:
-    """The values of K rows and S seeds on the same patients.
+    """The values of K rows and S seeds on the same patients; no row stands twice, or it would count as two.
 
     Attributes:
         values: (K, S) metric of every row and seed.

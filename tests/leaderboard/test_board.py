@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedmeki_bench.errors import InputError, UsageError
-from fedmeki_bench.leaderboard.board import find_board, known_boards, load_board
+from fedmeki_bench.leaderboard.board import Board, find_board, known_boards, load_board
 
 GOOD = """\
 name: toy
@@ -96,7 +96,7 @@ def test_margins_and_questions_are_checked(tmp_path, lines, said):
     path.write_text(
         "name: b\nprofile: demo\nseeds: [0]\ntasks: [ecg_abnormal]\nalgorithms: [majority, fedavg_s]\n" + lines
     )
-    with pytest.raises(InputError, match="b.yaml:") as refused:
+    with pytest.raises(InputError, match=r"b\.yaml:") as refused:
         load_board(path)
     assert said in str(refused.value)
 

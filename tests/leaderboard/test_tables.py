@@ -218,3 +218,15 @@ def test_a_bound_is_written_as_one_and_no_interval_is_said():
     assert "0.900 [–]" in shown_there
     assert "1.000 [1.00, 1.00]" in shown_there  # a constant predictor's is not a bound
     assert any(note == "[–]: no interval: fewer than 20 patients in a class." for note in table.notes)
+
+
+def test_the_mean_over_tasks_has_the_interval_of_its_patients():
+    made = cells(A[1:2], TASKS, [0])
+    bounds = {TASKS[0]: (0.8, 0.7, 0.88), TASKS[1]: (0.6, 0.3, 0.66)}
+    (page,) = [page_of(board(), made, [record(c, {"auroc": bounds[c.task]}) for c in made])]
+    grid = page.sections[0].grid
+    apart = grid.mean_entry("fedavg_s", [[TASKS[0]], [TASKS[1]]])
+    assert apart.number == "0.700"
+    assert apart.interval == f"[{0.7 - (0.05**2 + 0.15**2) ** 0.5:.2f}, {0.7 + (0.04**2 + 0.03**2) ** 0.5:.2f}]"
+    assert grid.mean_entry("fedavg_s", [TASKS]).interval == "[0.50, 0.77]"  # shared patients: 0.7 - 0.2, 0.7 + 0.07
+    assert grid.mean_entry("fedavg_s", []).text == "0.700"
