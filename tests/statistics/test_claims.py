@@ -18,12 +18,19 @@ from fedmeki_bench.statistics.crossed import contrasts
 from fedmeki_bench.statistics.influence import auroc_influence
 from fedmeki_bench.statistics.maxt import family
 
-_spec = importlib.util.spec_from_file_location(
-    "board_claims", Path(__file__).parents[2] / "benchmarks" / "board_claims.py"
-)
-claims = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = claims  # dataclasses look their module up
-_spec.loader.exec_module(claims)
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+claims = benchmark("board_claims")
+ceiling = benchmark("ceiling")
 World = claims.World
 
 
@@ -174,3 +181,12 @@ def test_means_over_seeds_are_held(seeds):
             held, width = claims.mean_over_seeds(replace(world, seed_sd=sd), seeds, 500)
             print(world, sd, seeds, held, width)  # noqa: T201
             assert held >= 93
+
+
+@pytest.mark.slow
+def test_models_without_error_differ_by_what_the_floor_says_or_less():
+    for split, low, high in (((13, 27), 0.9, 1.1), ((20, 20), 0.9, 1.1), ((6, 34), 0.8, 1.0), ((15, 85), 0.4, 0.9)):
+        sd, pairs = ceiling.difference_at_ceiling(*split, 400_000)
+        print(split, sd, ceiling.formula(*split), pairs)  # noqa: T201
+        assert pairs > 150
+        assert low < sd / ceiling.formula(*split) < high
