@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 _DRAWS = 40_000
 _CHUNK_ELEMENTS = 2_000_000
-_TOLERANCE = 1e-9
+_JITTER = 1e-9
+"""Added to the variances, so that differences that determine each other have a factor, too."""
+
+_TOLERANCE = 1e-4
 """Draws that are so little smaller are as large: differences that share everything differ by rounding."""
 
 
@@ -78,13 +81,12 @@ def _largest(correlation: Floats, seed: int) -> Floats:
     """Sorted draws of the largest absolute value of normal variables with these correlations."""
     import numpy as np
 
-    values, vectors = np.linalg.eigh(correlation)
-    kept = values > 1e-10
-    root = vectors[:, kept] * np.sqrt(values[kept])
+    # Cholesky's factor is the only one of its kind; eigenvectors would turn with the last bits, and the draws with them
+    root = np.linalg.cholesky(correlation + _JITTER * np.eye(len(correlation)))
     rng = generator(seed, "family")
     rows = max(1, _CHUNK_ELEMENTS // max(1, len(correlation)))
     found = []
     for start in range(0, _DRAWS, rows):
-        z = rng.standard_normal((min(rows, _DRAWS - start), root.shape[1]))
+        z = rng.standard_normal((min(rows, _DRAWS - start), len(root)))
         found.append(np.abs(z @ root.T).max(axis=1))
     return np.sort(np.concatenate(found))
