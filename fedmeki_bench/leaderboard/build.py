@@ -112,7 +112,7 @@ def check(
         elif page.digest.encode() not in path.read_bytes():
             stale.append(f"{path} is stale")
     if stale:
-        moved = moved_since(out / "leaderboard.json", page.rows)
+        moved = moved_since(out / "leaderboard.csv", page.rows)
         raise CheckFailed(
             f"{'; '.join(stale)}: run `fedmeki-bench leaderboard {board.name}`" + f"; {moved}" * bool(moved)
         )

@@ -6,16 +6,19 @@ carries the rounding on, and a metric at a fixed threshold can jump where the AU
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench.bounded import bounded_json, regular_text
+from fedmeki_bench.bounded import regular_text
+from fedmeki_bench.errors import InputError
 from fedmeki_bench.leaderboard.collect import Row, environment_digest
 from fedmeki_bench.plain import plain_text
 from fedmeki_bench.results.record import Record
 
-_LARGEST = 200_000_000  # characters of a page's JSON
+_LARGEST = 200_000_000  # characters of a page's CSV
 _MOVED = 1e-6
 _NAMED = 3
 
@@ -42,27 +45,27 @@ def _in_words(environment: Mapping[str, Any]) -> str:
 
 
 def moved_since(path: Path, rows: Sequence[Row]) -> str:
-    """What differs between a committed page's JSON and these rows although key and metric are the same, in a sentence.
+    """What differs between a committed page's CSV and these rows although key and metric are the same, in a sentence.
 
     Empty where nothing moved, both come from one environment, or the file can't be read.
     """
     try:
-        there = bounded_json(regular_text(path, _LARGEST, "page"))["rows"]
+        there = csv.DictReader(io.StringIO(regular_text(path, _LARGEST, "page")))
         known = {
-            (str(row["key"]), str(row["algorithm"]), str(row["task"]), str(row["metric"])): row
+            (row["key"], row["algorithm"], row["task"], row["metric"]): (float(row["value"]), row["environment"])
             for row in there
-            if row.get("value") is not None
+            if row["value"]
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, csv.Error, InputError):
         return ""
     moved = []
     for row in rows:
         other = known.get((row.key, row.algorithm, row.task, row.metric))
-        if row.value is None or other is None or str(other.get("environment")) == row.environment:
+        if row.value is None or other is None or other[1] == row.environment:
             continue
-        apart = abs(float(other["value"]) - row.value)
+        apart = abs(other[0] - row.value)
         if apart > _MOVED:
-            moved.append((apart, float(other["value"]), row, str(other.get("environment"))))
+            moved.append((apart, other[0], row, other[1]))
     if not moved:
         return ""
     moved.sort(key=lambda one: -one[0])
@@ -71,7 +74,6 @@ def moved_since(path: Path, rows: Sequence[Row]) -> str:
         for _, there_value, row, _ in moved[:_NAMED]
     )
     environments = ", ".join(sorted({plain_text(name) for *_, name in moved}))
-    return (
-        f"{len(moved)} numbers of the same runs were made in another environment ({environments}) and differ, most: "
-        f"{largest}"
-    )
+    n = len(moved)
+    made = "1 number of the same runs was" if n == 1 else f"{n} numbers of the same runs were"
+    return f"{made} made in another environment ({environments}) and differ{'s' * (n == 1)}, most: {largest}"

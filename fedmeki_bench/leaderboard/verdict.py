@@ -43,7 +43,8 @@ def verdict(grid: Grid, analysis: Analysis) -> tuple[str, ...]:
         said.append(_sentence(f"{among}on {what} these are {'; '.join(parts)}{rest}."))
     elif undecided:
         others = "the one other is" if undecided == 1 else f"all {undecided} others are"
-        said.append(_sentence(f"{among}none could be told from {reference} on {what}: {others} undecided."))
+        shown = f"none is shown to differ from {reference} on {what}"
+        said.append(_sentence(f"{among}{shown}: {others} undecided, which does not mean equal."))
     if "identical" in by_word:
         names = by_word["identical"]
         said.append(
@@ -77,7 +78,7 @@ def _bounds(grid: Grid, analysis: Analysis) -> list[str]:
         if asked[0].question == "better":
             claim, denial = f"better than {title}", "worse"
         else:
-            claim, denial = f"not worse than {title} by more than {margin_text(grid)}", "worse by more"
+            claim, denial = f"within {margin_text(grid)} of {title} or better", "worse by more"
         yes, no = (sum(a.answer == answer for a in asked) for answer in ("yes", "no"))
         shown = f"{yes or 'none'} of {len(asked)} {'is' if yes <= 1 else 'are'} shown to be {claim}"
         parts.append(shown + f", and {no} to be {denial}" * (no > 0))

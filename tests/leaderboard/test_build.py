@@ -137,15 +137,15 @@ def test_numbers_of_one_key_from_another_machine_are_told(tmp_path):
     def on(processor, recall):
         return [record(made[0], {"auroc": 0.891, "recall": recall}, environment={"processor": processor, "threads": 1})]
 
-    build(toy, made, on("A", 0.564), tmp_path, ["md", "json"])
+    build(toy, made, on("A", 0.564), tmp_path, ["md", "csv"])
     assert "(A, 1 thread)" in (tmp_path / "leaderboard.md").read_text()
-    with pytest.raises(CheckFailed, match="1 numbers of the same runs were made in another environment") as told:
-        check(toy, made, on("B", 0.821), tmp_path, ["md", "json"])
+    with pytest.raises(CheckFailed, match="1 number of the same runs was made in another environment") as told:
+        check(toy, made, on("B", 0.821), tmp_path, ["md", "csv"])
     assert "recall of fedavg_s on ecg_abnormal 0.564 there, 0.821 here" in str(told.value)
     with pytest.raises(CheckFailed) as same:  # one machine: the numbers are stale for another reason
-        check(toy, made, on("A", 0.821), tmp_path, ["md", "json"])
+        check(toy, made, on("A", 0.821), tmp_path, ["md", "csv"])
     assert "another environment" not in str(same.value)
-    (tmp_path / "leaderboard.json").write_text("[1")
+    (tmp_path / "leaderboard.csv").write_text("key,value\n1,one\n")
     with pytest.raises(CheckFailed) as torn:
         check(toy, made, on("B", 0.821), tmp_path, ["md"])
     assert "another environment" not in str(torn.value)
