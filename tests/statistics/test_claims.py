@@ -18,12 +18,19 @@ from fedmeki_bench.statistics.crossed import contrasts
 from fedmeki_bench.statistics.influence import auroc_influence
 from fedmeki_bench.statistics.maxt import family
 
-_spec = importlib.util.spec_from_file_location(
-    "board_claims", Path(__file__).parents[2] / "benchmarks" / "board_claims.py"
-)
-claims = importlib.util.module_from_spec(_spec)
-sys.modules[_spec.name] = claims  # dataclasses look their module up
-_spec.loader.exec_module(claims)
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+claims = benchmark("board_claims")
+ceiling = benchmark("ceiling")
 World = claims.World
 
 
@@ -85,7 +92,7 @@ def test_equal_rows_are_seldom_told_apart_and_holm_without_seeds_does_it_often()
     assert by_holm > 15
 
 
-# Slow: the figures of docs/statistics.md, with less repetitions. Standard errors are 0.4 to 0.7 (of 1000 boards).
+# Slow: the figures of docs/statistics.md, with fewer repetitions. Of 1000 boards standard errors are at most 0.7.
 
 
 @pytest.mark.slow
@@ -94,7 +101,7 @@ def test_coverage_of_a_difference(world):
     for sd, seeds in [(0.0, 1), *((sd, s) for sd in claims.SEED_SDS for s in (3, 5))]:
         held, _ = claims.coverage(replace(world, seed_sd=sd), seeds, 1000)
         print(world, sd, seeds, held.mean())  # noqa: T201
-        assert 92 <= held.mean() <= 98.5, (sd, seeds)
+        assert 92.5 <= held.mean() <= 98, (sd, seeds)  # 93 and 97.5 but for the error of the simulation
 
 
 @pytest.mark.slow
@@ -135,7 +142,7 @@ def test_holm_on_p_values_without_seeds_fails():
 @pytest.mark.slow
 @pytest.mark.parametrize("patients", [100, 200])
 def test_pooled_seeds_give_narrower_intervals_that_hold_as_often(patients):
-    for sd in (0.03, 0.06):
+    for sd in (0.015, 0.03, 0.06):
         (width, held), (wide, _), (widest, also_held) = claims.widths(World(patients, 0.5, 0.8, sd), 3, 500)
         print(patients, sd, width, held, wide, widest, also_held)  # noqa: T201
         assert held >= 93
@@ -174,3 +181,12 @@ def test_means_over_seeds_are_held(seeds):
             held, width = claims.mean_over_seeds(replace(world, seed_sd=sd), seeds, 500)
             print(world, sd, seeds, held, width)  # noqa: T201
             assert held >= 93
+
+
+@pytest.mark.slow
+def test_models_without_error_differ_by_what_the_floor_says_or_less():
+    for split, low, high in (((13, 27), 0.9, 1.1), ((20, 20), 0.9, 1.1), ((6, 34), 0.8, 1.0), ((15, 85), 0.4, 0.9)):
+        sd, pairs = ceiling.difference_at_ceiling(*split, 400_000)
+        print(split, sd, ceiling.formula(*split), pairs)  # noqa: T201
+        assert pairs > 150
+        assert low < sd / ceiling.formula(*split) < high
