@@ -127,7 +127,8 @@ _PLACE = Column(
 _ELSEWHERE = Column(
     "elsewhere",
     "Place elsewhere",
-    "95 % interval of the place on other tasks of this kind: cohorts of patients and seeds are drawn again.",
+    "A rough guide to the place on other tasks: 95 % of the places that cohorts of patients and seeds give when drawn "
+    "again.",
 )
 _COST = (
     Column("mb_up", "MB/round ↑", "Megabytes all clients send per round, over the federations behind these cells."),

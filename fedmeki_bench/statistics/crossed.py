@@ -24,7 +24,7 @@ _ZERO = 1e-20
 """A variance below this is rounding."""
 
 _WILD = 0.01
-"""Chance at which a row that scatters like the others would be left out of their pool."""
+"""Chance, for each row, that it is left out of the pool although it scatters like the others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
