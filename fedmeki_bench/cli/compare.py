@@ -87,8 +87,9 @@ def _report(
     margins = ", ".join(dict.fromkeys(f"{c.metric} {c.margin:g}" for c in found))
     lost = sum(c.difference is None for c in found)
     echo(
-        "Intervals hold together with 95 % probability. better or worse: the interval leaves out 0; equivalent: it "
-        f"lies within the margin ({margins})." + (f" {lost} differences have no number, see the note." if lost else "")
+        "Intervals hold together with 95 % probability. equivalent: the interval lies within the margin "
+        f"({margins}); else better or worse: it leaves out 0."
+        + (f" {lost} differences have no number, see the note." if lost else "")
     )
     if max(c.seeds for c in found) == 1:
         echo("One seed was trained: this speaks of these trained models on other patients, not of the algorithms.")

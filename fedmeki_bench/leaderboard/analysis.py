@@ -91,6 +91,11 @@ class Analysis:
     targets: tuple[Target, ...] = ()
 
     @property
+    def seeds(self) -> int:
+        """How many seeds the comparisons rest on; 0 without any."""
+        return next((one.data.values.shape[1] for one in self.panels.values()), 0)
+
+    @property
     def uncompared(self) -> tuple[Comparison, ...]:
         """Differences without a number: predictions lost or damaged, an undefined metric; ``note`` says why."""
         return tuple(c for c in (self.per_task or self.primary) if c.difference is None)
@@ -112,9 +117,10 @@ def analyse(grid: Grid, read: Reader | None, *, sections: int = 1) -> Analysis:
     panels = _panels(grid, reference, read)
     mean = _mean(grid, panels)
     primary, questions, per_task = _judged(grid, reference, panels, mean, alpha)
-    places = {} if mean is None else placed(mean, grid.scale, [n for n in ranked if n in mean.rows], alpha=alpha)
-    if len(places) < 2 or len(grid.board.seeds) > len(_seeds(grid, reference)):
-        places = {}
+    places: Mapping[str, Place] = {}
+    # a row that can't be compared might be the best: without it there is no set of the best
+    if mean is not None and len(ranked) > 1 and all(name in mean.rows for name in ranked):
+        places = placed(mean, grid.scale, ranked, alpha=alpha)
     shared = tuple(tuple(tasks) for tasks in cohorts(panels.values(), grid.facts.collections))
     return Analysis(
         reference, grid.scale, alpha, panels, mean, primary, questions, per_task, places, may_be_best(places),
@@ -146,7 +152,8 @@ def _panels(grid: Grid, reference: Algorithm, read: Reader) -> dict[str, Panel]:
     found = {}
     for task in grid.tasks if seeds else ():
         spec = grid.facts.metrics.get(grid.main_metric(task))
-        outcomes = {name: grid.outcomes[name, task] for name in grid.algorithms if (name, task) in grid.outcomes}
+        names = [reference.name, *(name for name in grid.algorithms if name != reference.name)]  # it says what samples
+        outcomes = {name: grid.outcomes[name, task] for name in names if (name, task) in grid.outcomes}
         if spec is not None and (made := panel(task, spec, outcomes, seeds, read)) is not None:
             found[task] = made
     return found
@@ -158,7 +165,7 @@ def _mean(grid: Grid, panels: Mapping[str, Panel]) -> Panel | None:
         return None
     if len(panels) == 1:
         return next(iter(panels.values()))
-    return mean_panel(list(panels.values()), {task: grid.weight(task) for task in grid.tasks})
+    return mean_panel(list(panels.values()), {task: grid.weight(task) for task in grid.tasks}, grid.facts.collections)
 
 
 def _judged(
@@ -167,7 +174,7 @@ def _judged(
     """The primary family (against the reference and the bounds), its questions, and the family of the single tasks."""
     competitors = [name for name, a in grid.algorithms.items() if not a.bound]
     rivals = [(name, reference.name) for name in competitors if name != reference.name]
-    asked = _questions(grid)
+    asked = {name: question for name, question in _questions(grid).items() if name != reference.name}
     bounds = [(name, bound) for bound in asked for name in competitors]
 
     def started(task: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -187,7 +194,7 @@ def _judged(
     )
     if len(grid.tasks) < 2:
         return primary, questions, ()
-    parts = [(one, grid.scale_of(task)) for task, one in panels.items() if reference.name in one.rows]
+    parts = [(one, grid.scale_of(task)) for task, one in panels.items()]
     per_task = judge(parts, lambda one: started(one.task, rivals), alpha=alpha)
     return primary, questions, tuple(gated(per_task, primary))
 

@@ -34,7 +34,8 @@ class Column:
     @property
     def scale(self) -> Scale:
         """How the metric counts."""
-        return Scale(self.metric.name, self.margin, self.metric.direction == "higher")
+        low, high = self.metric.range
+        return Scale(self.metric.name, self.margin, self.metric.direction == "higher", high - low)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,7 @@ def compare_rows(
 def _panel(column: Column, a: str, b: str, read: Reader) -> Panel | Comparison:
     """The rows on the seeds that both sides finished, or why there is no difference."""
     empty = Comparison(a, b, column.task, column.metric.name, column.margin)
-    finished = [{o.cell.seed for o in column.outcomes[row] if o.status == "ok"} for row in (a, b)]
-    seeds = sorted(finished[0] & finished[1])
+    seeds = _seeds(column, a, b)
     if not seeds:
         return replace(empty, note="no seed that both finished")
     others = {row: found for row, found in column.outcomes.items() if row not in (a, b)}
@@ -98,14 +98,19 @@ def _panel(column: Column, a: str, b: str, read: Reader) -> Panel | Comparison:
     return made
 
 
+def _seeds(column: Column, a: str, b: str) -> list[int]:
+    finished = [{o.cell.seed for o in column.outcomes[row] if o.status == "ok"} for row in (a, b)]
+    return sorted(finished[0] & finished[1])
+
+
 def _over_tasks(
     a: str, b: str, columns: Sequence[Column], panels: Sequence[Panel], collections: Mapping[str, str]
 ) -> OverTasks | None:
     tasks = list(dict.fromkeys(column.task for column in columns))
-    if len({one.data.values.shape[1] for one in panels}) > 1:
+    if len({tuple(_seeds(column, a, b)) for column in columns}) > 1:
         return None  # other seeds on another task: there is no mean of the same trainings
     times = {task: sum(column.task == task for column in columns) for task in tasks}
-    mean = mean_panel(panels, {task: 1 / len(tasks) / times[task] for task in tasks})
+    mean = mean_panel(panels, {task: 1 / len(tasks) / times[task] for task in tasks}, collections)
     if mean is None:
         return None
     scale = columns[0].scale

@@ -17,7 +17,7 @@ _NO_VALUE = Entry("–")
 def differences_table(grid: Grid, analysis: Analysis) -> Table | None:
     """One row per competitor: its difference to the reference on the mean and on each task, and what the bounds say."""
     reference = analysis.reference
-    if reference is None or not (analysis.primary or analysis.per_task):
+    if reference is None or not (analysis.primary or analysis.per_task or analysis.questions):
         return None
     columns = [_mean_column(grid, reference.title)] if analysis.primary else []
     bounds = list(dict.fromkeys(asked.found.against for asked in analysis.questions))
@@ -66,12 +66,14 @@ def _mean_column(grid: Grid, reference: str) -> Column:
 
 
 def _question_column(grid: Grid, bound: str, asked: Asked) -> Column:
-    title = grid.algorithms[bound].title
+    title, higher = grid.algorithms[bound].title, grid.scale.higher
     if asked.question == "better":
-        return Column(bound, f"Better than {title}?", f"Difference to {title} on {statistic(grid)}; yes if above 0.")
+        side = "above" if higher else "below"
+        return Column(bound, f"Better than {title}?", f"Difference to {title} on {statistic(grid)}; yes if {side} 0.")
+    side = "below" if higher else "above"
     return Column(
         bound, f"Not worse than {title}?",
-        f"Difference to {title} on {statistic(grid)}; yes if not more than {margin_text(grid)} below.",
+        f"Difference to {title} on {statistic(grid)}; yes if not more than {margin_text(grid)} {side}.",
     )  # fmt: skip
 
 
@@ -105,6 +107,8 @@ def _entry(found: Comparison | None) -> Entry:
 def _answer(asked: Asked | None) -> Entry:
     if asked is None or asked.found.difference is None:
         return _NO_VALUE
+    if asked.found.word == "identical":
+        return Entry("identical", 0.0, remark=asked.answer, detail=asked.found.note, best=asked.answer == "yes")
     number, interval = _number(asked.found)
     yes = asked.answer == "yes"
     return Entry(number, asked.found.difference, interval, asked.answer, _detail(asked.found), best=yes)
@@ -114,15 +118,15 @@ def _notes(grid: Grid, analysis: Analysis) -> list[str]:
     level = f"{100 * (1 - analysis.alpha):.3g} %"
     first = f"{statistic(grid)}{' and the questions about the bounds' if analysis.questions else ''}"
     notes = [
-        "Difference [interval], on the same seeds and patients: better or worse if the interval leaves out 0, "
-        f"equivalent if it lies within the margin ({_margins(grid)}), else undecided. All intervals of a family hold "
-        f"together with {level} probability; {first} are one family.",
+        "Difference [interval], on the same seeds and patients: equivalent if the interval lies within the margin "
+        f"({_margins(grid)}), else better or worse if it leaves out 0, else undecided. All intervals of a family hold "
+        f"together with {level} probability; {first} form one family.",
     ]
     if analysis.per_task:
         notes.append(
-            "The single tasks are another, and are tested only where the mean is decided: elsewhere they have no word."
+            "The single tasks are another, tested only where the mean is better or worse: elsewhere they have no word."
         )
-    if len(grid.board.seeds) == 1:
+    if analysis.seeds == 1:
         notes.append(
             "One seed was trained: the words speak of these trained models on other patients, not of the algorithms."
         )

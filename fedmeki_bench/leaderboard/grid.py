@@ -133,13 +133,18 @@ class Grid:
     def scale_of(self, task: str) -> Scale:
         """How the task's main metric counts."""
         metric = self.main_metric(task)
-        return Scale(metric, self.board.margin(metric), self.higher(metric))
+        spec = self.facts.metrics.get(metric)
+        largest = math.inf if spec is None else spec.range[1] - spec.range[0]
+        return Scale(metric, self.board.margin(metric), self.higher(metric), largest)
 
     @property
     def scale(self) -> Scale:
         """How the mean over tasks counts: in the metric they share, else in margins, the better the higher."""
         shared = {self.main_metric(task) for task in self.tasks}
-        return self.scale_of(self.tasks[0]) if len(shared) == 1 else Scale("", 1.0, higher=True)
+        if len(shared) == 1:
+            return self.scale_of(self.tasks[0])
+        largest = [one.largest / one.margin for one in map(self.scale_of, self.tasks)]
+        return Scale("", 1.0, higher=True, largest=sum(largest) / len(largest))
 
     def weight(self, task: str) -> float:
         """What a task's main metric is multiplied by in the mean over tasks."""
@@ -286,6 +291,6 @@ def _mean_over(
             down += weights[task] * (one.value - one.low)
             up += weights[task] * (one.high - one.value)
         below, above = below + down**2, above + up**2
-    if not cohorts:
+    if {task for tasks in cohorts for task in tasks} != set(found):  # of some task nothing is known of its patients
         return MetricValue(value=mean)
     return MetricValue(value=mean, low=mean - math.sqrt(below), high=mean + math.sqrt(above))

@@ -36,9 +36,9 @@ class Comparison:
         low, high: its interval; all intervals of the family hold together.
         p, adjusted: two-sided p by itself, and for the family.
         each: 1 - the level of the interval by itself, the same for all of the family.
-        word: ``better`` or ``worse`` where the interval leaves out 0, ``equivalent`` where it lies within the margin,
-            ``identical`` where the predictions are the same, ``not tested`` where the mean over tasks was not decided,
-            else ``undecided``.
+        word: ``equivalent`` where the interval lies within the margin, else ``better`` or ``worse`` where it leaves out
+            0, else ``undecided``; ``identical`` where the predictions are the same, ``not tested`` where the mean over
+            tasks is neither better nor worse.
         seeds, patients: what it rests on.
         note: why there is no number.
     """
@@ -76,6 +76,8 @@ def word_of(low: float, high: float, margin: float, *, higher: bool) -> Word:
 
 def answer_to(question: Question, found: Comparison, *, higher: bool) -> Answer:
     """What a comparison with a bound says to the question that was declared for it."""
+    if found.word == "identical":
+        return "yes" if question == "not_worse" else "no"
     if found.low is None or found.high is None:
         return "undecided"
     low, high = (found.low, found.high) if higher else (-found.high, -found.low)
@@ -87,11 +89,12 @@ def answer_to(question: Question, found: Comparison, *, higher: bool) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a metric counts: the smallest difference that matters, and whether higher is better."""
+    """How a metric counts: the smallest difference that matters, whether higher is better, the largest difference."""
 
     metric: str
     margin: float
     higher: bool
+    largest: float = math.inf
 
 
 def judge(
@@ -139,7 +142,9 @@ def judge(
 
 
 def _filled(empty: Comparison, i: int, scale: Scale, found: Contrasts, judged: Family) -> Comparison:
-    low, high = float(judged.low[i]), float(judged.high[i])
+    if found.se[i] == 0:  # two models that no patient tells apart are not known to be equal
+        return replace(empty, difference=float(found.difference[i]), note="no patient tells the two apart")
+    low, high = max(-scale.largest, float(judged.low[i])), min(scale.largest, float(judged.high[i]))
     return replace(
         empty, difference=float(found.difference[i]), low=low, high=high, p=float(judged.p[i]),
         adjusted=float(judged.adjusted[i]), each=judged.each,

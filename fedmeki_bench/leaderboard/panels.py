@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -131,19 +132,28 @@ def panel(
     return Panel(task, metric.name, tuple(rows), data, tuple(names), _twins({row: found[row] for row in rows}), absent)
 
 
-def mean_panel(panels: Sequence[Panel], weights: Mapping[str, float]) -> Panel | None:
+def mean_panel(
+    panels: Sequence[Panel], weights: Mapping[str, float], collections: Mapping[str, str] | None = None
+) -> Panel | None:
     """The weighted sum over tasks, for the rows that all of them have; None without any.
+
+    Tasks of one collection whose ids have different keys share patients, but nobody can say which. Their influences are
+    multiplied by the root of the number of such groups: no variance of their sum can be larger.
 
     Args:
         panels: one per task, on the same seeds.
         weights: task -> its weight.
+        collections: task -> the collection its patients come from; as many as tasks without it.
     """
     import numpy as np
 
     shared = [row for row in panels[0].rows if all(row in p.rows for p in panels)] if panels else []
     if not shared:
         return None
-    parts = [_rows(one.data, [one.rows.index(row) for row in shared]) for one in panels]
+    parts = [
+        _rows(one.data, [one.rows.index(row) for row in shared], factor)
+        for one, factor in zip(panels, _unaligned(panels, collections or {}), strict=True)
+    ]
     data = combined(parts, [p.patients for p in panels], [weights[p.task] for p in panels])
     twins: dict[str, str] = {}
     for i, row in enumerate(shared):
@@ -176,9 +186,22 @@ def cohorts(panels: Iterable[Panel], collections: Mapping[str, str]) -> list[lis
     return [tasks for _, tasks in groups]
 
 
-def _rows(data: Crossed, index: Sequence[int]) -> Crossed:
+def _rows(data: Crossed, index: Sequence[int], groups: int = 1) -> Crossed:
+    """Some rows of a task whose collection has so many groups of patients that can't be told apart."""
     chosen = list(index)
-    return Crossed(data.values[chosen], data.influences[chosen], data.strata, data.floor[chosen])
+    influences = data.influences[chosen] * math.sqrt(groups)
+    return Crossed(data.values[chosen], influences, data.strata, data.floor[chosen] * groups)
+
+
+def _unaligned(panels: Sequence[Panel], collections: Mapping[str, str]) -> list[int]:
+    """Of each panel, in how many groups without a common id the tasks of its collection fall."""
+    by_ids = cohorts(panels, {})
+    group = {task: number for number, tasks in enumerate(by_ids) for task in tasks}
+    origin = [collections.get(one.task, one.task) for one in panels]
+    return [
+        len({group[other.task] for other, theirs in zip(panels, origin, strict=True) if theirs == own})
+        for own in origin
+    ]
 
 
 def _same(one: Panel, row: str, other: str) -> bool:

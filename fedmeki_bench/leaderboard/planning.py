@@ -69,8 +69,7 @@ def plans(grid: Grid, analysis: Analysis, *, separate: float | None = None, powe
 
 def _range(grid: Grid, task: str) -> float:
     """The largest difference that a task's main metric can have."""
-    low, high = grid.facts.metrics[grid.main_metric(task)].range
-    return high - low
+    return grid.scale_of(task).largest
 
 
 def _plan(

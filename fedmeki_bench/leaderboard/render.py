@@ -232,7 +232,11 @@ def _section_json(section: Section) -> dict[str, Any]:
         "reference": analysis.reference.name if analysis.reference else None,
         "verdict": list(section.verdict),
         "alpha": _number(analysis.alpha),
-        "statistic": asdict(analysis.scale),
+        "statistic": {
+            "metric": analysis.scale.metric,
+            "margin": analysis.scale.margin,
+            "higher": analysis.scale.higher,
+        },
         "places": {name: asdict(place) for name, place in analysis.places.items()},
         "may_be_best": list(analysis.best),
         "places_elsewhere": {name: asdict(place) for name, place in analysis.elsewhere.items()},

@@ -122,7 +122,7 @@ _PLACE = Column(
     "place",
     "Place",
     "Places that are possible on these tasks: the first is 1 + the rows that are certainly better, the last leaves out "
-    "those that are certainly worse. All places of the table hold together.",
+    "those that are certainly worse. All places of a page hold together with 95 % probability.",
 )
 _ELSEWHERE = Column(
     "elsewhere",
@@ -200,10 +200,8 @@ def _said(grid: Grid, analysis: Analysis) -> list[str]:
     shared = [tasks for tasks in analysis.cohorts if len(tasks) > 1]
     if shared:
         names = "; ".join(_listed([grid.facts.task_title(task) for task in tasks]) for tasks in shared)
-        said.append(
-            f"These {len(grid.tasks)} tasks rest on {len(analysis.cohorts)} groups of patients: {names} share theirs, "
-            "and count as one."
-        )
+        groups = f"{len(analysis.cohorts)} group{'s' * (len(analysis.cohorts) > 1)} of patients"
+        said.append(f"These {len(grid.tasks)} tasks rest on {groups}: {names} share theirs, and count as one.")
     named = grid.algorithms.get(grid.board.reference or "")
     if named is not None and analysis.reference is not None and named.name != analysis.reference.name:
         said.append(f"{named.title} has no number here: differences are to {analysis.reference.title}.")

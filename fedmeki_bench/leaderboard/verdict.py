@@ -19,14 +19,14 @@ _SPELT = 6
 def verdict(grid: Grid, analysis: Analysis) -> tuple[str, ...]:
     """Sentences for the top of the page; none where nothing was compared."""
     found = [c for c in analysis.primary if c.difference is not None]
-    if analysis.reference is None or not found:
+    if analysis.reference is None or not (found or analysis.questions):
         return ()
     reference = analysis.reference.title
     by_word: dict[str, list[str]] = {}
     for c in found:
         by_word.setdefault(c.word, []).append(c.algorithm)
     what = statistic(grid)
-    among = "Of these models, trained once each, " if len(grid.board.seeds) == 1 else ""
+    among = "Of these models, trained once each, " if analysis.seeds == 1 else ""
     parts = [
         f"{text}: {_names(grid, by_word[word])}"
         for word, text in (

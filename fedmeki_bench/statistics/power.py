@@ -269,27 +269,28 @@ def in_words(
     size = f"{n_patients} patients and {n_seeds} seed{'s' * (n_seeds != 1)}"
     which = f"a true difference of {now:.2g}" if now <= largest else "no true difference of"
     said = f"with these {size}, {which} {metric} between {what} would be found {often}."
-    return f"Resolution: {said} {_to_find(variances, difference, now, each, power)}"
+    return f"Resolution: {said} {_to_find(variances, metric, difference, now, each, power)}"
 
 
-def _to_find(variances: Variances, difference: float, now: float, each: float, power: float) -> str:
+def _to_find(variances: Variances, metric: str, difference: float, now: float, each: float, power: float) -> str:
+    what = f"{difference:g} {metric}"
     found = needed(variances, difference, each=each, power=power)
     caveat = "One seed says nothing of how far training again would move them: run at least 3."
     if now <= difference:
-        return f"That is enough to find {difference:g}." + f" {caveat}" * variances.one_seed
+        return f"That is enough to find {what}." + f" {caveat}" * variances.one_seed
     if variances.one_seed:
         (patients,) = found.patients.values()
-        what = "more patients than can be had" if patients is None else f"about {round_up(patients)} test patients"
-        return f"To find {difference:g}: {what}. {caveat}"
+        size = "more patients than can be had" if patients is None else f"about {round_up(patients)} test patients"
+        return f"To find {what}: {size}. {caveat}"
     able = {s: p for s, p in found.patients.items() if p is not None}
     if not able:
-        return f"To find {difference:g}, {max(SEEDS)} seeds are too few with any number of patients."
+        return f"To find {what} takes more than {max(SEEDS)} seeds, whatever the number of patients."
     # the fewest seeds beyond which more of them no longer save half of the patients
     seeds = min(s for s, p in able.items() if p <= 2 * min(able.values()))
     ways = [f"{seeds} seeds and about {round_up(able[seeds])} test patients"]
     if found.seeds is not None:
         ways = [f"{found.seeds} seeds and these patients"] + ways * (seeds < found.seeds)
-    return f"To find {difference:g}: {', or '.join(ways)}."
+    return f"To find {what}: {', or '.join(ways)}."
 
 
 def round_up(patients: int) -> str:

@@ -134,9 +134,13 @@ def test_lost_predictions_are_told_and_nothing_else_suffers(tmp_path):
     lost = next(c for c in made if c.algorithm.name == "fedprox_s" and c.task == TASKS[0])
     (store.folder(f"k-{lost.setting}") / "predictions" / f"aggregated.{TASKS[0]}.parquet").unlink()
     after = page_of(toy, made, store)
-    place = [c.key for c in after.main.columns].index("place")
+    shown = len(TASKS) + 1
     for one, other in zip(after.main.rows, before.main.rows, strict=True):
-        assert one.entries[:place] == other.entries[:place]
+        assert one.entries[:shown] == other.entries[:shown]
+    # the lost row might be the best: there are no places without it
+    assert before.sections[0].analysis.places
+    assert not after.sections[0].analysis.places
+    assert "The best" not in " ".join(after.sections[0].verdict)
     (one,) = [c for c in after.sections[0].analysis.per_task if (c.algorithm, c.task) == ("fedprox_s", TASKS[0])]
     assert one.difference is None
     assert "is gone" in one.note
@@ -297,3 +301,38 @@ def test_names_with_dollars_and_brackets_are_text_everywhere(tmp_path):
     assert "\n{}[a] \\$x\\$" in (tmp_path / "out" / "leaderboard.tex").read_text()
     with pytest.raises(InputError, match="can't be written"):
         build(toy, odd, store, tmp_path / "out" / "leaderboard.md")
+
+
+def test_an_odd_bound_or_an_unfinished_reference_empties_nothing_without_a_word(tmp_path):
+    from dataclasses import replace as changed
+
+    import numpy as np
+
+    from fedmeki_bench.evaluation.predictions import read_predictions, write_predictions
+
+    toy, made, store = judged(tmp_path / "r", [0])
+    path = store.folder(f"k-majority-{TASKS[0]}-0") / "predictions" / f"aggregated.{TASKS[0]}.parquet"
+    path = next(path.parent.glob("*.parquet"))
+    write_predictions(path, changed(read_predictions(path), sample_id=np.array([f"x{i}" for i in range(60)])))
+    analysis = page_of(toy, made, store).sections[0].analysis
+    assert {c.algorithm for c in analysis.primary if c.difference is not None} == {"fedprox_s", "fedavg_m"}
+    # of three declared seeds one is finished: the page speaks of trained models
+    three = toy.model_copy(update={"seeds": [0, 1, 2]})
+    (section,) = page_of(three, made, store).sections
+    assert section.verdict[0].startswith("Of these models, trained once each")
+
+
+def test_a_reference_that_is_a_bound_is_asked_once(tmp_path):
+    toy, made, store = judged(tmp_path / "r", [0, 1, 2])
+    analysis = page_of(toy.model_copy(update={"reference": "central"}), made, store).sections[0].analysis
+    assert [c.algorithm for c in analysis.primary] == ["fedavg_s", "fedprox_s", "fedavg_m"]
+    assert analysis.questions == ()
+
+
+def test_the_only_competitor_still_hears_what_the_bounds_say(tmp_path):
+    toy, made, store = judged(tmp_path / "r", [0, 1, 2])
+    alone = [c for c in made if c.algorithm.name in ("majority", "central", "fedavg_s")]
+    board_of_one = toy.model_copy(update={"algorithms": ["majority", "central", "fedavg_s"]})
+    (section,) = page_of(board_of_one, alone, store).sections
+    assert "within 0.01 AUROC of Central" in " ".join(section.verdict)
+    assert [c.key for c in section.differences.columns] == ["central"]

@@ -113,10 +113,45 @@ def test_tasks_that_share_patients_are_one_cohort(filled):
     assert cohorts(apart, dict.fromkeys(TASKS, "ptbxl")) == [TASKS]
     mean = mean_panel(apart, dict.fromkeys(TASKS, 0.5))
     assert len(mean.patients) == 120
+    # one collection under two keys: no sharing of patients can make the variance larger than this
+    bounded = mean_panel(apart, dict.fromkeys(TASKS, 0.5), dict.fromkeys(TASKS, "ptbxl"))
+    assert bounded.data.influences == pytest.approx(2**0.5 * mean.data.influences)
+    shared = mean_panel(panels, dict.fromkeys(TASKS, 0.5), dict.fromkeys(TASKS, "ptbxl"))
+    plain = mean_panel(panels, dict.fromkeys(TASKS, 0.5))
+    assert (shared.data.influences == plain.data.influences).all()  # ids tell who is who
     assert mean.data.values == pytest.approx((apart[0].data.values + apart[1].data.values) / 2)
 
 
+def test_models_that_no_patient_tells_apart_are_not_equal(filled):
+    grid, store = filled
+    o, other = (grid.outcomes[row, TASKS[0]][0] for row in ("fedprox_s", "fedavg_s"))
+    said = reader(store.folder)(other.record, other.evaluation)
+    change(store, o, score=np.where(said.score >= 0.5, 0.5 + said.score / 2, said.score / 2))  # the same side of 0.5
+    one = panel(TASKS[0], F1, outcomes(grid), [0], reader(store.folder))
+    (found,) = judge([(one, Scale("f1", 0.01, True))], lambda _: [("fedprox_s", "fedavg_s")], alpha=0.05)
+    assert (found.difference, found.low, found.word) == (0, None, "undecided")
+    assert "no patient tells" in found.note
+
+
+def test_no_interval_reaches_beyond_the_metric(filled):
+    grid, store = filled
+    for row in ("fedavg_s", "fedprox_s"):
+        for o in grid.outcomes[row, TASKS[0]]:
+            labels = np.array([1, 1] + [0] * 58)
+            said = reader(store.folder)(o.record, o.evaluation)
+            change(store, o, label=labels, score=np.roll(said.score, 7 * (row == "fedprox_s")))
+    rows = outcomes(grid, rows=("fedavg_s", "fedprox_s"))
+    one = panel(TASKS[0], AUROC, rows, [0], reader(store.folder))
+    scale = Scale("auroc", 0.01, True, 1.0)
+    (found,) = judge([(one, scale)], lambda _: [("fedprox_s", "fedavg_s")], alpha=0.0001)
+    assert (found.low, found.high) == (-1.0, 1.0)
+
+
 def test_words_and_answers():
+    same = Comparison("a", "b", "", "auroc", 0.01, 0.0, word="identical")
+    assert answer_to("not_worse", same, higher=True) == "yes"
+    assert answer_to("better", same, higher=True) == "no"
+
     def word(*interval, higher=True):
         return word_of(*interval, 0.01, higher=higher)
 

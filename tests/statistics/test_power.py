@@ -245,18 +245,18 @@ def test_a_board_whose_rows_are_all_the_same_finds_anything():
 def test_words():
     assert in_words(TYPICAL, "AUROC", 0.02, n_seeds=3, each=0.01) == (
         "Resolution: with these 41 patients and 3 seeds, a true difference of 0.12 AUROC between two algorithms would "
-        "be found 8 times in 10. To find 0.02: 10 seeds and about 2,800 test patients."
+        "be found 8 times in 10. To find 0.02 AUROC: 10 seeds and about 2,800 test patients."
     )
     one = replace(TYPICAL, seeds=math.nan, single=0.0, rows=math.inf)
     assert in_words(one, "AUROC", 0.01, n_seeds=1, each=0.01) == (
-        "Resolution: with these 41 patients and 1 seed, a true difference of 0.11 AUROC between these two trained "
-        "models would be found 8 times in 10. To find 0.01: about 4,400 test patients. One seed says nothing of how "
-        "far training again would move them: run at least 3."
+        "Resolution: with these 41 patients and 1 seed, a true difference of 0.11 AUROC between two trained "
+        "models would be found 8 times in 10. To find 0.01 AUROC: about 4,400 test patients. One seed says nothing of "
+        "how far training again would move them: run at least 3."
     )
     few = replace(one, patients=0.25, patients_df=1.0)
     assert "no true difference of AUROC between" in in_words(few, "AUROC", 0.01, n_seeds=1, each=0.01, largest=1.0)
-    assert in_words(TYPICAL, "AUROC", 0.2, n_seeds=3, each=0.01).endswith("That is enough to find 0.2.")
-    assert "20 seeds are too few" in in_words(TYPICAL, "AUROC", 0.005, n_seeds=3, each=0.01)
+    assert in_words(TYPICAL, "AUROC", 0.2, n_seeds=3, each=0.01).endswith("That is enough to find 0.2 AUROC.")
+    assert "takes more than 20 seeds" in in_words(TYPICAL, "AUROC", 0.005, n_seeds=3, each=0.01)
     assert " seeds and these patients" in in_words(replace(TYPICAL, patients=1e-5), "AUROC", 0.02, n_seeds=3, each=0.01)
 
 
