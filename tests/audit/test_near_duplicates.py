@@ -33,7 +33,7 @@ SOURCES = {
 }
 
 
-SLOW = {"rsna stand-in"}  # the same kind of picture as CheXpert's
+SLOW = {"rsna stand-in", "chexpert stand-in"}  # half a minute each
 
 
 @pytest.fixture(

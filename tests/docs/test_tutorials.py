@@ -57,7 +57,12 @@ def run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.C
     )
 
 
-SLOW = ("algorithm", "foundation_model", "leaderboard")  # a minute and more; the others pass through the same commands
+SLOW = (
+    "algorithm",
+    "dataset",
+    "foundation_model",
+    "leaderboard",
+)  # a minute and more; the others pass through the same commands
 
 
 @pytest.mark.parametrize(
