@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.estimates import columns, gold_of
 from fedmeki_bench.evaluation.metrics import auprc, auroc, weighted_mean
+from fedmeki_bench.evaluation.predictions import TextPredictions
 from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.statistics.crossed import Crossed, combined
@@ -70,13 +72,14 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
-    """One row under one seed, samples in the order of their ids."""
+    """One row under one seed, samples in the order of their ids; ``said`` is what the predictions are, word by word."""
 
     ids: tuple[str, ...]
     labels: NDArray[Any]
     gold: NDArray[Any]
     groups: NDArray[Any]
     scores: Floats
+    said: bytes
 
 
 def panel(
@@ -233,9 +236,15 @@ def _scored(outcome: Outcome, metric: MetricSpec, read: Reader) -> _Scored:
         raise InputError(f"record {outcome.record.key}: a sample stands twice in its predictions")
     order = np.argsort(ids, kind="stable")
     groups = np.asarray([str(g) for g in found.group_id])
-    return _Scored(
-        tuple(ids[order].tolist()), taken.labels[order], gold_of(found)[order], groups[order], taken.scores[..., order]
-    )
+    scores = taken.scores[..., order]
+    words = _words(found, order) if isinstance(found, TextPredictions) else ""
+    said = str(scores.shape).encode() + scores.astype("<f8").tobytes() + words.encode()
+    return _Scored(tuple(ids[order].tolist()), taken.labels[order], gold_of(found)[order], groups[order], scores, said)
+
+
+def _words(found: TextPredictions, order: NDArray[Any]) -> str:
+    """The answers and what was read from them: of two rows these may differ where no score does."""
+    return json.dumps([(str(found.answer[i]), str(found.parsed[i])) for i in order])
 
 
 def _same_samples(scored: Sequence[_Scored], others: Sequence[_Scored]) -> None:
@@ -283,7 +292,7 @@ def _twins(found: Mapping[str, Sequence[_Scored]]) -> dict[str, str]:
     for row, scored in found.items():
         digest = hashlib.sha256()
         for one in scored:
-            digest.update(str(one.scores.shape).encode() + one.scores.astype("<f8").tobytes())
+            digest.update(one.said)
         key = digest.hexdigest()
         if key in first:
             twins[row] = first[key]

@@ -154,3 +154,12 @@ def test_a_run_that_left_a_remark_is_marked_with_a_footnote(filled):
         assert "never moved" in content, name
         assert ("¶" if not name.endswith("tex") else r"\P") in content, name
     assert "iid partition" in text["leaderboard.tex"]
+
+
+def test_equal_scores_of_different_answers_are_not_the_same_predictions(filled):
+    toy, made, store = filled
+    grid = page_of(toy, made, store, Context(metrics=METRICS)).sections[0].grid
+    outcomes = {a.name: grid.outcomes[a.name, TASK] for a in ROWS}
+    one = panel(TASK, BUILT_IN["auroc"], outcomes, [0], reader(store.folder))
+    assert len(set(one.data.values[:, 0])) == 1  # one probability of yes behind both rows' answers
+    assert one.twins == {}
