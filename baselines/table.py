@@ -88,6 +88,12 @@ ROUTED = [
     for name, (rule, stage, sub, options, what) in _ROUTED.items()
 ]  # fmt: skip
 
+EQUAL = Algorithm(
+    "lora32", "fedavg", "m", stage="lora", view="foundation", base="FedPlug", sub="L, rank 32",
+    options=(("stage.rank", 32), ("stage.alpha", 128.0)),
+    summary="FedPlug_L with one LoRA as large as four experts of rank 8",
+)  # fmt: skip
+
 # broken on purpose: what an injection must be better than
 _BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "shuffled": ({"stage.answers": "shuffled"}, "public answers shuffled"),
@@ -123,6 +129,6 @@ BOUNDS = [
               summary="all clients' data pooled in one place"),
 ]  # fmt: skip
 
-ALGORITHMS = [*BOUNDS, *BASELINES, *ACTING, *FEDKIM, *ROUTED, *ABLATIONS, *CONTROLS]
+ALGORITHMS = [*BOUNDS, *BASELINES, *ACTING, *FEDKIM, *ROUTED, EQUAL, *ABLATIONS, *CONTROLS]
 TABLE = {row.name: row for row in ALGORITHMS} | {a: {r.name: r for r in ALGORITHMS}[n] for a, n in ALIASES.items()}
 """What the core reads: name -> row; an alias is another name of a row."""

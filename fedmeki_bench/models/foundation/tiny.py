@@ -35,6 +35,7 @@ Progress = Callable[[int, int, float], None]
 
 _PAD, _BOS, _EOS = 0, 1, 2
 _UNASKED = -100
+_LONGEST = 24
 
 
 def tiny_folder(
@@ -150,7 +151,7 @@ def accuracy(language: Language, questions: Sequence[Question], *, batch: int = 
     right = 0
     for start in range(0, len(questions), batch):
         part = questions[start : start + batch]
-        said = language.generate(None, None, [q.prompt for q in part], 8)
+        said = language.generate(None, None, [q.prompt for q in part], _LONGEST)
         right += sum(text == q.answer for text, q in zip(said, part, strict=True))
     return right / max(len(questions), 1)
 

@@ -18,6 +18,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ MOST = 16
 """The most findings in a report."""
 
 LENGTHS = (2, 4, 8, 16, 24)
-"""Words of a report."""
+"""Words of a report; training begins with the two shortest and adds the next every ``_GROWS`` steps."""
 
 OTHERS: tuple[tuple[str, ...], ...] = (
     ("nodule", "tumor"), ("cavity", "abscess"), ("band", "collapse"), ("cross", "fracture"), ("edema", "fluid"),
@@ -71,10 +72,11 @@ _COMPOUND_MENTION = 0.25
 """How often a sign is told by the name of a finding that it is only part of: "abnormality" for an early beat."""
 
 _KINDS = {"presence": 0.8, "list": 0.1, "class": 0.1}
-_PREFACED = 0.3
+_PREFACED = 0.2
 _OFFERED = 3
 _QUESTIONS = 4
 _QUALIFIED = 0.3
+_GROWS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +140,11 @@ def words(related: bool = True) -> Words:
     return Words(related)
 
 
-def passages(
-    seed: int, *, related: bool = True, lengths: Sequence[int] = LENGTHS, together: int = 1
-) -> Iterator[Passage]:
-    """Endless passages, none of them held out; ``together`` in a row have reports of equal length."""
+def passages(seed: int, *, related: bool = True, together: int = 1) -> Iterator[Passage]:
+    """Endless passages, none of them held out; ``together`` in a row, a step's, have reports of equal length."""
     stream, known = seeds.generator(seed, "tiny", "text", "training"), words(related)
-    while True:
-        length, made = int(_one(stream, lengths)), 0
+    for step in count():
+        length, made = int(_one(stream, LENGTHS[: 2 + step // _GROWS])), 0
         while made < together:
             passage = _passage(known, stream, length, None, _QUESTIONS)
             if not is_held_out(passage.report):
@@ -191,14 +191,14 @@ def _passage(
     kind: str | None = None, phrasing: str | None = None, certain: bool = False,
 ) -> Passage:  # fmt: skip
     most = min(length, MOST)
-    count = int(stream.integers(most + 1)) if findings is None else findings
-    chosen = stream.choice(len(known.things), count, replace=False, p=known.frequency)
+    found = int(stream.integers(most + 1)) if findings is None else findings
+    chosen = stream.choice(len(known.things), found, replace=False, p=known.frequency)
     things = list(known.things)
     there = {things[int(i)] for i in chosen}
     told = [_one(stream, known.things[t]) if certain else known.name(t, there, stream) for t in sorted(there)]
     row = [_one(stream, FILLERS) for _ in range(length)]
     grades = _one(stream, GRADES)
-    if length > count:
+    if length > found:
         told.append(grade := _one(stream, grades))
     else:
         grade = ""
