@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.evaluation.constant_answer import constantly, usual_answer
-from fedmeki_bench.evaluation.estimates import columns, readable, score_predictions, source
+from fedmeki_bench.evaluation.constant_answer import best_constant, constantly
+from fedmeki_bench.evaluation.estimates import columns, readable, score_predictions, source, value_of
 from fedmeki_bench.evaluation.intervals import estimate
 from fedmeki_bench.evaluation.metrics import BUILT_IN
 from fedmeki_bench.evaluation.predictions import Predictions, TextPredictions
@@ -97,13 +97,16 @@ def test_what_does_not_fit_is_refused():
     assert readable(said(["x"] * N, [None] * N)) == [None] * N
 
 
-def test_a_constant_answer_is_the_usual_training_answer_or_a_fixed_one():
-    assert usual_answer(["No", "no ", "yes"])[0] == "no"
-    assert usual_answer({"yes": 3, "no": 3})[0] == "no"  # by alphabet
-    assert "most frequent training answer" in usual_answer(["no"])[1]
-    answer, why = usual_answer([])
-    assert answer == "yes"
-    assert "no training answers" in why
+def test_the_best_constant_answer_is_the_one_that_scores_best():
+    gold = objects(["No", "no", "yes", "left lung", "left lung base"] + ["right"] * (N - 5))
+    free = replace(said([""] * N, [None] * N, score=None), gold=gold)
+    answer, why = best_constant(free, lambda p: value_of(p, TEXT["token_f1"]))
+    assert answer == "right"
+    assert "best on these very samples" in why
+    scored = {a: value_of(constantly(free, a), TEXT["token_f1"]) for a in ("yes", "no", "right", "left lung")}
+    assert max(scored, key=scored.get) == "right"  # no candidate is better
+    labels = said([""] * N, [None] * N)
+    assert best_constant(labels, lambda p: value_of(p, BUILT_IN["auroc"]))[0] in {"yes", "no"}
 
 
 def test_what_a_constant_answer_scores():

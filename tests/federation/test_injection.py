@@ -13,7 +13,8 @@ import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve, table
-from fedmeki_bench.federation.injecting import inject, learning_rate
+from fedmeki_bench.federation.injecting import Injection, inject, learning_rate
+from fedmeki_bench.injection import InjectionTraining
 from fedmeki_bench.results.store import RecordStore
 from fedmeki_bench.runs.execute import execute
 from fedmeki_bench.runs.spec import specify
@@ -78,6 +79,9 @@ def test_resumed_equals_uninterrupted(build, barely, tmp_path, algorithm):
     assert torch.equal(again.server.model.flat, whole.server.model.flat)
     for name, value in whole.server.memory["injected"].items():
         assert torch.equal(value, again.server.memory["injected"][name]), name
+    for name, state in whole.server.memory["injection_moments"].items():
+        for key, value in state.items():
+            assert torch.equal(value, again.server.memory["injection_moments"][name][key]), (name, key)
     assert again.server.memory["injection_loss"] == whole.server.memory["injection_loss"]
 
 
@@ -88,12 +92,11 @@ def test_how_a_batch_falls_into_micro_batches_does_not_matter(build, barely):
         injected = federation.stage.foundation(federation.server, federation.at_server)
         federation.model.load(federation.server.model)
         tasks = {"ecg_abnormal": registry.load("tasks", "ecg_abnormal")()}
-        loss = inject(
-            injected, federation.model, federation.public, tasks, seed=0, round=0, rounds=1, epochs=1, lr=1e-3,
-            betas=(0.9, 0.95), eps=1e-6, weight_decay=0.0, warmup=0.1, micro_batch=micro, accumulation=accumulation,
-            clip=1.0,
+        done = inject(
+            injected, federation.model, Injection(federation.public, tasks, seed=0),
+            InjectionTraining(lr=1e-3, weight_decay=0.0, micro_batch=micro, accumulation=accumulation),
         )  # fmt: skip
-        outcomes.append((loss, federation.model.values.flat.clone()))
+        outcomes.append((done.loss, federation.model.values.flat.clone()))
     assert outcomes[0][0] == pytest.approx(outcomes[1][0], rel=1e-5)
     torch.testing.assert_close(outcomes[0][1], outcomes[1][1], rtol=1e-3, atol=2e-5)
 
@@ -134,7 +137,9 @@ def test_a_record_holds_answers_routing_and_forgetting(cohorts, barely, tmp_path
     (spec,) = specify(resolve("fedavg_m_kim"), ECG, clients=2, options=options)
     record = execute(spec, cohorts, RecordStore(tmp_path))
     assert record.status == "ok", record.error
-    assert [e.view for e in record.evaluations] == ["aggregated", "foundation", "foundation_before", "constant_answer"]
+    assert [e.view for e in record.evaluations] == [
+        "aggregated", "foundation", "foundation_blind", "foundation_before", "constant_answer",
+    ]  # fmt: skip
     answered = record.evaluations[1]
     assert {"auroc", "unparsed"} <= set(answered.metrics)
     saved = pd.read_parquet(tmp_path / record.key / answered.predictions)
@@ -159,6 +164,7 @@ def test_zero_shot_tasks_go_to_the_foundation_view_alone(cohorts, barely, tmp_pa
         ("aggregated", "ecg_abnormal"), ("foundation", "ecg_abnormal"), ("foundation", "ectopic_beats"),
         ("foundation", "atelectasis"), ("foundation_before", "ecg_abnormal"), ("foundation_before", "ectopic_beats"),
         ("constant_answer", "ecg_abnormal"), ("constant_answer", "ectopic_beats"),
+        ("foundation_blind", "ecg_abnormal"), ("foundation_blind", "ectopic_beats"),
     }  # fmt: skip
     assert found["foundation", "ectopic_beats"].metrics
     assert not found["foundation", "atelectasis"].metrics

@@ -229,10 +229,9 @@ def _passage(
 def _ask(known: Words, there: set[str], stream: np.random.Generator, certain: bool) -> tuple[str, str]:
     """A thing or compound finding and one of its names; as often one that is there as one that isn't, if both exist."""
     wanted = bool(stream.random() < 0.5)
-    for _ in range(20):
-        thing, name = _one(stream, known.askable)
-        if known.holds(thing, there) == wanted and not (certain and thing in known.compound):
-            break
+    askable = [(t, n) for t, n in known.askable if not (certain and t in known.compound)]
+    fitting = [(t, n) for t, n in askable if known.holds(t, there) == wanted]
+    thing, name = _one(stream, fitting or askable)
     return thing, name
 
 

@@ -1,4 +1,4 @@
-"""The gate follows the paper's formula; the ablations ignore what they should; projectors keep soft tokens in size."""
+"""What a gate can and can't do: the terms it is trained for, what it reads, and the oracle that bounds it."""
 
 from __future__ import annotations
 
@@ -7,69 +7,71 @@ import math
 import pytest
 import torch
 
-from fedmeki_bench.models.foundation.gate import Gate, UniformGate
-from fedmeki_bench.models.foundation.projector import Projector
+from fedmeki_bench.federation.injecting import OPTIMISERS
+from fedmeki_bench.injection import InjectionTraining
+from fedmeki_bench.models.foundation.gate import Gate, OracleGate, load_balance, mutual_information
 
 
-def texts():
-    stream = torch.Generator().manual_seed(3)
-    return torch.randn(5, 16, generator=stream), torch.randn(7, 16, generator=stream)
+def test_mutual_information_is_nothing_for_equal_gates_and_log_t_for_one_expert_each():
+    assert float(mutual_information(torch.full((5, 4), 0.25))) == pytest.approx(0, abs=1e-6)
+    assert float(mutual_information(torch.tensor([[0.7, 0.3]] * 3))) == pytest.approx(0, abs=1e-6)
+    assert float(mutual_information(torch.eye(4))) == pytest.approx(math.log(4))
+    assert float(mutual_information(torch.eye(2).repeat(3, 1))) == pytest.approx(math.log(2))
 
 
-def test_the_gate_is_the_papers_formula():
-    gate = Gate(16, 12, dim=8, seed=1)
-    m, t = texts()
-    attention = torch.softmax((m @ gate.W_q.weight.T) @ (t @ gate.W_k.weight.T).T / math.sqrt(8), dim=1)
-    beta = attention @ (t @ gate.W_v.weight.T)
-    alpha = torch.softmax(gate.mlp(beta.mean(0)), dim=0)
-    torch.testing.assert_close(gate(m, t), alpha)
-    assert alpha.shape == (12,)
-    assert alpha.sum().item() == pytest.approx(1)
+def test_load_balance_is_one_when_even_and_p_when_all_go_to_one_expert():
+    assert float(load_balance(torch.eye(4))) == pytest.approx(1)
+    assert float(load_balance(torch.eye(4)[[0] * 5])) == pytest.approx(4)
 
 
-@pytest.mark.parametrize(("use_task", "use_modality"), [(True, True), (False, True), (True, False)])
-def test_ablations_ignore_the_missing_text_and_everything_learns(use_task, use_modality):
-    gate = Gate(16, 4, dim=8, use_task=use_task, use_modality=use_modality)
-    m, t = texts()
-    changed_task = not torch.equal(gate(m, t), gate(m, t.flip(1)))
-    changed_modality = not torch.equal(gate(m, t), gate(m.flip(1), t))
-    assert changed_task == use_task
-    # with a single constant for the task the attention has one place to look at: the modality cannot matter either
-    assert changed_modality == (use_modality and use_task)
-    gate(m, t).square().sum().backward()
-    assert all(p.grad is not None for p in gate.parameters())
+def test_the_routing_term_alone_separates_descriptions_that_differ():
+    torch.manual_seed(0)
+    texts = [torch.randn(6, 32) * 0.05 + 0.3 for _ in range(4)]  # alike but for a small part, as descriptions are
+    modality = torch.randn(3, 32)
+    centre = torch.full((32,), 0.3)
+    apart = {}
+    for reads in (None, centre):
+        gate = Gate(32, 4, dim=16, centre=reads)
+        optimiser = torch.optim.AdamW(gate.parameters(), lr=2e-3)
+        for _ in range(76):
+            loss = -mutual_information(torch.stack([gate(modality, text) for text in texts]))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        apart[reads is None] = float(-loss.detach())
+    assert apart[False] > 0.9  # at most log 4 = 1.386
+    assert apart[True] < 0.3  # the control: read as embedded, the texts look the same for longer
 
 
-def test_the_start_depends_on_the_seed_alone():
-    m, t = texts()
-    assert torch.equal(Gate(16, 4, seed=2)(m, t), Gate(16, 4, seed=2)(m, t))
-    assert not torch.equal(Gate(16, 4, seed=2)(m, t), Gate(16, 4, seed=3)(m, t))
+def test_top_k_keeps_the_k_largest_weights_in_proportion():
+    modality, task = torch.randn(2, 16), torch.randn(5, 16)
+    every, two = Gate(16, 6, dim=8, seed=3), Gate(16, 6, dim=8, seed=3, top_k=2)
+    full, kept = every(modality, task), two(modality, task)
+    assert int((kept > 0).sum()) == 2
+    assert float(kept.detach().sum()) == pytest.approx(1)
+    largest = full.topk(2)
+    torch.testing.assert_close(kept[largest.indices], largest.values / largest.values.sum())
 
 
-def test_the_gate_reads_embeddings_of_any_float_type():
-    m, t = texts()
-    assert Gate(16, 4)(m.bfloat16(), t.bfloat16()).dtype == torch.float32
-
-
-def test_the_uniform_gate_is_one_over_p_and_has_nothing_to_learn():
-    gate = UniformGate(4)
-    assert gate(*texts()).tolist() == [0.25] * 4
+def test_the_oracle_gives_each_context_an_expert_and_strangers_all_of_them():
+    gate = OracleGate(3, ["surgery", "ward", "ward"])
+    here = torch.device("cpu")
+    assert gate.of("surgery", here).tolist() == [1, 0, 0]
+    assert gate.of("ward", here).tolist() == [0, 1, 0]
+    assert gate.of("home", here).tolist() == pytest.approx([1 / 3] * 3)
     assert not list(gate.parameters())
 
 
-def test_projector_without_rms_is_the_bare_linear_layer():
-    projector = Projector(6, 16, seed=0, name="image")
-    x = torch.randn(2, 3, 6)
-    assert torch.equal(projector(x), projector.linear(x))
-
-
-def test_projector_with_rms_gives_soft_tokens_of_that_size():
-    projector = Projector(6, 16, seed=0, name="image", rms=0.02)
-    soft = projector(torch.randn(2, 3, 6) * 100)
-    torch.testing.assert_close(soft.square().mean(-1).sqrt(), torch.full((2, 3), 0.02))
-
-
-def test_projectors_start_from_seed_and_name():
-    same, again, other = (Projector(6, 16, seed=0, name=n).linear.weight for n in ("image", "image", "signal"))
-    assert torch.equal(same, again)
-    assert not torch.equal(same, other)
+@pytest.mark.parametrize(("optimizer", "kept"), [("adamw", (0.99, 1.0)), ("adam", (0.0, 0.05))])
+def test_what_gets_no_gradient_keeps_its_size_with_the_default_and_not_with_coupled_decay(optimizer, kept):
+    how = InjectionTraining(optimizer=optimizer)
+    weight = torch.nn.Parameter(torch.full((10,), 0.05))
+    steps = OPTIMISERS[how.optimizer](
+        [weight], lr=how.lr, betas=how.betas, eps=how.eps, weight_decay=how.weight_decay
+    )  # fmt: skip
+    for _ in range(200):
+        weight.grad = torch.zeros_like(weight)
+        steps.step()
+    share = float(weight.detach().abs().mean()) / 0.05
+    assert kept[0] <= share <= kept[1], share
+    assert InjectionTraining().optimizer == "adamw"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -16,12 +17,17 @@ from fedmeki_bench.models.foundation.build import build, load
 from fedmeki_bench.models.foundation.memory import INTERNLM2_7B, adapter_parameters, training_memory
 from fedmeki_bench.models.foundation.tiny import accuracy, pretrain, tiny_folder
 from fedmeki_bench.models.foundation.tiny_config import TinyConfig
-from fedmeki_bench.models.foundation.tiny_text import is_held_out, plain_text_questions, training_questions
-
-TASK = "Above is a frontal chest radiograph. Is there an opacity? Reply with yes or no.\nAnswer:"
-SHORT = TinyConfig(
-    hidden=32, layers=2, heads=2, intermediate=48, vocabulary=400, steps=3, batch=8, extra_prompts=(TASK,)
+from fedmeki_bench.models.foundation.tiny_text import (
+    PHRASINGS,
+    Question,
+    is_held_out,
+    passages,
+    plain_text_questions,
+    words,
 )
+from fedmeki_bench.signs import FINDINGS, SIGNS
+
+SHORT = TinyConfig(hidden=32, layers=2, heads=2, intermediate=48, vocabulary=400, steps=3, batch=8)
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +39,48 @@ def test_held_out_questions_are_never_trained_on():
     held = plain_text_questions(200, seed=4)
     assert held == plain_text_questions(200, seed=4)
     assert held != plain_text_questions(200, seed=5)
-    assert all(is_held_out(q.prompt) for q in held)
-    seen = {q.prompt for q in islice(training_questions(0), 3000)}
-    assert not seen & {q.prompt for q in held}
+    reports = {q.prompt.partition("\n")[0] for q in held}
+    assert all(is_held_out(report) for report in reports)
+    assert not reports & {passage.report for passage in islice(passages(0), 3000)}
 
 
 def test_the_text_has_both_answers_equally_and_every_kind():
-    questions = list(islice(training_questions(0, (TASK,)), 3000))
-    assert set(Counter(q.kind for q in questions)) == {"presence", "place", "value", "verdict"}
-    for kind in ("presence", "verdict"):
-        answers = Counter(q.answer for q in questions if q.kind == kind)
-        assert set(answers) == {"yes", "no"}
-        assert 0.4 < answers["yes"] / answers.total() < 0.6
-    assert all(q.prompt.endswith("Answer:") for q in questions)
+    questions = [q for passage in islice(passages(0), 2000) for q in passage.questions]
+    assert set(Counter(q.kind for q in questions)) == {"presence", "list", "class"}
+    answers = Counter(q.answer for q in questions if q.kind == "presence")
+    assert set(answers) == {"yes", "no"}
+    assert 0.4 < answers["yes"] / answers.total() < 0.55  # of a report without findings all is absent
+
+
+def test_answers_follow_from_the_report_and_from_what_names_mean():
+    """Every presence question is answered again from the words alone, by the table of names."""
+    asked = plain_text_questions(400, seed=2, certain=True)
+    names = {name: thing for thing, known in words().things.items() for name in known}
+    for question in asked:
+        report, _, prompt = question.prompt.partition("\n")
+        there = {names[word] for word in report.split() if word in names}
+        assert question.answer == ("yes" if names[prompt.split()[-1]] in there else "no"), question
+
+
+def test_a_compound_finding_stands_for_the_signs_it_may_be():
+    known, asked = words(), plain_text_questions(3000, seed=3, findings=4)
+    told = [
+        q for q in asked if " abnormality" in q.prompt.partition("\n")[0] and q.prompt.endswith(("ectopy", "beats"))
+    ]
+    said = {q.answer for q in told if not set(known.things["early"]) & set(q.prompt.partition("\n")[0].split())}
+    assert said == {"yes", "no"}  # "abnormality" may be an early beat, and need not
+
+
+def test_without_relations_every_name_is_a_thing_of_its_own():
+    assert all(len(names) == 1 for names in words(related=False).things.values())
+    assert not words(related=False).compound
+    assert {n for names in words().things.values() for n in names} < set(words(related=False).things)
+
+
+def test_every_name_of_the_stand_ins_is_a_word_the_text_holds():
+    held = {word for passage in islice(passages(0), 4000) for word in passage.report.split()}
+    for facts in (*SIGNS.values(), *FINDINGS.values()):
+        assert set(facts.names) <= held, facts
 
 
 def test_two_builds_give_the_same_bits_whatever_the_threads(one_thread):
@@ -84,7 +119,7 @@ def test_a_built_model_is_found_again(cache, monkeypatch, capfd):
 
 
 def test_anything_that_defines_the_model_changes_its_key():
-    keys = {TinyConfig(**changed).key for changed in ({}, {"seed": 1}, {"steps": 5}, {"extra_prompts": (TASK,)})}
+    keys = {TinyConfig(**changed).key for changed in ({}, {"seed": 1}, {"steps": 5}, {"related": False})}
     assert len(keys) == 4
 
 
@@ -110,7 +145,7 @@ def test_an_interrupted_build_leaves_nothing(tmp_path):
 
 def test_the_cache_folder_can_be_named(tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(tiny_config, "TinyConfig", lambda **changed: SHORT)
+    monkeypatch.setitem(tiny_config.STAND_INS, "tiny", SHORT)
     assert build("tiny").name == "tiny"
     assert [f.name for f in tmp_path.iterdir() if f.is_dir()] == [f"tiny-{SHORT.key}"]
 
@@ -131,6 +166,30 @@ def test_adapter_parameters_of_a_7b_model_from_its_shapes():
 
 
 @pytest.mark.slow
-def test_the_real_build_answers_held_out_questions(tmp_path):
+def test_the_real_build_finds_one_thing_among_sixteen_by_any_of_its_names(tmp_path):
     language = load(tiny_folder(cache=tmp_path))
-    assert accuracy(language, plain_text_questions(400, seed=1)) > 0.9
+    assert accuracy(language, plain_text_questions(400, seed=1, findings=16, certain=True)) >= 0.95
+    assert accuracy(language, plain_text_questions(400, seed=1)) >= 0.95
+    assert accuracy(language, plain_text_questions(200, seed=1, kind="class")) >= 0.95
+    for phrasing in PHRASINGS:
+        asked = plain_text_questions(200, seed=6, findings=8, phrasing=phrasing, certain=True)
+        assert accuracy(language, asked) >= 0.93, phrasing
+    blank = [replace(q, prompt="\n" + q.prompt.partition("\n")[2]) for q in plain_text_questions(400, seed=1)]
+    assert accuracy(language, blank) < 0.65  # the control: without the report there is nothing to go by
+
+
+@pytest.mark.slow
+def test_other_names_are_told_from_the_same_thing_by_the_related_build_alone(tmp_path):
+    shares = {}
+    for related in (True, False):
+        language = load(tiny_folder(TinyConfig(related=related), cache=tmp_path))
+        asked = [
+            Question(f" clear {said} plain quiet.\nYes or no, is there {other}", "yes", "presence")
+            for names in words().things.values()
+            for said in names
+            for other in names
+            if said != other
+        ]
+        shares[related] = accuracy(language, asked)
+    assert shares[True] >= 0.95
+    assert shares[False] <= 0.2
