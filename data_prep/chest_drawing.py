@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 
-STRENGTHS = {"patch": (0.3, 1.0), "haze": (0.1, 0.5), "level": (0.3, 1.0), "wide": (0.2, 1.0)}
+STRENGTHS = {"patch": (0.3, 0.95), "haze": (0.1, 0.5), "level": (0.3, 1.0), "wide": (0.2, 1.0)}
 """Sign -> between which strengths it is drawn, uniformly; 1 is plain to see."""
 VIEWS = {"AP": (0.92, 0.04, 0.045), "PA": (1.0, 0.0, 0.03), "LATERAL": (1.05, 0.02, 0.03)}
 """View -> gain, offset and noise of the machine that takes it."""
@@ -162,7 +162,11 @@ def radiograph(
     *,
     lateral: bool = False,
 ) -> tuple[np.ndarray, list[Box]]:
-    """A chest with these signs as a machine (gain, offset, noise) shows it: uint8 (side, side), and the patches' boxes."""
+    """A chest with these signs as a machine shows it: uint8 (side, side), and the boxes of :func:`draw_signs`.
+
+    Args:
+        machine: gain, offset and noise.
+    """
     chest = draw_chest(side, rng, lateral=lateral)
     boxes = draw_signs(chest, signs, rng)
     gain, offset, noise = machine

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 GENERATOR_VERSION = 2
-_EARLY, _SAGGING = (0.15, 1.0), (0.3, 1.0)  # strengths, uniform
+_EARLY, _SAGGING = (0.0, 0.8), (0.2, 0.8)  # strengths, uniform
 DIFFICULTY = (
     f"early beats of strength {_EARLY[0]} to {_EARLY[1]} and sagging ST of {_SAGGING[0]} to {_SAGGING[1]}, uniform; "
     "sites differ in noise, gain and in how often beats come early (15 % fewer to 25 % more)"
@@ -136,7 +136,7 @@ def _patient(number: int, rng: np.random.Generator) -> _Patient:
         sex=int(rng.integers(2)),
         age=300 if rng.random() < 0.02 else round(_within(rng.normal(57, 16), 18, 89)),
         rate=_within(rng.normal(1.15, 0.18), 0.75, 1.8),
-        uneven=float(rng.uniform(0.01, 0.06)),
+        uneven=float(rng.uniform(0.02, 0.08)),
         amplitude=rng.lognormal(0.0, 0.15, 5),
         breadth=rng.lognormal(0.0, 0.10, 5),
         axis=rng.normal(1.0, 0.15, 12),
@@ -161,7 +161,7 @@ def signal(case: Case, rng: np.random.Generator) -> np.ndarray:
     if case.extra:
         count = int(case.extra[0]) if case.extra[0].isdigit() else int(rng.integers(1, 4))
         early[rng.choice(np.arange(1, len(beats) - 1), size=min(count, len(beats) - 2), replace=False)] = True
-        beats[early] -= (0.15 + 0.2 * case.early) / rate
+        beats[early] -= (0.08 + 0.22 * case.early) / rate
     waves = np.zeros((len(LEADS), SAMPLES))
     for number, (wave, (offset, width, leads)) in enumerate(_WAVES.items()):
         lead = np.asarray(leads) * patient.axis * patient.amplitude[number]
@@ -170,7 +170,7 @@ def signal(case: Case, rng: np.random.Generator) -> np.ndarray:
             height[early] = 0.0  # an early beat has no P wave ...
         elif wave != "Q":
             height[early] = 1 + 0.3 * case.early
-        broad = 1 + 1.2 * case.early * (wave in {"R", "S", "T"})  # ... and is broad
+        broad = 1 + 1.0 * case.early * (wave in {"R", "S", "T"})  # ... and is broad
         widths = width * patient.breadth[number] * np.where(early, broad, 1.0)
         shape = np.exp(-0.5 * ((time - (beats + offset)[:, None]) / widths[:, None]) ** 2)  # (beats, samples)
         waves += np.outer(lead, height @ shape)

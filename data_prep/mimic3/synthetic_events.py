@@ -32,7 +32,14 @@ _INFECTED = {"temp": 1.1, "wbc": 5.0, "neut": 7, "bnd": 4, "crp": 6, "lymph": -4
 # variable -> what a failing organ makes of it, as a factor
 _FAILING = {"map": 0.68, "sbp": 0.75, "dbp": 0.75, "crea": 2.8, "plt": 0.6, "hr": 1.15, "lact": 1.8}
 # variable -> the range without a point in the SOFA score, which only failing organs leave
-_SOUND = {"map": (72, 200), "crea": (0.3, 1.15), "plt": (160, 900), "bili": (0.1, 1.15), "po2": (215, 400), "fio2": (30, 50)}
+_SOUND = {
+    "map": (72, 200),
+    "crea": (0.3, 1.15),
+    "plt": (160, 900),
+    "bili": (0.1, 1.15),
+    "po2": (215, 400),
+    "fio2": (30, 50),
+}
 _LABS = {s.name: s.itemids[0] for s in SOURCES if s.table == LAB}
 # laboratory panel -> hours between draws, share of stays in which it is drawn, variables
 _PANELS: dict[str, tuple[float, float, tuple[str, ...]]] = {
@@ -137,7 +144,7 @@ def _shocked(stay: SyntheticStay, hours: np.ndarray) -> np.ndarray:
     """How much of the shock shows: it begins within the first day."""
     import numpy as np
 
-    return stay.shock * np.clip((hours - stay.begins) / 6, 0, 1)
+    return 1.2 * stay.shock * np.clip((hours - stay.begins) / 6, 0, 1)
 
 
 def _failing(stay: SyntheticStay, hours: np.ndarray) -> np.ndarray:

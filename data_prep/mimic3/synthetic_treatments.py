@@ -89,5 +89,3 @@ def treatment_events(stays: Sequence[SyntheticStay], rng: np.random.Generator) -
             "ITEMID": [225400] * len(stays[:1]),
         },
     }
-
-
