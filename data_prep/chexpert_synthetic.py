@@ -1,33 +1,69 @@
-"""A synthetic stand-in for CheXpert's validation part in its raw layout: drawn chests with three drawn findings.
+"""A synthetic stand-in for CheXpert's validation part in its raw layout: drawn chests; findings follow from the signs.
 
-A wide mediastinum, a dense band (atelectasis) and a filled base of one lung (effusion) come independently of each
-other, but oftener in AP views, which are also exposed differently.
+The views of one study show the same signs. AP views are exposed differently and have a few more patches.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from data_prep.chest_drawing import draw_chest, exposed, inside
-from data_prep.chexpert import FINDINGS, IMAGES, TABLE
+from data_prep.chest_drawing import STRENGTHS, VIEWS, radiograph
+from data_prep.chexpert import FINDINGS as COLUMNS
+from data_prep.chexpert import IMAGES, TABLE
+from data_prep.sign_sampling import sample_signs
 from fedmeki_bench.cohort.dataset import write_marker
 from fedmeki_bench.seeds import generator
+from fedmeki_bench.signs import FINDINGS
 
-if TYPE_CHECKING:
-    import numpy as np
-
-GENERATOR_VERSION = 1
-DIFFICULTY = "strength of each finding 0.2 to 1, uniform; AP views have half again as many findings as the others"
+GENERATOR_VERSION = 2
+DIFFICULTY = (
+    f"patch of strength {STRENGTHS['patch'][0]} to {STRENGTHS['patch'][1]}, level {STRENGTHS['level'][0]} to "
+    f"{STRENGTHS['level'][1]}, wide {STRENGTHS['wide'][0]} to {STRENGTHS['wide'][1]}, uniform; 5 % more patches in AP "
+    "than on average, 20 % fewer in PA"
+)
+LABELS = {
+    "Atelectasis": "atelectasis",
+    "Lung Opacity": "lung_opacity",
+    "Pleural Effusion": "pleural_effusion",
+    "Enlarged Cardiomediastinum": "enlarged_cardiomediastinum",
+}
+"""Column -> the finding of :mod:`fedmeki_bench.signs` that it tells; "No Finding" where none of these holds."""
 _PREFIX = "CheXpert-v1.0-small/"
-_DRAWN = {"Enlarged Cardiomediastinum": 0.40, "Atelectasis": 0.28, "Pleural Effusion": 0.24}
-_VIEWS = {("Frontal", "AP"): 0.72, ("Frontal", "PA"): 0.14, ("Lateral", ""): 0.14}
-# gain, offset, noise
-_MACHINES = {"AP": (0.9, 0.06, 0.05), "PA": (1.0, 0.0, 0.03), "": (1.05, 0.02, 0.03)}
+_DIRECTIONS = {"AP": (0.8, 1.05), "PA": (0.2, 0.80)}  # share of the studies, factor of the prevalence of patches
 
 
-def write(out: Path, *, size: int, seed: int, width: int = 240, height: int = 200) -> None:
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is known of one image before it is drawn; ``direction`` is blank in lateral views."""
+
+    patient: int
+    view: int
+    direction: str
+    sex: str
+    age: int
+    signs: frozenset[str]
+
+
+def cases(size: int, seed: int) -> Iterator[Case]:
+    """The images of a stand-in, in their order: one study per patient, of one view or two."""
+    done = patient = 0
+    while done < size:
+        patient += 1
+        rng = generator(seed, "synthesize", "chexpert", patient)
+        sex, age = str(rng.choice(["Female", "Male"])), int(rng.integers(18, 91))
+        direction = "AP" if rng.random() < _DIRECTIONS["AP"][0] else "PA"
+        signs = sample_signs("image", rng, {"patch": _DIRECTIONS[direction][1]})
+        views = [direction, ""] if rng.random() < 0.15 else [direction if rng.random() < 0.92 else ""]
+        for view, seen in enumerate(views[: size - done], start=1):
+            yield Case(patient, view, seen, sex, age, signs)
+            done += 1
+
+
+def write(out: Path, *, size: int, seed: int, width: int = 144, height: int = 120) -> None:
     """Write ``size`` pictures below ``out``; the same seed gives the same bytes.
 
     Raises:
@@ -39,45 +75,23 @@ def write(out: Path, *, size: int, seed: int, width: int = 240, height: int = 20
         raise ValueError(f"size must be positive and sides at least 32, not {size}, {width} and {height}")
     (out / IMAGES).mkdir(parents=True)
     rows: list[dict[str, Any]] = []
-    patient = 0
-    while len(rows) < size:
-        patient += 1
-        rng = generator(seed, "synthesize", "chexpert", patient)
-        person = {"Sex": str(rng.choice(["Female", "Male"])), "Age": int(rng.integers(18, 91))}
-        study = f"{IMAGES}/patient{64540 + patient:05d}/study1"
-        (out / study).mkdir(parents=True)
-        for number in range(1, min(1 + int(rng.random() < 0.15), size - len(rows)) + 1):
-            view, direction = list(_VIEWS)[int(rng.choice(len(_VIEWS), p=list(_VIEWS.values())))]
-            found = {n: rng.random() < p * (1.15 if direction == "AP" else 0.75) for n, p in _DRAWN.items()}
-            path = f"{study}/view{number}_{view.lower()}.jpg"
-            picture = Image.fromarray(_draw(found, direction, width, rng)).resize((width, height))
-            picture.save(out / path, quality=90)
-            values = dict.fromkeys(FINDINGS, 0.0) | {n: float(is_there) for n, is_there in found.items()}
-            values["No Finding"] = float(not any(found.values()))
-            rows.append({"Path": _PREFIX + path, **person, "Frontal/Lateral": view, "AP/PA": direction, **values})
+    for case in cases(size, seed):
+        rng = generator(seed, "draw", "chexpert", case.patient, case.view)
+        view = "Frontal" if case.direction else "Lateral"
+        path = f"{IMAGES}/patient{64540 + case.patient:05d}/study1/view{case.view}_{view.lower()}.jpg"
+        machine = VIEWS[case.direction or "LATERAL"]
+        picture, _ = radiograph(case.signs, width, rng, machine, lateral=not case.direction)
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).resize((width, height)).save(out / path, quality=90)
+        found = {column: FINDINGS[finding].holds(case.signs) for column, finding in LABELS.items()}
+        values = dict.fromkeys(COLUMNS, 0.0) | {column: float(there) for column, there in found.items()}
+        values["No Finding"] = float(not any(found.values()))
+        rows.append(
+            {"Path": _PREFIX + path, "Sex": case.sex, "Age": case.age, "Frontal/Lateral": view, "AP/PA": case.direction}
+            | values
+        )
     with (out / TABLE).open("w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
     write_marker(out, dataset="chexpert", generator=GENERATOR_VERSION, size=size, seed=seed, difficulty=DIFFICULTY)
-
-
-def _draw(found: dict[str, bool], direction: str, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A picture of uint8, (side, side)."""
-    import numpy as np
-
-    strength = {name: rng.uniform(0.2, 1.0) * is_there for name, is_there in found.items()}
-    wide = strength["Enlarged Cardiomediastinum"]
-    chest = draw_chest(side, rng, heart=rng.normal(1.0, 0.08) * (1 + 0.5 * wide), lateral=not direction)
-    x, y, picture = chest.x, chest.y, chest.picture
-    picture = picture + 0.25 * wide * inside(((x - 0.5) / 0.11) ** 2 + ((y - 0.38) / 0.25) ** 4, 6)
-    cx, cy = chest.centres[int(rng.integers(2))]
-    tilt = rng.normal(0, 0.15)
-    band = np.exp(-0.5 * ((y - cy - rng.uniform(0.02, 0.14) - tilt * (x - cx)) / 0.018) ** 2)
-    picture = picture + 0.45 * strength["Atelectasis"] * band * inside(((x - cx) / 0.14) ** 2 + 0 * y, 8)
-    cx, cy = chest.centres[int(rng.integers(2))]
-    level = cy + 0.28 - 0.20 * strength["Pleural Effusion"] + 1.2 * (x - cx) ** 2  # the fluid's surface is curved
-    fluid = (0.5 + 0.5 * np.tanh((y - level) * 30)) * inside(((x - cx) / 0.16) ** 2 + 0 * y, 8) * chest.lungs
-    picture = picture + 0.42 * fluid * (strength["Pleural Effusion"] > 0)
-    gain, offset, noise = _MACHINES[direction]
-    return exposed(picture, rng, gain=rng.normal(gain, 0.04), offset=rng.normal(offset, 0.02), noise=noise)

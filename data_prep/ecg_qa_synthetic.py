@@ -16,12 +16,16 @@ from data_prep.ecg_qa import PARTS, STAND_IN
 from data_prep.ptbxl import LEADS, TABLE
 from fedmeki_bench.cohort.dataset import write_marker
 from fedmeki_bench.seeds import generator
+from fedmeki_bench.signs import SIGNS
 
 if TYPE_CHECKING:
     import numpy as np
 
-GENERATOR_VERSION = 1
-DIFFICULTY = "15 % of the ECGs with static noise in leads I to V1, 10 % with a drifting baseline"
+GENERATOR_VERSION = 2
+DIFFICULTY = (
+    f"{SIGNS['static'].prevalence:.0%} of the ECGs with static noise in leads I to V1, "
+    f"{SIGNS['drift'].prevalence:.0%} with a drifting baseline, each of random strength"
+)
 _KINDS = ("static noise", "baseline drift", "burst noise", "electrodes problems")
 _NOISY = LEADS[:7]
 Question = dict[str, Any]

@@ -1,28 +1,32 @@
 """A synthetic stand-in for PTB-XL in its raw layout: sums of Gaussian waves per beat, seen from 12 leads.
 
-It is not a model of the heart. It carries a signal that can be learned but not trivially (the strength of an
-abnormality is drawn at random and may be faint), patients with several records, and sites that differ in
-noise, gain and in how many of their recordings are abnormal.
+It is not a model of the heart. A record is abnormal where early beats or a sagging ST segment are there; noise and
+drift come by themselves, and rate, axis, amplitudes and widths vary without meaning. Patients have several records,
+which may agree; sites differ in noise, gain and a little in how often beats come early.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.ptbxl import LEADS, RATE, RECORDS, SAMPLES, TABLE
+from data_prep.sign_sampling import sample_signs
 from fedmeki_bench.cohort.dataset import write_marker
 from fedmeki_bench.seeds import generator
+from fedmeki_bench.signs import FINDINGS
 
 if TYPE_CHECKING:
     import numpy as np
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
+_EARLY, _SAGGING = (0.0, 0.8), (0.2, 0.8)  # strengths, uniform
 DIFFICULTY = (
-    "abnormality strength 0.15 to 1.0, uniform; recordings start near an R peak; "
-    "sites differ in noise, gain and prevalence"
+    f"early beats of strength {_EARLY[0]} to {_EARLY[1]} and sagging ST of {_SAGGING[0]} to {_SAGGING[1]}, uniform; "
+    "sites differ in noise, gain and in how often beats come early (15 % fewer to 25 % more)"
 )
 
 COLUMNS = (
@@ -41,22 +45,16 @@ _WAVES: dict[str, tuple[float, float, tuple[float, ...]]] = {
     "S": (0.035, 0.013, (-0.12, -0.18, -0.12, 0.15, -0.08, -0.15, -0.80, -1.10, -0.75, -0.45, -0.2, -0.08)),
     "T": (0.27, 0.050, (0.18, 0.26, 0.09, -0.22, 0.06, 0.18, 0.05, 0.28, 0.32, 0.32, 0.28, 0.22)),
 }
-# site -> share of patients, noise (mV), gain, share of abnormal patients
+# site -> share of patients, noise (mV), gain, factor of the prevalence of early beats
 _SITES = {
-    0: (0.45, 0.02, 1.0, 0.35),
-    1: (0.30, 0.04, 0.9, 0.50),
-    2: (0.15, 0.06, 1.1, 0.65),
-    3: (0.10, 0.08, 0.8, 0.5),
+    0: (0.45, 0.02, 1.0, 0.85),
+    1: (0.30, 0.03, 0.9, 1.05),
+    2: (0.15, 0.04, 1.1, 1.25),
+    3: (0.10, 0.05, 0.8, 1.15),
 }
-_KINDS = {
-    "st": "STD_",
-    "wide": "CLBBB",
-    "invert": "INVT",
-    "irregular": "AFIB",
-    "voltage": "LVH",
-    "fast": "STACH",
-}
+_AGREE = 0.5  # how often a later record shows the patient's own signs and not new ones
 _EXTRA = ("1ES", "VES", "SVES", "2VES", "VES1,alles")
+_CODES = {"early": "PVC", "sagging": "STD_"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +66,45 @@ class _Patient:
     sex: int
     age: int
     rate: float  # beats per second
+    uneven: float  # SD of the beats' distances, as a share
     amplitude: np.ndarray  # (5 waves,)
+    breadth: np.ndarray  # (5 waves,)
     axis: np.ndarray  # (12,)
-    kind: str  # "" is normal
 
 
 @dataclass(frozen=True, slots=True)
-class _Findings:
-    """What is wrong in one record."""
+class Case:
+    """What is known of one record before it is drawn; strengths are 0 where the sign is absent."""
 
-    kind: str
-    strength: float
+    ecg: int
+    patient: _Patient
+    signs: frozenset[str]
+    early: float
+    sagging: float
     extra: str
-    noisy: bool
-    drift: bool
+
+
+def cases(size: int, seed: int) -> Iterator[Case]:
+    """The records of a stand-in, in their order."""
+    done = number = 0
+    while done < size:
+        number += 1
+        rng = generator(seed, "synthesize", "ptbxl", number)
+        patient = _patient(number, rng)
+        factors = {"early": _SITES[patient.site][3]}
+        own = sample_signs("signal", rng, factors)
+        for _ in range(min(int(rng.choice([1, 2, 3], p=[0.8, 0.15, 0.05])), size - done)):
+            done += 1
+            fresh, strengths = sample_signs("signal", rng, factors), (rng.uniform(*_EARLY), rng.uniform(*_SAGGING))
+            signs = own if rng.random() < _AGREE else fresh
+            yield Case(
+                ecg=done,
+                patient=patient,
+                signs=signs,
+                early=strengths[0] * ("early" in signs),
+                sagging=strengths[1] * ("sagging" in signs),
+                extra=str(rng.choice(_EXTRA)) if "early" in signs else "",
+            )
 
 
 def write(out: Path, *, size: int, seed: int) -> None:
@@ -94,17 +117,11 @@ def write(out: Path, *, size: int, seed: int) -> None:
         raise ValueError(f"size must be positive, not {size}")
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    patient_number = 0
-    while len(rows) < size:
-        patient_number += 1
-        rng = generator(seed, "synthesize", "ptbxl", patient_number)
-        patient = _patient(patient_number, rng)
-        for _ in range(min(int(rng.choice([1, 2, 3], p=[0.8, 0.15, 0.05])), size - len(rows))):
-            ecg = len(rows) + 1
-            found = _findings(patient, rng)
-            name = f"{ecg // 1000 * 1000:05d}/{ecg:05d}"
-            _write_record(out / RECORDS / f"{name}_lr", _signal(patient, found, rng))
-            rows.append(_row(ecg, name, patient, found, rng))
+    for case in cases(size, seed):
+        rng = generator(seed, "draw", "ptbxl", case.ecg)
+        name = f"{case.ecg // 1000 * 1000:05d}/{case.ecg:05d}"
+        _write_record(out / RECORDS / f"{name}_lr", signal(case, rng))
+        rows.append(_row(case, name, rng))
     with (out / TABLE).open("w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         table.writeheader()
@@ -113,17 +130,16 @@ def write(out: Path, *, size: int, seed: int) -> None:
 
 
 def _patient(number: int, rng: np.random.Generator) -> _Patient:
-    site = int(rng.choice(list(_SITES), p=[facts[0] for facts in _SITES.values()]))
-    abnormal = rng.random() < _SITES[site][3]
     return _Patient(
         number=number,
-        site=site,
+        site=int(rng.choice(list(_SITES), p=[facts[0] for facts in _SITES.values()])),
         sex=int(rng.integers(2)),
-        age=300 if rng.random() < 0.02 else round(_within(rng.normal(62 if abnormal else 52, 15), 18, 89)),
+        age=300 if rng.random() < 0.02 else round(_within(rng.normal(57, 16), 18, 89)),
         rate=_within(rng.normal(1.15, 0.18), 0.75, 1.8),
+        uneven=float(rng.uniform(0.02, 0.08)),
         amplitude=rng.lognormal(0.0, 0.15, 5),
+        breadth=rng.lognormal(0.0, 0.10, 5),
         axis=rng.normal(1.0, 0.15, 12),
-        kind=str(rng.choice(list(_KINDS))) if abnormal else "",
     )
 
 
@@ -131,88 +147,73 @@ def _within(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
-def _findings(patient: _Patient, rng: np.random.Generator) -> _Findings:
-    return _Findings(
-        kind=patient.kind,
-        strength=float(rng.uniform(0.15, 1.0)),
-        extra=str(rng.choice(_EXTRA)) if rng.random() < 0.1 else "",
-        noisy=bool(rng.random() < 0.15),
-        drift=bool(rng.random() < 0.1),
-    )
-
-
-def _signal(patient: _Patient, found: _Findings, rng: np.random.Generator) -> np.ndarray:
-    """(12, 1000) millivolts."""
+def signal(case: Case, rng: np.random.Generator) -> np.ndarray:
+    """(12, 1000) millivolts, as the site's recorder shows them."""
     import numpy as np
 
+    patient, rate = case.patient, case.patient.rate
     time = np.arange(SAMPLES) / RATE
-    irregular = found.strength if found.kind == "irregular" else 0.0
-    rate = patient.rate * (1 + 0.8 * found.strength) if found.kind == "fast" else patient.rate
-    steps = rng.normal(1.0, 0.02 + 0.22 * irregular, 40).clip(0.5, 1.8) / rate
+    steps = rng.normal(1.0, patient.uneven, 40).clip(0.5, 1.8) / rate
     # recordings start at a fixed phase of a beat, so that an encoder that is linear in time can learn, too
     beats = 0.4 + rng.normal(0.0, 0.01) + np.cumsum(steps) - steps[0]
     beats = beats[beats < SAMPLES / RATE + 0.4]
     early = np.zeros(len(beats), dtype=bool)
-    if found.extra and len(beats) > 4:
-        which = rng.choice(np.arange(1, len(beats) - 1), size=1 + (found.extra[0] == "2"), replace=False)
-        early[which] = True
-        beats[which] -= 0.3 / rate
-    signal = np.zeros((len(LEADS), SAMPLES))
+    if case.extra:
+        count = int(case.extra[0]) if case.extra[0].isdigit() else int(rng.integers(1, 4))
+        early[rng.choice(np.arange(1, len(beats) - 1), size=min(count, len(beats) - 2), replace=False)] = True
+        beats[early] -= (0.08 + 0.22 * case.early) / rate
+    waves = np.zeros((len(LEADS), SAMPLES))
     for number, (wave, (offset, width, leads)) in enumerate(_WAVES.items()):
-        scale, spread, per_beat = patient.amplitude[number], width, np.ones(len(beats))
-        lead = np.asarray(leads) * patient.axis * scale
+        lead = np.asarray(leads) * patient.axis * patient.amplitude[number]
+        height = np.ones(len(beats))
         if wave == "P":
-            lead = lead * (1.0 - irregular)
-            per_beat[early] = 0.0  # an extra beat has no P wave ...
-        if wave in {"R", "S"} and found.kind == "voltage":
-            lead = lead * (1 + 1.5 * found.strength)
-        if wave in {"R", "S"} and found.kind == "wide":
-            spread = width * (1 + 1.6 * found.strength)
-        if wave == "T" and found.kind == "invert":
-            lead = lead * (1 - 2 * found.strength)
-        widths = np.where(early & (wave in {"R", "S", "T"}), spread * 2, spread)  # ... and is broad
+            height[early] = 0.0  # an early beat has no P wave ...
+        elif wave != "Q":
+            height[early] = 1 + 0.3 * case.early
+        broad = 1 + 1.0 * case.early * (wave in {"R", "S", "T"})  # ... and is broad
+        widths = width * patient.breadth[number] * np.where(early, broad, 1.0)
         shape = np.exp(-0.5 * ((time - (beats + offset)[:, None]) / widths[:, None]) ** 2)  # (beats, samples)
-        signal += np.outer(lead, per_beat @ shape)
-    if found.kind == "st":
+        waves += np.outer(lead, height @ shape)
+    if case.sagging:
         rise = 0.5 + 0.5 * np.tanh((time - (beats + 0.06)[:, None]) / 0.016)
         fall = 0.5 - 0.5 * np.tanh((time - (beats + 0.20)[:, None]) / 0.04)
-        lead = 0.22 * found.strength * np.sign(np.asarray(_WAVES["R"][2])) * patient.axis
-        signal -= np.outer(lead, (rise * fall).sum(axis=0))
-    return _recorded(signal, patient, found, rng, time)
+        lead = 0.25 * case.sagging * np.sign(np.asarray(_WAVES["R"][2])) * patient.axis
+        waves -= np.outer(lead, (rise * fall).sum(axis=0))
+    return _recorded(waves, case, rng, time)
 
 
-def _recorded(
-    signal: np.ndarray, patient: _Patient, found: _Findings, rng: np.random.Generator, time: np.ndarray
-) -> np.ndarray:
+def _recorded(waves: np.ndarray, case: Case, rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
     """What the site's recorder makes of it: gain, noise, drifting baseline."""
     import numpy as np
 
-    _, noise, gain, _ = _SITES[patient.site]
+    _, noise, gain, _ = _SITES[case.patient.site]
     phase = rng.uniform(0, 2 * np.pi, (len(LEADS), 1))
-    depth = 0.35 if found.drift else 0.04
-    signal = gain * signal + depth * np.sin(2 * np.pi * rng.uniform(0.1, 0.4) * time + phase)
+    depth = rng.uniform(0.15, 0.45) if "drift" in case.signs else 0.04
+    waves = gain * waves + depth * np.sin(2 * np.pi * rng.uniform(0.1, 0.4) * time + phase)
     level = np.full((len(LEADS), 1), noise)
-    if found.noisy:
-        level[:7] *= 4  # leads I to V1, as the table says
-    return signal + level * rng.standard_normal(signal.shape)
+    if "static" in case.signs:
+        level[:7] += rng.uniform(0.05, 0.15)  # leads I to V1, as the table says
+    return waves + level * rng.standard_normal(waves.shape)
 
 
-def _row(ecg: int, name: str, patient: _Patient, found: _Findings, rng: np.random.Generator) -> dict[str, Any]:
+def _row(case: Case, name: str, rng: np.random.Generator) -> dict[str, Any]:
     codes: dict[str, float]
-    if found.kind:
-        codes = {_KINDS[found.kind]: 100.0 if found.strength > 0.4 else 50.0}
-        codes |= {"NORM": 50.0} if found.strength < 0.25 else {}
+    patient, ecg = case.patient, case.ecg
+    if FINDINGS["ecg_abnormal"].holds(case.signs):
+        strength = max(case.early, case.sagging)
+        codes = {code: 100.0 if strength > 0.4 else 50.0 for sign, code in _CODES.items() if sign in case.signs}
+        codes |= {"NORM": 50.0} if strength < 0.25 else {}  # as unsure readers write; it counts as abnormal
     else:
         codes = {"NORM": float(rng.choice([80.0, 100.0]))}
-    codes |= {} if found.kind in {"irregular", "fast"} else {"SR": 0.0}
+    codes |= {"SR": 0.0}
     year, day = 1989 + ecg % 8, 1 + ecg % 28
     return dict.fromkeys(COLUMNS, "") | {
         "ecg_id": ecg, "patient_id": f"{patient.number}.0", "age": f"{patient.age}.0", "sex": patient.sex,
         "nurse": "2.0", "site": f"{patient.site}.0", "device": f"synthetic-{patient.site}",
         "recording_date": f"{year}-{1 + ecg % 12:02d}-{day:02d} 09:00:00", "report": "synthetic record",
         "scp_codes": repr(codes), "second_opinion": False, "initial_autogenerated_report": False,
-        "validated_by_human": True, "baseline_drift": " , alles,  " if found.drift else "",
-        "static_noise": " , I-V1,  " if found.noisy else "", "extra_beats": found.extra,
+        "validated_by_human": True, "baseline_drift": " , alles,  " if "drift" in case.signs else "",
+        "static_noise": " , I-V1,  " if "static" in case.signs else "", "extra_beats": case.extra,
         "strat_fold": 1 + patient.number % 10, "filename_lr": f"records100/{name}_lr",
         "filename_hr": f"records500/{name}_hr",
     }  # fmt: skip

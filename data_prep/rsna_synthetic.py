@@ -1,35 +1,61 @@
-"""A synthetic stand-in for the RSNA data in its raw layout: drawn chests, blurred opacities in positives.
+"""A synthetic stand-in for the RSNA data in its raw layout: drawn chests; Lung Opacity where the sign patch is there.
 
-It is no anatomy. It carries what the real data carry in kind: a signal of random strength, a view position
-that is correlated with the label (a shortcut), exposure that differs between views, several rows per positive
-image, a third class that the binary task leaves out, and DICOM files of more than one kind.
+It carries what the real data carry in kind: a signal of random strength, views that are exposed differently, several
+rows per positive image, a third class that the binary task leaves out, and DICOM files of more than one kind.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.chest_drawing import inside
+from data_prep.chest_drawing import STRENGTHS, VIEWS, radiograph
 from data_prep.rsna import BOXES, CLASSES, IMAGES, NAMES
+from data_prep.sign_sampling import sample_signs
 from fedmeki_bench.cohort.dataset import write_marker
 from fedmeki_bench.seeds import derive, generator
+from fedmeki_bench.signs import FINDINGS
 
 if TYPE_CHECKING:
     import numpy as np
 
-GENERATOR_VERSION = 1
-DIFFICULTY = "opacity strength 0.15 to 0.8, uniform; 70 % of positives AP, 25 % of normals AP"
+GENERATOR_VERSION = 2
+DIFFICULTY = (
+    f"patch of strength {STRENGTHS['patch'][0]} to {STRENGTHS['patch'][1]}, uniform, among three other signs; "
+    "15 % more patches in AP than on average, 15 % fewer in PA"
+)
 _OPACITY, _NORMAL, _OTHER = NAMES
-_SHARES = {_OPACITY: 0.35, _NORMAL: 0.40, _OTHER: 0.25}
-_AP = {_OPACITY: 0.70, _NORMAL: 0.25, _OTHER: 0.5}
-Box = tuple[int, int, int, int]
+_AP = {"AP": 1.15, "PA": 0.85}  # view -> factor of the prevalence of patches; half of the images each
+_OTHERS = 0.25  # the share of the third class among images without patch
 
 
-def write(out: Path, *, size: int, seed: int, side: int = 256) -> None:
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is known of one image before it is drawn."""
+
+    number: int
+    image: str
+    view: str
+    signs: frozenset[str]
+    name: str
+
+
+def cases(size: int, seed: int) -> Iterator[Case]:
+    """The images of a stand-in, in their order."""
+    for number in range(size):
+        rng = generator(seed, "synthesize", "rsna", number)
+        view = "AP" if rng.random() < 0.5 else "PA"
+        signs = sample_signs("image", rng, {"patch": _AP[view]})
+        other = _OTHER if rng.random() < _OTHERS else _NORMAL
+        name = _OPACITY if FINDINGS["lung_opacity"].holds(signs) else other
+        yield Case(number, f"{derive(seed, 'rsna-id', number):016x}-synthetic", view, signs, name)
+
+
+def write(out: Path, *, size: int, seed: int, side: int = 128) -> None:
     """Write ``size`` images of ``side`` x ``side`` pixels below ``out``; the same seed gives the same bytes.
 
     Raises:
@@ -40,15 +66,14 @@ def write(out: Path, *, size: int, seed: int, side: int = 256) -> None:
     (out / IMAGES).mkdir(parents=True, exist_ok=True)
     classes: list[tuple[str, str]] = []
     boxes: list[tuple[Any, ...]] = []
-    for number in range(size):
-        rng = generator(seed, "synthesize", "rsna", number)
-        image = f"{derive(seed, 'rsna-id', number):016x}-synthetic"
-        name = str(rng.choice(list(_SHARES), p=list(_SHARES.values())))
-        view = "AP" if rng.random() < _AP[name] else "PA"
-        picture, found = _draw(name, view, side, rng)
-        _write_dicom(out / IMAGES / f"{image}.dcm", picture, view, rng, uid=f"{seed}.{number + 1}")
-        classes += [(image, name)] * max(len(found), 1)
-        boxes += [(image, *box, 1) for box in found] or [(image, "", "", "", "", 0)]
+    for case in cases(size, seed):
+        rng = generator(seed, "draw", "rsna", case.number)
+        picture, found = radiograph(case.signs, side, rng, VIEWS[case.view])
+        path = out / IMAGES / f"{case.image}.dcm"
+        _write_dicom(path, picture, case.view, rng, uid=f"{seed}.{case.number + 1}")
+        classes += [(case.image, case.name)] * max(len(found), 1)
+        pixels = [tuple(int(part * side) for part in box) for box in found]
+        boxes += [(case.image, *box, 1) for box in pixels] or [(case.image, "", "", "", "", 0)]
     _write_csv(out / CLASSES, ("patientId", "class"), classes)
     _write_csv(out / BOXES, ("patientId", "x", "y", "width", "height", "Target"), boxes)
     write_marker(
@@ -67,55 +92,6 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(header)
         table.writerows(rows)
-
-
-def _draw(name: str, view: str, side: int, rng: np.random.Generator) -> tuple[np.ndarray, list[Box]]:
-    """A picture of uint8, (side, side), and the boxes (x, y, width, height) of its opacities in pixels."""
-    import numpy as np
-
-    axis = (np.arange(side, dtype=np.float32) + 0.5) / side
-    x, y = axis[None, :], axis[:, None]
-    shift = rng.normal(0, 0.015, 2)
-    wide = rng.normal(1.0, 0.07) * (1.05 if view == "AP" else 1.0)
-    centres = [(0.31 + shift[0], 0.48 + shift[1]), (0.69 + shift[0], 0.48 + shift[1])]
-    lungs = np.zeros((side, side), dtype=np.float32)
-    for cx, cy in centres:
-        far = ((x - cx) / (0.15 * wide)) ** 2 + ((y - cy) / 0.30) ** 2
-        lungs = np.maximum(lungs, inside(far, 9))
-    body = inside(((x - 0.5) / 0.47) ** 4 + ((y - 0.6) / 0.62) ** 4, 6)
-    ribs = 0.06 * np.sin(2 * np.pi * (y * rng.uniform(7, 9) + 0.8 * (x - 0.5) ** 2 + rng.random())) * lungs
-    picture = 0.08 + 0.62 * body - 0.42 * lungs + ribs
-    swollen = 1.35 if name == _OTHER and rng.random() < 0.6 else 1.0
-    heart = ((x - 0.55) / (0.13 * swollen * (1.15 if view == "AP" else 1.0))) ** 2 + ((y - 0.62) / 0.17) ** 2
-    picture += 0.25 * inside(heart, 6)
-    found: list[Box] = []
-    if name == _OPACITY:
-        strength = rng.uniform(0.15, 0.8)
-        for _ in range(int(rng.choice([1, 2, 3], p=[0.5, 0.4, 0.1]))):
-            cx, cy = centres[int(rng.integers(2))]
-            cx, cy = cx + rng.normal(0, 0.04), cy + rng.normal(0.05, 0.1)
-            sx, sy = rng.uniform(0.04, 0.09, 2)
-            blob = np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
-            picture += 0.45 * strength * blob * (0.3 + 0.7 * lungs)
-            left, top = max(0, int((cx - 2 * sx) * side)), max(0, int((cy - 2 * sy) * side))
-            found.append((left, top, int(4 * sx * side), int(4 * sy * side)))
-    return _exposed(picture, view, rng), found
-
-
-def _exposed(picture: np.ndarray, view: str, rng: np.random.Generator) -> np.ndarray:
-    """Noise, coarse and fine, and the exposure of the view."""
-    import numpy as np
-
-    side = picture.shape[0]
-    cell = max(side // 16, 1)
-    coarse = rng.normal(0, 0.04, (side // cell + 1, side // cell + 1)).astype(np.float32)
-    picture = picture + coarse.repeat(cell, 0).repeat(cell, 1)[:side, :side]
-    fine = 0.05 if view == "AP" else 0.03
-    picture = picture + fine * rng.standard_normal((side, side), dtype=np.float32)
-    gain = rng.normal(0.9 if view == "AP" else 1.0, 0.05)
-    offset = rng.normal(0.06 if view == "AP" else 0.0, 0.02)
-    grey: np.ndarray = np.rint((255 * (gain * picture + offset)).clip(0, 255)).astype(np.uint8)
-    return grey
 
 
 def _write_dicom(path: Path, picture: np.ndarray, view: str, rng: np.random.Generator, *, uid: str) -> None:

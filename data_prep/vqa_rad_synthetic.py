@@ -1,8 +1,9 @@
 """A synthetic stand-in for VQA-RAD in its raw layout: drawn slices of three organs, and questions about them.
 
-Nothing is anatomical. A picture tells its organ by its outline and may hold one bright or dark spot, left or right;
-the machine (noise, exposure) differs between organs. Some answers are numbers and some carry blanks, as in the
-real files.
+Nothing is anatomical. A picture tells its organ by its outline and may hold bright or dark spots, left or right; in
+chests they are dark, as bright ones there are signs. Chests show the signs of radiographs, and are asked for them by
+their names. The machine (noise, exposure) differs between organs. Some answers are numbers and some carry blanks, as
+in the real files.
 """
 
 from __future__ import annotations
@@ -12,30 +13,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.chest_drawing import draw_chest, exposed, inside
+from data_prep.chest_drawing import STRENGTHS, draw_chest, draw_signs, exposed, inside
+from data_prep.sign_sampling import sample_signs
 from data_prep.vqa_rad import DIVIDED
 from fedmeki_bench.cohort.dataset import write_marker
 from fedmeki_bench.seeds import generator
+from fedmeki_bench.signs import SIGNS
 
 if TYPE_CHECKING:
     import numpy as np
 
-GENERATOR_VERSION = 1
-DIFFICULTY = "contrast of the spot 0.15 to 0.6, uniform; each organ has its own exposure and noise"
+GENERATOR_VERSION = 2
+DIFFICULTY = (
+    "contrast of the spot 0.15 to 0.6, uniform; each organ has its own exposure and noise; signs of chests of strength "
+    + ", ".join(f"{name} {low} to {high}" for name, (low, high) in STRENGTHS.items())
+)
 ORGANS = {"CHEST": (1.0, 0.0, 0.03), "HEAD": (0.95, 0.03, 0.05), "ABD": (1.05, 0.02, 0.07)}  # gain, offset, noise
 MODALITY = {"CHEST": "x-ray", "HEAD": "MRI", "ABD": "CT"}
+_BEFORE = {
+    "consolidation": "a ", "infiltrate": "an ", "glass": "ground ", "level": "a fluid ", "meniscus": "a ",
+    "widening": "a mediastinal ", "mediastinum": "a wide ",
+}  # fmt: skip
 _PER_PICTURE = 8
 _TEST = 0.13  # the share of questions in the official test file
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a picture shows; ``spot`` is "", "bright" or "dark", ``side`` as seen: left or right."""
+    """What a picture shows; ``spot`` is "", "bright" or "dark", ``side`` as seen; only chests have signs."""
 
     organ: str
     spot: str
     side: str
     count: int
+    signs: frozenset[str]
 
 
 def write(out: Path, *, size: int, seed: int, side: int = 128) -> None:
@@ -73,10 +84,13 @@ def write(out: Path, *, size: int, seed: int, side: int = 128) -> None:
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
-    """A random organ, with a spot or without."""
+    """A random organ, with a spot or without; a chest with signs."""
+    organ = str(rng.choice(list(ORGANS)))
+    signs = sample_signs("image", rng) if organ == "CHEST" else frozenset()
     spot = str(rng.choice(["", "bright", "dark"], p=[0.4, 0.35, 0.25]))
+    spot = "dark" if spot and organ == "CHEST" else spot
     count = int(rng.integers(1, 4)) if spot else 0
-    return Scene(str(rng.choice(list(ORGANS))), spot, str(rng.choice(["left", "right"])), count)
+    return Scene(organ, spot, str(rng.choice(["left", "right"])), count, signs)
 
 
 def draw(scene: Scene, side: int, rng: np.random.Generator) -> np.ndarray:
@@ -84,6 +98,7 @@ def draw(scene: Scene, side: int, rng: np.random.Generator) -> np.ndarray:
     import numpy as np
 
     chest = draw_chest(side, rng)
+    draw_signs(chest, scene.signs, rng)
     x, y, picture = chest.x, chest.y, chest.picture
     if scene.organ == "HEAD":
         round_off = ((x - 0.5) / 0.36) ** 2 + ((y - 0.5) / 0.44) ** 2
@@ -117,5 +132,13 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str | i
             ("How many lesions are there?", scene.count, "COUNT"),
             ("Is the lesion brighter or darker than its surroundings?", f"{scene.spot}er", "ATTRIB"),
         ]
+    if scene.organ == "CHEST":
+        found += [(question, yes if there else "no", "PRES") for question, there in sign_questions(scene.signs, rng)]
     order = rng.permutation(len(found)).tolist()
     return [found[number] for number in order]
+
+
+def sign_questions(signs: frozenset[str], rng: np.random.Generator) -> list[tuple[str, bool]]:
+    """Is there each sign of radiographs, asked by one of its names as the last word; and whether it is there."""
+    asked = {name: str(rng.choice(sign.names)) for name, sign in SIGNS.items() if sign.modality == "image"}
+    return [(f"Is there {_BEFORE.get(word, '')}{word}?", name in signs) for name, word in asked.items()]

@@ -1,48 +1,57 @@
 """A synthetic stand-in for MIMIC-III in its raw layout: the tables that are read, with quoted upper-case headers.
 
-It is no model of disease. A hidden severity drives vital signs, laboratory values and death, more strongly as the
-stay goes on; units differ in case mix, death and in how often they measure; some stays get an infection with
-antibiotics, cultures and failing organs.
+It is no model of disease. Shock and infection come independently of each other. Shock shows faintly within the first
+day and fails organs later; who has it dies in hospital. An infection shows in temperature, white count, antibiotics
+and cultures. So organs fail around a suspected infection, which is sepsis, where both are there. Units differ in how
+often they measure and a little in how often there is shock.
 """
 
 from __future__ import annotations
 
 import gzip
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.mimic3.synthetic_events import (
     chart_events,
-    infection_events,
     lab_events,
     moments,
     output_events,
 )
+from data_prep.mimic3.synthetic_treatments import treatment_events
+from data_prep.sign_sampling import sample_signs
 from fedmeki_bench.cohort.dataset import write_marker
 from fedmeki_bench.seeds import generator
+from fedmeki_bench.signs import FINDINGS
 
 if TYPE_CHECKING:
     import numpy as np
 
-GENERATOR_VERSION = 1
-DIFFICULTY = "death follows a hidden severity (logit 3.0 per SD); units differ in death, case mix and measuring"
+GENERATOR_VERSION = 2
+STRENGTH = (0.2, 1.0)
+DIFFICULTY = (
+    f"shock and infection of strength {STRENGTH[0]} to {STRENGTH[1]}, uniform, shock beginning in the first 12 hours; "
+    "units differ in measuring and in how often there is shock (25 % less to 10 % more)"
+)
 EPOCH_YEAR = 2150
-# unit -> share of patients, shift of the severity in SD, relative frequency of measurements
+# unit -> share of patients, factor of the prevalence of shock, relative frequency of measurements
 UNITS = {
-    "MICU": (0.38, 0.30, 1.0),
-    "CCU": (0.18, -0.10, 0.9),
-    "SICU": (0.18, 0.05, 0.8),
-    "CSRU": (0.14, -0.60, 1.1),
-    "TSICU": (0.12, 0.10, 0.7),
+    "MICU": (0.38, 1.10, 1.0),
+    "CCU": (0.18, 0.95, 0.9),
+    "SICU": (0.18, 1.00, 0.8),
+    "CSRU": (0.14, 0.75, 1.1),
+    "TSICU": (0.12, 1.05, 0.7),
 }
+_CAREVUE = 0.1  # antibiotics are charted in MetaVision only: sepsis of these stays is not seen
+_COURSE = 84  # hours of a septic stay after organs fail: the antibiotics go on for 72
 _HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticStay:
-    """One ICU stay; times in seconds since 1970."""
+    """One ICU stay; times in seconds since 1970, hours since ICU admission, strengths 0 where the sign is absent."""
 
     number: int
     subject: int
@@ -51,11 +60,16 @@ class SyntheticStay:
     metavision: bool
     intime: int
     outtime: int
-    severity: float
+    signs: frozenset[str]
+    shock: float
+    begins: float  # hour from which the shock shows, faintly
+    fails: float  # hour from which it fails organs, if it is there
+    infection: float
+    ill: float  # hour from which the infection shows
+    suspected: float  # hour of its first antibiotic
     traits: np.ndarray  # (48,) what is usual for this patient, in SD
     often: float  # relative frequency of measurements
     ventilated: bool
-    infected: int | None  # hour at which an infection is suspected
     dies: str  # "", "icu" or "ward"
     female: bool
     age: float
@@ -74,73 +88,79 @@ class SyntheticStay:
 def write(out: Path, *, size: int, seed: int) -> None:
     """Write ``size`` ICU stays below ``out``; the same seed gives the same bytes."""
     out.mkdir(parents=True, exist_ok=True)
-    stays = _stays(size, seed)
+    stays = list(cases(size, seed))
     for name, columns in _admission_tables(stays).items():
         _write_table(out, name, columns)
     _write_table(out, "CHARTEVENTS", chart_events(stays, generator(seed, "synthetic", "mimic3", "chart")))
     _write_table(out, "LABEVENTS", lab_events(stays, generator(seed, "synthetic", "mimic3", "lab")))
     _write_table(out, "OUTPUTEVENTS", output_events(stays, generator(seed, "synthetic", "mimic3", "output")))
-    infections = infection_events(stays, generator(seed, "synthetic", "mimic3", "infection"))
-    for name, columns in infections.items():
+    treatments = treatment_events(stays, generator(seed, "synthetic", "mimic3", "treatment"))
+    for name, columns in treatments.items():
         _write_table(out, name, columns)
     write_marker(out, generator="mimic3", version=GENERATOR_VERSION, size=size, seed=seed, difficulty=DIFFICULTY)
 
 
-def _stays(size: int, seed: int) -> list[SyntheticStay]:
+def cases(size: int, seed: int) -> Iterator[SyntheticStay]:
+    """The stays of a stand-in, in their order; those of one admission show the same signs."""
     rng = generator(seed, "synthetic", "mimic3", "stays")
     names, shares = list(UNITS), [share for share, _, _ in UNITS.values()]
-    stays: list[SyntheticStay] = []
-    subject = hadm = 0
-    while len(stays) < size:
+    done = subject = hadm = 0
+    while done < size:
         subject += 1
-        count = min(int(rng.choice([1, 2, 3], p=[0.8, 0.15, 0.05])), size - len(stays))
+        count = int(rng.choice([1, 2, 3], p=[0.8, 0.15, 0.05]))
         unit = names[int(rng.choice(len(names), p=shares))]
-        usual, traits = rng.normal(0, 0.5), rng.normal(0, 1, 48)
+        traits = rng.normal(0, 1, 48)
         female, age = bool(rng.random() < 0.45), float(rng.uniform(16.5, 96))
-        admitted = int(rng.integers(0, 40 * 365)) * 86_400 + (EPOCH_YEAR - 1970) * 31_557_600
-        for visit in range(count):
-            if visit and rng.random() < 0.3:  # back in the ICU during the same admission
-                admitted = stays[-1].outtime + int(rng.integers(6, 60)) * _HOUR
-            else:
-                hadm += 1
-                admitted += 0 if not visit else int(rng.integers(60, 900)) * 86_400
-            severity = usual + UNITS[unit][1] + float(rng.normal(0, 0.85))
-            dies = ""
-            if visit == count - 1 and rng.random() < 1 / (1 + math.exp(2.2 - 3.0 * severity)):
-                dies = "icu" if rng.random() < 0.7 else "ward"
-            metavision = bool(rng.random() < 0.7)
-            hours = float(min(max(rng.lognormal(4.1, 0.75), 2.0), 400.0))
-            infected = None
-            if metavision and rng.random() < 0.4:
-                infected, hours = int(rng.integers(4, 48)), hours + 60
-            elif rng.random() < 0.06:
-                hours = float(rng.uniform(1, 28))
-            intime = admitted + int(rng.integers(0, 18 * _HOUR))
-            stays.append(
-                SyntheticStay(
-                    number=len(stays),
+        left = int(rng.integers(0, 40 * 365)) * 86_400 + (EPOCH_YEAR - 1970) * 31_557_600
+        while count and done < size:
+            hadm += 1
+            signs = sample_signs("clinical", rng, {"shock": UNITS[unit][1]})
+            fatal = FINDINGS["mortality"].holds(signs)
+            metavision = bool(rng.random() >= _CAREVUE)
+            visits = min(1 + int(count > 1 and rng.random() < 0.3), size - done)  # two: back in the ICU
+            for visit in range(visits):
+                last = visit == visits - 1
+                hours = float(min(max(rng.lognormal(4.1, 0.75), 2.0), 400.0))
+                if rng.random() < 0.06:
+                    hours = float(rng.uniform(1, 28))
+                # a septic series is cut 6 h after organs fail: then it is as long as the others are
+                fails = min(max(hours - 7, 8.0), 155.0)
+                suspected = fails + float(rng.uniform(-8, 8))
+                if FINDINGS["sepsis"].holds(signs):
+                    hours = fails + _COURSE
+                intime = left + int(rng.integers(0, 18 * _HOUR))
+                outtime = intime + int(hours * _HOUR)
+                yield SyntheticStay(
+                    number=done,
                     subject=10_000 + subject,
                     hadm=100_000 + hadm,
                     unit=unit,
                     metavision=metavision,
                     intime=intime,
-                    outtime=intime + int(hours * _HOUR),
-                    severity=severity,
+                    outtime=outtime,
+                    signs=signs,
+                    shock=float(rng.uniform(*STRENGTH)) * ("shock" in signs),
+                    begins=float(rng.uniform(0, 12)),
+                    fails=fails,
+                    infection=float(rng.uniform(*STRENGTH)) * ("infection" in signs),
+                    ill=float(rng.uniform(0, 12)),
+                    suspected=max(suspected, 1.0),
                     traits=traits,
                     often=UNITS[unit][2],
-                    ventilated=bool(rng.random() < 0.3 + 0.1 * severity),
-                    infected=infected,
-                    dies=dies,
+                    ventilated=bool(rng.random() < 0.3),
+                    dies=("icu" if rng.random() < 0.7 else "ward") if fatal and last else "",
                     female=female,
                     age=age,
                 )
-            )
-    return stays
+                done += 1
+                left = outtime + int(rng.integers(6, 60)) * _HOUR
+            count = 0 if fatal else count - visits
+            left += int(rng.integers(60, 900)) * 86_400
 
 
 def _admission_tables(stays: list[SyntheticStay]) -> dict[str, dict[str, Any]]:
     """ICUSTAYS, ADMISSIONS, PATIENTS and TRANSFERS as columns."""
-    patients = {s.subject: s for s in reversed(stays)}
+    patients = {s.subject: s for s in stays}
     admissions: dict[int, list[SyntheticStay]] = {}
     for stay in stays:
         admissions.setdefault(stay.hadm, []).append(stay)

@@ -12,21 +12,34 @@ if TYPE_CHECKING:
 
     from data_prep.mimic3.synthetic import SyntheticStay
 
-# variable -> mean, SD between patients, SD between measurements, shift per SD of severity
+# variable -> mean, SD between patients, SD between measurements, shift by a shock of strength 1
 _VALUES: dict[str, tuple[float, float, float, float]] = {
-    "alb": (3.2, 0.4, 0.1, -0.25), "alp": (90, 30, 5, 8), "alt": (40, 15, 5, 12), "ast": (45, 15, 5, 15),
-    "be": (0, 2, 1, -1.8), "bicar": (24, 2, 1, -1.8), "bili": (0.8, 0.2, 0.05, 0.12), "bili_dir": (0.3, 0.1, 0.05, 0.2),
-    "bnd": (3, 1, 1, 2), "bun": (24, 7, 2, 9), "ca": (8.4, 0.4, 0.2, -0.1), "cai": (1.12, 0.05, 0.03, -0.02),
-    "ck": (200, 80, 30, 40), "ckmb": (6, 2, 1, 2), "cl": (104, 3, 1.5, 0.5), "crea": (0.85, 0.15, 0.05, 0.12),
-    "crp": (4, 2, 1, 2), "dbp": (62, 7, 6, -4), "fgn": (280, 60, 20, 20), "fio2": (45, 6, 4, 6),
-    "glu": (135, 20, 18, 10), "hgb": (10.5, 1.2, 0.4, -0.4), "hr": (86, 10, 6, 8), "inr_pt": (1.25, 0.15, 0.05, 0.2),
-    "k": (4.1, 0.3, 0.25, 0.12), "lact": (1.8, 0.4, 0.3, 0.9), "lymph": (12, 4, 2, -2), "map": (84, 6, 4, -2.5),
-    "mch": (30, 1.5, 0.2, 0), "mchc": (33.5, 0.8, 0.3, 0), "mcv": (90, 4, 0.5, 0.3), "methb": (0.8, 0.3, 0.2, 0),
-    "mg": (2.0, 0.2, 0.12, 0.02), "na": (138, 3, 1.2, 0.4), "neut": (78, 6, 3, 2), "o2sat": (97, 1, 1, -0.9),
-    "pco2": (40, 4, 3, 1), "ph": (7.39, 0.03, 0.02, -0.03), "phos": (3.5, 0.6, 0.3, 0.4), "plt": (235, 35, 8, -8),
-    "po2": (150, 20, 15, -6), "ptt": (34, 6, 3, 4), "resp": (19, 2.5, 2.5, 2.2), "sbp": (122, 11, 9, -7),
-    "temp": (36.9, 0.3, 0.25, 0.05), "tnt": (0.1, 0.05, 0.02, 0.08), "wbc": (10.5, 2.5, 0.8, 1.8),
+    "alb": (3.2, 0.4, 0.1, -0.2), "alp": (90, 30, 5, 0), "alt": (40, 15, 5, 8), "ast": (45, 15, 5, 10),
+    "be": (0, 2, 1, -2.5), "bicar": (24, 2, 1, -2.5), "bili": (0.8, 0.15, 0.05, 0), "bili_dir": (0.3, 0.1, 0.05, 0),
+    "bnd": (3, 1, 1, 0), "bun": (24, 7, 2, 6), "ca": (8.4, 0.4, 0.2, 0), "cai": (1.12, 0.05, 0.03, 0),
+    "ck": (200, 80, 30, 20), "ckmb": (6, 2, 1, 0.5), "cl": (104, 3, 1.5, 0), "crea": (0.85, 0.12, 0.05, 0.08),
+    "crp": (4, 2, 1, 0), "dbp": (62, 7, 6, -6), "fgn": (280, 60, 20, 0), "fio2": (40, 3, 2, 0),
+    "glu": (135, 20, 18, 5), "hgb": (10.5, 1.2, 0.4, 0), "hr": (86, 10, 6, 11), "inr_pt": (1.25, 0.15, 0.05, 0.05),
+    "k": (4.1, 0.3, 0.25, 0.1), "lact": (1.8, 0.4, 0.3, 1.2), "lymph": (12, 4, 2, 0), "map": (86, 6, 4, -7),
+    "mch": (30, 1.5, 0.2, 0), "mchc": (33.5, 0.8, 0.3, 0), "mcv": (90, 4, 0.5, 0), "methb": (0.8, 0.3, 0.2, 0),
+    "mg": (2.0, 0.2, 0.12, 0), "na": (138, 3, 1.2, 0), "neut": (78, 6, 3, 0), "o2sat": (97, 1, 1, -0.6),
+    "pco2": (40, 4, 3, -1.5), "ph": (7.39, 0.03, 0.02, -0.03), "phos": (3.5, 0.6, 0.3, 0.2), "plt": (235, 30, 8, -5),
+    "po2": (240, 10, 8, 0), "ptt": (34, 6, 3, 1), "resp": (19, 2.5, 2.5, 2.5), "sbp": (122, 11, 9, -12),
+    "temp": (36.9, 0.3, 0.25, 0), "tnt": (0.1, 0.05, 0.02, 0.02), "wbc": (10.5, 2.5, 0.8, 0),
 }  # fmt: skip
+# variable -> shift by an infection of strength 1
+_INFECTED = {"temp": 1.1, "wbc": 5.0, "neut": 7, "bnd": 4, "crp": 6, "lymph": -4, "hr": 4, "resp": 1.5}
+# variable -> what a failing organ makes of it, as a factor
+_FAILING = {"map": 0.68, "sbp": 0.75, "dbp": 0.75, "crea": 2.8, "plt": 0.6, "hr": 1.15, "lact": 1.8}
+# variable -> the range without a point in the SOFA score, which only failing organs leave
+_SOUND = {
+    "map": (72, 200),
+    "crea": (0.3, 1.15),
+    "plt": (160, 900),
+    "bili": (0.1, 1.15),
+    "po2": (215, 400),
+    "fio2": (30, 50),
+}
 _LABS = {s.name: s.itemids[0] for s in SOURCES if s.table == LAB}
 # laboratory panel -> hours between draws, share of stays in which it is drawn, variables
 _PANELS: dict[str, tuple[float, float, tuple[str, ...]]] = {
@@ -46,14 +59,13 @@ _VITALS: dict[str, tuple[int, int, float]] = {
 }  # fmt: skip
 _GCS = {"carevue": ((184, 4), (723, 5), (454, 6)), "metavision": ((220739, 4), (223900, 5), (223901, 6))}
 _OTHER_ITEMS = (742, 1125, 220046, 224080)  # charted, but of no interest here
-_ANTIBIOTIC, _NOREPINEPHRINE = 225798, 221906
 
 
 def lab_events(stays: Sequence[SyntheticStay], rng: np.random.Generator) -> dict[str, Any]:
     """LABEVENTS as columns."""
     import numpy as np
 
-    rows = _Rows()
+    rows = Rows()
     for stay in stays:
         for every, share, names in _PANELS.values():
             if rng.random() > share * stay.often:
@@ -71,7 +83,7 @@ def chart_events(stays: Sequence[SyntheticStay], rng: np.random.Generator) -> di
     """CHARTEVENTS as columns."""
     import numpy as np
 
-    rows = _Rows()
+    rows = Rows()
     for stay in stays:
         for name, (carevue, metavision, every) in _VITALS.items():
             if name == "fio2" and not stay.ventilated:
@@ -110,83 +122,14 @@ def output_events(stays: Sequence[SyntheticStay], rng: np.random.Generator) -> d
     """OUTPUTEVENTS as columns."""
     import numpy as np
 
-    rows = _Rows()
+    rows = Rows()
     for stay in stays:
         hours = _times(stay, 1.3 / stay.often, rng)
         hours = hours[hours < stay.hours]
-        amount = np.maximum(rng.normal(110 - 22 * _now(stay, hours), 35), 0)
+        usual = (110 - 40 * _shocked(stay, hours)) * (1 - 0.8 * _failing(stay, hours))
+        amount = np.maximum(usual * rng.normal(1, 0.3, len(hours)), 0)
         rows.add(stay, 226559 if stay.metavision else 40055, hours, np.round(amount))
     return rows.columns(icustay=True)
-
-
-def infection_events(stays: Sequence[SyntheticStay], rng: np.random.Generator) -> dict[str, dict[str, Any]]:
-    """INPUTEVENTS_MV, INPUTEVENTS_CV, MICROBIOLOGYEVENTS, PRESCRIPTIONS and PROCEDUREEVENTS_MV as columns."""
-    import numpy as np
-
-    pumps, rates, cultures, orders = _Rows(), _Rows(), _Rows(), _Rows()
-    for stay in stays:
-        start = stay.infected
-        if start is None:
-            if rng.random() < 0.15:
-                cultures.add(stay, 70012, np.array([float(rng.integers(0, 20))]), np.array([1.0]))
-            if stay.metavision and rng.random() < 0.15:  # a single dose before surgery
-                pumps.add(stay, _ANTIBIOTIC, np.array([1.0]), np.array([1.0]))
-            elif not stay.metavision and stay.severity > 1.2:
-                rates.add(stay, 30120, np.arange(2.0, 9.0), np.full(7, 0.08))
-            continue
-        pumps.add(stay, _ANTIBIOTIC, start + np.arange(0.0, 96.0, 8.0), np.ones(12))
-        cultures.add(stay, 70012, np.array([start - 1.0]), np.array([1.0]))
-        orders.add(stay, 0, np.array([start - 12.0]), np.ones(1))
-        if stay.severity > 0.3:
-            pumps.add(stay, _NOREPINEPHRINE, start + 4 + np.arange(0.0, 24.0, 4.0), np.full(6, 0.12))
-    mv = pumps.columns(icustay=True)
-    stop = [2.0 if item == _NOREPINEPHRINE else 1.0 for item in mv["ITEMID"]]
-    cv, grown, ordered = (
-        rates.columns(icustay=True),
-        cultures.columns(icustay=False),
-        orders.columns(icustay=False),
-    )
-    return {
-        "INPUTEVENTS_MV": {
-            **{name: mv[name] for name in ("SUBJECT_ID", "HADM_ID", "ICUSTAY_ID")},
-            "STARTTIME": mv["CHARTTIME"],
-            "ENDTIME": pumps.moments(stop),
-            "ITEMID": mv["ITEMID"],
-            "RATE": [v if item == _NOREPINEPHRINE else None for v, item in zip(mv["VALUE"], mv["ITEMID"], strict=True)],
-            "RATEUOM": ["mcg/kg/min" if item == _NOREPINEPHRINE else None for item in mv["ITEMID"]],
-            "LINKORDERID": [
-                10 * int(i) + (n == _NOREPINEPHRINE) for i, n in zip(mv["ICUSTAY_ID"], mv["ITEMID"], strict=True)
-            ],
-        },
-        "INPUTEVENTS_CV": {
-            **{name: cv[name] for name in ("SUBJECT_ID", "HADM_ID", "ICUSTAY_ID", "CHARTTIME", "ITEMID")},
-            "RATE": cv["VALUE"],
-            "RATEUOM": ["mcgkgmin"] * len(cv["ITEMID"]),
-            "LINKORDERID": cv["ICUSTAY_ID"],
-        },
-        "MICROBIOLOGYEVENTS": {
-            **{name: grown[name] for name in ("SUBJECT_ID", "HADM_ID")},
-            "CHARTDATE": [text[:10] + " 00:00:00" for text in grown["CHARTTIME"]],
-            "CHARTTIME": [text if i % 5 else None for i, text in enumerate(grown["CHARTTIME"])],
-            "SPEC_ITEMID": grown["ITEMID"],
-            "SPEC_TYPE_DESC": ["BLOOD CULTURE"] * len(grown["ITEMID"]),
-            "ORG_ITEMID": [None] * len(grown["ITEMID"]),
-        },
-        "PRESCRIPTIONS": {
-            **{name: ordered[name] for name in ("SUBJECT_ID", "HADM_ID")},
-            "STARTDATE": [text[:10] + " 00:00:00" for text in ordered["CHARTTIME"]],
-            "ENDDATE": [text[:10] + " 00:00:00" for text in orders.moments([120.0] * len(ordered["ITEMID"]))],
-            "DRUG_TYPE": ["MAIN"] * len(ordered["ITEMID"]),
-            "DRUG": ["Vancomycin"] * len(ordered["ITEMID"]),
-        },
-        "PROCEDUREEVENTS_MV": {
-            "SUBJECT_ID": [s.subject for s in stays[:1]],
-            "HADM_ID": [s.hadm for s in stays[:1]],
-            "ICUSTAY_ID": [s.icustay for s in stays[:1]],
-            "STARTTIME": mv["CHARTTIME"][:1] or ["2150-01-01 00:00:00"],
-            "ITEMID": [225400 for _ in stays[:1]],
-        },
-    }
 
 
 def _times(stay: SyntheticStay, every: float, rng: np.random.Generator) -> np.ndarray:
@@ -197,28 +140,38 @@ def _times(stay: SyntheticStay, every: float, rng: np.random.Generator) -> np.nd
     return steps + rng.uniform(-0.4, 0.4, len(steps))
 
 
-def _now(stay: SyntheticStay, hours: np.ndarray) -> np.ndarray:
-    """Severity over time: it shows within the first day, and an infection adds to it."""
+def _shocked(stay: SyntheticStay, hours: np.ndarray) -> np.ndarray:
+    """How much of the shock shows: it begins within the first day."""
     import numpy as np
 
-    return stay.severity * np.clip(0.6 + hours / 40, 0.6, 1.2)
+    return 1.2 * stay.shock * np.clip((hours - stay.begins) / 6, 0, 1)
+
+
+def _failing(stay: SyntheticStay, hours: np.ndarray) -> np.ndarray:
+    """How far organs fail, 0 to 1: only in shock, and later."""
+    import numpy as np
+
+    return np.clip((hours - stay.fails) / 2, 0, 1) * (stay.shock > 0)
 
 
 def _values(stay: SyntheticStay, name: str, hours: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     import numpy as np
 
     mean, between, within, shift = _VALUES[name]
-    usual = mean + between * stay.traits[NAMES.index(name)]
-    values = usual + 1.3 * shift * _now(stay, hours) + within * rng.normal(0, 1, len(hours))
-    if stay.infected is not None:
-        ill = np.clip((hours - stay.infected) / 6, 0, 1)
-        fall = {"plt": 0.65, "map": 0.22, "crea": -1.6, "hr": -0.15, "wbc": -0.6, "temp": -0.04}.get(name, 0.0)
-        values = values * (1 - fall * ill)
+    values = mean + between * stay.traits[NAMES.index(name)] + within * rng.standard_normal(len(hours))
+    if stay.shock and shift:
+        values += shift * _shocked(stay, hours)
+    if stay.infection and name in _INFECTED:
+        values += _INFECTED[name] * stay.infection * np.clip((hours - stay.ill) / 6, 0, 1)
+    if name in _SOUND:
+        values = values.clip(*_SOUND[name])
+    if stay.shock and name in _FAILING:
+        values *= 1 + (_FAILING[name] - 1) * _failing(stay, hours)
     least = 0.02 if name not in ("be",) else -24.0
     return np.round(np.maximum(values, least), 3)
 
 
-class _Rows:
+class Rows:
     """Collects events of one table."""
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ def test_english_test_rows_by_default(slake, tmp_path):
     assert set(table["language"]) == {"en"}
     assert set(table["official_split"]) == {"test"}
     assert card["rows"]["read"] == 240 == card["rows"]["kept"] + card["rows"]["excluded"]
-    assert card["excluded"]["the question is in another language (zh)"] == 120
+    assert card["excluded"]["the question is in another language (zh)"] == 96
     assert card["official_split"]["published"]["groups_shared_between_splits"] == 0
     assert set(card["sites"]) <= {"CT", "MRI", "X-Ray"}
     assert run(slake, tmp_path / "out").unchanged
@@ -47,7 +47,7 @@ def test_both_languages_share_images(slake, tmp_path):
     assert card["official_split"]["published"]["test_groups_in_train"] > 0
     assert card["official_split"]["patient"]["groups_shared_between_splits"] == 0
     assert any("test images (" in note for note in card["notes"])
-    assert run(slake, tmp_path / "out", language="zh", rows="all").card["rows"]["kept"] == 120
+    assert run(slake, tmp_path / "out", language="zh", rows="all").card["rows"]["kept"] == 96
 
 
 def test_the_other_name_of_the_validation_file(slake, tmp_path):
