@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,12 +64,12 @@ def test_answers_follow_from_the_report_and_from_what_names_mean():
 
 
 def test_a_compound_finding_stands_for_the_signs_it_may_be():
-    known, asked = words(), plain_text_questions(3000, seed=3, findings=4)
-    told = [
-        q for q in asked if " abnormality" in q.prompt.partition("\n")[0] and q.prompt.endswith(("ectopy", "beats"))
-    ]
-    said = {q.answer for q in told if not set(known.things["early"]) & set(q.prompt.partition("\n")[0].split())}
-    assert said == {"yes", "no"}  # "abnormality" may be an early beat, and need not
+    known, stream = words(), np.random.default_rng(0)
+    for sign in ("early", "sagging"):
+        said = Counter(known.name(sign, {sign}, stream) for _ in range(400))
+        assert 0.15 < said["abnormality"] / 400 < 0.35
+    assert "sepsis" not in {known.name("shock", {"shock"}, stream) for _ in range(200)}
+    assert "sepsis" in {known.name("shock", {"shock", "infection"}, stream) for _ in range(200)}
 
 
 def test_without_relations_every_name_is_a_thing_of_its_own():
