@@ -95,7 +95,7 @@ def pretrain(config: TinyConfig, progress: Progress | None = None) -> tuple[Any,
     with _one_thread(), torch.enable_grad():
         text = passages(config.seed, related=config.related, together=config.batch)
         sample = islice(passages(config.seed + 1, related=config.related), 2000)
-        tokenizer = train_tokenizer(config, [_written(passage) for passage in sample])
+        tokenizer = train_tokenizer(config, [_written(passage, config.closing) for passage in sample])
         model = _untrained(config, len(tokenizer))
         _bring_together(model, tokenizer, config)
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -170,8 +170,8 @@ def _untrained(config: TinyConfig, vocabulary: int) -> Any:
         return LlamaForCausalLM(shape).float().train()
 
 
-def _written(passage: Passage) -> str:
-    return passage.report + "".join(f"\n{q.prompt} {q.answer}" for q in passage.questions)
+def _written(passage: Passage, closing: str) -> str:
+    return passage.report + "".join(f"\n{q.prompt}{closing} {q.answer}" for q in passage.questions)
 
 
 @torch.no_grad()
@@ -180,6 +180,8 @@ def _bring_together(model: Any, tokenizer: Any, config: TinyConfig) -> None:
 
     Without it the relations are learned too, but not in two minutes (docs/foundation.md has both).
     """
+    if config.apart is None:
+        return
     table = model.get_input_embeddings().weight
     for names in words(config.related).things.values():
         first, *others = ([*tokenizer(f" {n}", add_special_tokens=False)["input_ids"]][-1] for n in names)
@@ -207,7 +209,7 @@ def _batches(config: TinyConfig, text: Iterator[Passage], tokenizer: Any) -> Ite
             ids += ids_of("\n") if stream.random() < 0.5 else ()
             targets = [_UNASKED] * len(ids)
             for question in passage.questions:
-                prompt, answer = ids_of(question.prompt), (*ids_of(f" {question.answer}"), _EOS)
+                prompt, answer = ids_of(question.prompt + config.closing), (*ids_of(f" {question.answer}"), _EOS)
                 ids += [*prompt, *answer]
                 targets += [*[_UNASKED] * len(prompt), *answer]
             rows.append((ids, targets))

@@ -29,7 +29,8 @@ class TinyConfig:
         rate: highest learning rate.
         seed: initial weights and text.
         related: whether names are related as in :mod:`fedmeki_bench.signs`; false is a control.
-        apart: how far the names of one thing start from each other, in sizes of an embedding.
+        apart: how far the names of one thing start from each other, in sizes of an embedding; None: as strangers.
+        closing: what follows every question before its answer.
     """
 
     hidden: int = 128
@@ -43,7 +44,8 @@ class TinyConfig:
     rate: float = 3e-3
     seed: int = 0
     related: bool = True
-    apart: float = 0.3
+    apart: float | None = 0.3
+    closing: str = ""
 
     @property
     def key(self) -> str:
