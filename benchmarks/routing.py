@@ -2,8 +2,8 @@
 
     python benchmarks/routing.py --seeds 5
 
-Both tasks show the same pictures, a bright blob left or right, under the same question; only the task description,
-which the gate alone reads, tells them apart. One asks for left, the other for right. Compared are M3OE with the paper's
+Both tasks show the same pictures, a bright or a dark blob somewhere, under the same question; only the task description,
+which the gate alone reads, tells them apart. One asks for bright, the other for dark. Compared are M3OE with the paper's
 gate, with the gate of ``_kim_routed``, with the published means against idle experts (top-k, load balancing), frozen at
 1 / P, with an oracle that sends each task to an expert of its own, and one LoRA of the same total rank, each with the
 same budget. Without a gate the two tasks are indistinguishable, so the best anyone can do is 0.5; the oracle shows that
@@ -43,22 +43,26 @@ def planted(name: str, what: str, question: str) -> Task:
 
 
 class Pictures:
-    """Blobs on noise; ``side`` 1 means right. Answers the questions the trainer has of a cohort."""
+    """Blobs on noise, bright or dark. Answers the questions the trainer has of a cohort.
+
+    A blob left or right would ask the foundation model for a sense of place besides: with the oracle gate ``tiny`` then
+    learns it in some seeds only, and budget and routing are mixed up.
+    """
 
     def __init__(self, n: int, seed: int, opposite: bool) -> None:
         rng = np.random.default_rng(seed)
-        self.side = rng.integers(0, 2, n)
+        bright = rng.integers(0, 2, n)
         y, x = np.mgrid[0:64, 0:64]
-        middle = np.where(self.side == 1, 46, 18) + rng.normal(0, 3, n)
-        blob = np.exp(-((x[None] - middle[:, None, None]) ** 2 + (y[None] - 32) ** 2) / 200)
-        noisy = 90 * blob + rng.normal(80, 25, (n, 64, 64))
+        middle = rng.uniform(16, 48, (2, n, 1, 1))
+        blob = np.exp(-((x[None] - middle[0]) ** 2 + (y[None] - middle[1]) ** 2) / 200)
+        noisy = 70 * np.where(bright, 1, -1)[:, None, None] * blob + rng.normal(120, 25, (n, 64, 64))
         self.pictures = noisy.clip(0, 255).astype(np.uint8)[:, None]
-        self.labels = 1 - self.side if opposite else self.side
+        self.labels = 1 - bright if opposite else bright
         self.answers = np.where(self.labels == 1, "yes", "no")
         self.questions = np.full(n, "")
 
     def __len__(self) -> int:
-        return len(self.side)
+        return len(self.labels)
 
     def batch(self, index: np.ndarray) -> dict[str, np.ndarray]:
         return {"image": self.pictures[index]}
@@ -83,16 +87,16 @@ def one(choice: AdapterChoice, seed: int, same_question: bool, epochs: int, samp
     """Mean accuracy over both tasks on fresh pictures, and how far the two gates lie apart (L1)."""
     questions = ("is there a nodule",) * 2 if same_question else ("is there a nodule", "is there a cavity")
     tasks = {
-        "right": planted("right", "Does the bright spot lie on the right side?", questions[0]),
-        "left": planted("left", "Does the bright spot lie on the left side?", questions[1]),
+        "bright": planted("bright", "Is the spot brighter than what is around it?", questions[0]),
+        "dark": planted("dark", "Is the spot darker than what is around it?", questions[1]),
     }
     model = ClientModel(
-        {"right": ("image",), "left": ("image",)}, {"image": Input((1, 64, 64), 1 / 255)},
+        {"bright": ("image",), "dark": ("image",)}, {"image": Input((1, 64, 64), 1 / 255)},
         {"image": ("small_image", {})}, hidden={}, seed=seed,
     )  # fmt: skip
     language = build("tiny")
     injected = Injected(language, model, choice, seed=seed, contexts=list(tasks))
-    public = {name: Pictures(samples, 10 * seed + 1, name == "left") for name in tasks}
+    public = {name: Pictures(samples, 10 * seed + 1, name == "dark") for name in tasks}
     inject(
         injected, model, Injection(public, tasks, seed),
         InjectionTraining(epochs=epochs, lr=2e-3, micro_batch=16, accumulation=1),
@@ -100,7 +104,7 @@ def one(choice: AdapterChoice, seed: int, same_question: bool, epochs: int, samp
     injected.eval()
     right = []
     for name, task in tasks.items():
-        test = Pictures(100, 10 * seed + 2, name == "left")
+        test = Pictures(100, 10 * seed + 2, name == "dark")
         with torch.no_grad(), injected.merged(described(task)):
             soft, there = injected.soft(model, ("image",), model.to_inputs(test.batch(np.arange(100))))
             scores = language.score(soft, there, [task.prompt("")] * 100, ["no", "yes"])
