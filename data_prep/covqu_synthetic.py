@@ -19,7 +19,7 @@ from fedmeki_bench.signs import SIGNS
 GENERATOR_VERSION = 2
 DIFFICULTY = (
     f"haze of strength {STRENGTHS['haze'][0]} to {STRENGTHS['haze'][1]}, uniform, among three other signs; "
-    "three sources, with 15 % less, 10 % more and 22 % more haze than on average"
+    "three sources, with 15 % less, 10 % more and 22.5 % more haze than on average"
 )
 _TWIN = 25  # every 25th file holds the pixels of the one before it
 # share of the pictures, factor of the prevalence of haze, (gain, offset, noise)

@@ -21,7 +21,11 @@ LIMITS = {  # what docs/audit.md says is found in part or not at all
     "shift by 3 h", "mean of three hours", "noise, 0.5 SD", "every second hour gone",
     "crop 10 %, one corner", "shift 3 %", "shift 5 %", "turn 10°", "turn 90°", "a label in the corner",
 }  # fmt: skip
-FEWER = {("vqa_rad real", "histogram equalised"): 12, ("vqa_rad real", "gamma 2"): 19}
+FEWER = {
+    ("vqa_rad real", "histogram equalised"): 12, ("vqa_rad real", "gamma 2"): 19,
+    ("ptbxl stand-in", "shift by 200 ms"): 19, ("ptbxl stand-in", "shift by 500 ms"): 18,
+    ("ptbxl stand-in", "high-pass 0.67 Hz"): 18,
+}  # fmt: skip
 SOURCES = {
     "ptbxl stand-in": ("ptbxl", "ecg_abnormal", "signal", None),
     "ptbxl real": ("ptbxl", "ecg_abnormal", "signal", "ptbxl"),

@@ -348,7 +348,7 @@ def test_dittos_clients_are_scored_with_their_own_models(build):
 
 def test_a_row_of_fedprox_has_a_mu_that_acts(build):
     """The published mu is FedAvg but for rounding, which Adam magnifies; the rows fedprox_mu_* are not."""
-    steps = {"optimizer": "sgd", "lr": 0.05}
+    steps = {"optimizer": "sgd", "lr": 0.2}
     averaged = finish(build("fedavg_s", ECG, **steps))
     published = (finish(build("fedprox_s", ECG, **steps)) - averaged).abs().max()
     acting = (finish(build("fedprox_mu_s", ECG, **steps)) - averaged).abs().max()
