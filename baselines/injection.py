@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedmeki_bench.api import Stage
+from fedmeki_bench.api import Stage, later
 
 
 class Injection(Stage):
@@ -22,7 +22,7 @@ class Injection(Stage):
     kind = "none"
 
     class Params(Stage.Params):
-        foundation: str = Field("tiny", description="F: 'tiny' or the folder or name of a Hugging Face causal LM")
+        foundation: str = Field("tiny", description="F: 'tiny', or a causal LM: its folder, GGUF file or name")
         epochs: int = Field(1, ge=1, le=1000, description="passes over the public data per round")
         lr: float = Field(5e-4, gt=0, description="learning rate of encoders, projectors, adapters and gate")
         betas: tuple[float, float] = Field((0.9, 0.95), description="Adam's betas")
@@ -37,6 +37,10 @@ class Injection(Stage):
         scale_soft: bool = Field(True, description="start soft tokens at the size of F's embeddings; published: false")
         gradient_checkpointing: bool = Field(False, description="recompute F's layers in the backward pass")
         trust_remote_code: bool = Field(False, description="run the Python code that comes with F")
+        prompt_format: str = later(
+            "plain", since="0.1.0", pattern="^(plain|chat|published)$",
+            description="how F is asked: plain text, its own chat template, or the published dialogue markers",
+        )  # fmt: skip
 
     params: Params
 
@@ -52,6 +56,7 @@ class Injection(Stage):
         return ctx.injected(
             server, self.params.foundation, self.adapter(), scale_soft=self.params.scale_soft,
             gradient_checkpointing=self.params.gradient_checkpointing, trust_remote_code=self.params.trust_remote_code,
+            prompt_format=self.params.prompt_format,
         )  # fmt: skip
 
     def adapter(self):
