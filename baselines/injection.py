@@ -6,16 +6,19 @@ Wang et al., "FedKIM", EMNLP 2024 (arXiv 2408.10276): the same with one LoRA (Fe
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Literal
+
 from pydantic import Field
 
-from fedmeki_bench.api import Stage, later
+from fedmeki_bench.api import AdapterChoice, InjectionTraining, Stage, later
 
 
 class Injection(Stage):
     """Encoders and projectors are trained through F's next-token loss on the answers; F stays as it is."""
 
     title = "injection"
-    version = 2
+    version = 3
     paper = "FEDMEKI, NeurIPS 2024; FedPlug in FedKIM, EMNLP 2024"
     views = ("foundation",)
     variants = {"star": ("aggregated", "*"), "fm": ("foundation", "F")}
@@ -23,11 +26,17 @@ class Injection(Stage):
 
     class Params(Stage.Params):
         foundation: str = Field("tiny", description="F: 'tiny', or a causal LM: its folder, GGUF file or name")
-        epochs: int = Field(1, ge=1, le=1000, description="passes over the public data per round")
+        epochs: int = Field(1, ge=0, le=1000, description="passes over the public data per round; 0 trains nothing")
         lr: float = Field(5e-4, gt=0, description="learning rate of encoders, projectors, adapters and gate")
-        betas: tuple[float, float] = Field((0.9, 0.95), description="Adam's betas")
-        eps: float = Field(1e-6, gt=0, description="Adam's epsilon")
-        weight_decay: float = Field(1e-4, ge=0, description="L2 penalty inside Adam")
+        optimizer: Literal["adamw", "adam"] = Field(
+            "adamw", description="adamw: decay beside the gradient, as published; adam: L2 penalty inside the gradient"
+        )
+        betas: tuple[float, float] = Field((0.9, 0.95), description="the optimiser's betas")
+        eps: float = Field(1e-6, gt=0, description="the optimiser's epsilon")
+        weight_decay: float = Field(1e-4, ge=0, description="weight decay")
+        moments: Literal["kept", "fresh"] = Field(
+            "kept", description="the optimiser's state of projectors, adapters and gate from round to round"
+        )
         warmup: float = Field(
             0.1, ge=0, lt=1, description="share of all steps with rising learning rate, then linear decay"
         )
@@ -35,6 +44,13 @@ class Injection(Stage):
         accumulation: int = Field(4, ge=1, description="forward passes per optimiser step")
         clip: float = Field(1.0, gt=0, description="largest gradient norm")
         scale_soft: bool = Field(True, description="start soft tokens at the size of F's embeddings; published: false")
+        frozen: tuple[str, ...] = Field(
+            (), description="modalities whose encoder injection leaves as it is; published: image"
+        )
+        direct: tuple[str, ...] = Field(
+            (), description="modalities whose encoder ends in F's space, without projector; published: signal, clinical"
+        )
+        answers: Literal["own", "shuffled"] = Field("own", description="shuffled: a control, answers of other samples")
         gradient_checkpointing: bool = Field(False, description="recompute F's layers in the backward pass")
         trust_remote_code: bool = Field(False, description="run the Python code that comes with F")
         prompt_format: str = later(
@@ -45,18 +61,15 @@ class Injection(Stage):
     params: Params
 
     def run(self, server, public, ctx):
+        training = self.params.model_dump(include={field.name for field in fields(InjectionTraining)})
         injected = self.foundation(server, ctx)
-        ctx.inject(
-            server, injected, public, epochs=self.params.epochs, lr=self.params.lr, betas=self.params.betas,
-            eps=self.params.eps, weight_decay=self.params.weight_decay, warmup=self.params.warmup,
-            micro_batch=self.params.micro_batch, accumulation=self.params.accumulation, clip=self.params.clip,
-        )  # fmt: skip
+        ctx.inject(server, injected, public, InjectionTraining(**training), moments=self.params.moments)
 
     def foundation(self, server, ctx):
         return ctx.injected(
             server, self.params.foundation, self.adapter(), scale_soft=self.params.scale_soft,
-            gradient_checkpointing=self.params.gradient_checkpointing, trust_remote_code=self.params.trust_remote_code,
-            prompt_format=self.params.prompt_format,
+            direct=self.params.direct, gradient_checkpointing=self.params.gradient_checkpointing,
+            trust_remote_code=self.params.trust_remote_code, prompt_format=self.params.prompt_format,
         )  # fmt: skip
 
     def adapter(self):
@@ -75,11 +88,14 @@ class LoraInjection(Injection):
         rank: int = Field(8, ge=1, description="rank of the adapter")
         alpha: float = Field(32.0, gt=0, description="the adapter's output is multiplied by alpha / rank")
         dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the adapter")
+        start: Literal["lora", "published"] = Field(
+            "lora", description="bound of A at the start: 1/sqrt(in), or 1/sqrt(in rank) as published"
+        )
 
     params: Params
 
     def adapter(self):
-        return {"kind": self.kind} | self.params.model_dump(include={"rank", "alpha", "dropout"})
+        return {"kind": self.kind} | self.params.model_dump(include={"rank", "alpha", "dropout", "start"})
 
 
 class KimInjection(LoraInjection):
@@ -92,12 +108,34 @@ class KimInjection(LoraInjection):
 
     class Params(LoraInjection.Params):
         experts: int = Field(12, ge=2, description="number of experts")
-        gate: str = Field("learned", pattern="^(learned|uniform)$", description="learned, or frozen at 1 / experts")
+        gate: Literal["learned", "uniform", "oracle"] = Field(
+            "learned", description="learned, frozen at 1 / experts, or one expert per context of tasks (a bound)"
+        )
         use_task: bool = Field(True, description="false: the ablation without task description")
         use_modality: bool = Field(True, description="false: the ablation without modality description")
+        normalise: bool = Field(False, description="centre and normalise the embeddings that the gate reads")
+        routing: float = Field(0.0, ge=0, description="weight of the mutual information of task and expert")
+        balance: float = Field(0.0, ge=0, description="weight of the load-balancing loss")
+        top_k: int = Field(0, ge=0, description="only so many of the gate's largest weights act; 0: all")
 
     params: Params
 
     def adapter(self):
-        own = {"rank", "alpha", "dropout", "experts", "gate", "use_task", "use_modality"}
-        return {"kind": self.kind} | self.params.model_dump(include=own)
+        return {"kind": self.kind} | self.params.model_dump(include={f.name for f in fields(AdapterChoice)})
+
+
+class RoutedKimInjection(KimInjection):
+    """FedKIM with a gate that can route: normalised, centred descriptions and a term that keeps tasks apart.
+
+    A variant of this project beside the papers' gate, which stays one vector for all tasks (docs/foundation.md).
+    """
+
+    title = "injection with M3OE, routed"
+    paper = "FedKIM, EMNLP 2024, with this project's routing term"
+    variants = {"kim_routed": ("foundation", "KIM routed")}
+
+    class Params(KimInjection.Params):
+        normalise: bool = Field(True, description="centre and normalise the embeddings that the gate reads")
+        routing: float = Field(0.5, ge=0, description="weight of the mutual information of task and expert")
+
+    params: Params

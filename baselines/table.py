@@ -5,6 +5,8 @@ Rows are rule x scope x stage x view; none of them is a class.
 
 from __future__ import annotations
 
+from typing import Any
+
 from fedmeki_bench.algorithm import Scope
 from fedmeki_bench.api import Algorithm
 
@@ -48,6 +50,7 @@ FEDKIM = [
     for stage, title, sub, what in (
         ("lora", "FedPlug", "L", "injection with one LoRA"),
         ("kim", "FedKIM", "", "injection with gated low-rank experts (M3OE)"),
+        ("kim_routed", "FedKIM", "routed", "M3OE with a gate that routes"),
     )
     for rule, base in _RULES.items()
 ]  # fmt: skip
@@ -66,8 +69,56 @@ ABLATIONS = [
     for name, (rule, options, what) in _ABLATIONS.items()
 ]  # fmt: skip
 
+# name -> rule, stage, subscript, options, what
+_ROUTED: dict[str, tuple[str, str, str, dict[str, Any], str]] = {
+    "kim_top2": ("fedavg", "kim_routed", "top2", {"stage.top_k": 2}, "gate that keeps its two largest weights"),
+    "kim_balanced": (
+        "fedavg", "kim_routed", "balanced", {"stage.routing": 0.0, "stage.balance": 0.5},
+        "gate with a load-balancing loss in place of the routing term",
+    ),
+    "kim_routed_public": ("public", "kim_routed", "routed, public", {}, "gate that routes, public data only"),
+    "kim_oracle": ("fedavg", "kim", "oracle", {"stage.gate": "oracle"}, "an expert for each context, known beforehand"),
+    "kim_oracle_public": ("public", "kim", "oracle, public", {"stage.gate": "oracle"}, "the same, public data only"),
+}  # fmt: skip
+ROUTED = [
+    Algorithm(
+        name=name, rule=rule, scope="m", stage=stage, view="foundation", base="FedKIM", sub=sub,
+        options=tuple(options.items()), bound=options.get("stage.gate") == "oracle", summary=f"FedKIM: {what}",
+    )
+    for name, (rule, stage, sub, options, what) in _ROUTED.items()
+]  # fmt: skip
+
+EQUAL = Algorithm(
+    "lora32", "fedavg", "m", stage="lora", view="foundation", base="FedPlug", sub="L, rank 32",
+    options=(("stage.rank", 32), ("stage.alpha", 128.0)),
+    summary="FedPlug_L with one LoRA as large as four experts of rank 8",
+)  # fmt: skip
+
+# broken on purpose: what an injection must be better than
+_BROKEN: dict[str, tuple[dict[str, Any], str]] = {
+    "shuffled": ({"stage.answers": "shuffled"}, "public answers shuffled"),
+    "untrained": ({"stage.epochs": 0}, "projectors and adapters as they were drawn"),
+    "unrelated": ({"stage.foundation": "tiny_unrelated"}, "a foundation model that knows of no relation between names"),
+}
+_WHOLE = {
+    "fm": ("injection", "FedPlug", ""),
+    "kim": ("kim", "FedKIM", ""),
+    "kim_routed": ("kim_routed", "FedKIM", "routed, "),
+}
+CONTROLS = [
+    Algorithm(
+        name=f"{whole}_{broken}", rule="fedavg", scope="m", stage=stage, view="foundation", base=base, sub=sub + broken,
+        options=tuple(options.items()), bound=True, summary=f"control of {base}: {what}",
+    )
+    for whole, (stage, base, sub) in _WHOLE.items()
+    for broken, (options, what) in _BROKEN.items()
+]  # fmt: skip
+
 # other names of rows above
-ALIASES = {"fedkim": "fedavg_m_kim", "fedplug": "fedavg_m_fm", "fedplug_l": "fedavg_m_lora"}
+ALIASES = {
+    "fedkim": "fedavg_m_kim", "fedkim_routed": "fedavg_m_kim_routed", "fedplug": "fedavg_m_fm",
+    "fedplug_l": "fedavg_m_lora",
+}  # fmt: skip
 
 BOUNDS = [
     Algorithm("majority", "majority", "s", view="constant", base="Majority", bound=True,
@@ -78,6 +129,6 @@ BOUNDS = [
               summary="all clients' data pooled in one place"),
 ]  # fmt: skip
 
-ALGORITHMS = [*BOUNDS, *BASELINES, *ACTING, *FEDKIM, *ABLATIONS]
+ALGORITHMS = [*BOUNDS, *BASELINES, *ACTING, *FEDKIM, *ROUTED, EQUAL, *ABLATIONS, *CONTROLS]
 TABLE = {row.name: row for row in ALGORITHMS} | {a: {r.name: r for r in ALGORITHMS}[n] for a, n in ALIASES.items()}
 """What the core reads: name -> row; an alias is another name of a row."""

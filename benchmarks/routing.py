@@ -3,10 +3,11 @@
     python benchmarks/routing.py --seeds 5
 
 Both tasks show the same pictures, a bright blob left or right, under the same question; only the task description,
-which the gate alone reads, tells them apart. One asks for left, the other for right. Compared are M3OE with its learned
-gate, M3OE with the gate frozen at 1 / P, and one LoRA of the same total rank, each with the same budget. Without a gate
-the two tasks are indistinguishable, so the best anyone can do is 0.5; what the gate makes of it is measured here.
-A second setting gives the two tasks different questions: then every adapter could tell them apart by the prompt.
+which the gate alone reads, tells them apart. One asks for left, the other for right. Compared are M3OE with the paper's
+gate, with the gate of ``_kim_routed``, with the published means against idle experts (top-k, load balancing), frozen at
+1 / P, with an oracle that sends each task to an expert of its own, and one LoRA of the same total rank, each with the
+same budget. Without a gate the two tasks are indistinguishable, so the best anyone can do is 0.5; the oracle shows that
+the budget suffices. ``--different`` gives each task a question of its own: then every adapter could tell them apart.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from fedmeki_bench.federation.injecting import inject
+from fedmeki_bench.federation.injecting import Injection, inject
+from fedmeki_bench.injection import AdapterChoice, InjectionTraining
 from fedmeki_bench.models.client_model import ClientModel, Input
 from fedmeki_bench.models.foundation.build import build
-from fedmeki_bench.models.injected import AdapterChoice, Injected, description
+from fedmeki_bench.models.injected import Injected, described
 from fedmeki_bench.task import Clinical, Task, TaskMeta
 
 
@@ -34,7 +37,7 @@ def planted(name: str, what: str, question: str) -> Task:
         )  # fmt: skip
 
         def prompt(self, text: str) -> str:
-            return f"{question} Reply with yes or no.\nAnswer:"
+            return f"Yes or no, {question}"
 
     return Planted()
 
@@ -61,16 +64,24 @@ class Pictures:
         return {"image": self.pictures[index]}
 
 
+_M3OE = AdapterChoice("m3oe", rank=8, experts=4, dropout=0.0)
+_READING = replace(_M3OE, normalise=True)
 CHOICES = {
-    "M3OE, learned gate": AdapterChoice("m3oe", rank=8, experts=4, dropout=0.0),
-    "M3OE, uniform gate": AdapterChoice("m3oe", rank=8, experts=4, dropout=0.0, gate="uniform"),
+    "oracle gate": replace(_M3OE, gate="oracle"),
+    "routed (_kim_routed)": replace(_READING, routing=0.5),
+    "paper's gate (_kim)": _M3OE,
+    "uniform gate": replace(_M3OE, gate="uniform"),
+    "top-1 of 4": replace(_READING, top_k=1),
+    "top-2 of 4": replace(_READING, top_k=2),
+    "load balancing 0.5": replace(_READING, balance=0.5),
+    "routing, as embedded": replace(_M3OE, routing=0.5),
     "one LoRA of rank 32": AdapterChoice("lora", rank=32, alpha=128.0, dropout=0.0),
 }
 
 
 def one(choice: AdapterChoice, seed: int, same_question: bool, epochs: int, samples: int) -> tuple[float, float]:
     """Mean accuracy over both tasks on fresh pictures, and how far the two gates lie apart (L1)."""
-    questions = ("Is it there?", "Is it there?") if same_question else ("Is it on the right?", "Is it on the left?")
+    questions = ("is there a nodule",) * 2 if same_question else ("is there a nodule", "is there a cavity")
     tasks = {
         "right": planted("right", "Does the bright spot lie on the right side?", questions[0]),
         "left": planted("left", "Does the bright spot lie on the left side?", questions[1]),
@@ -80,22 +91,22 @@ def one(choice: AdapterChoice, seed: int, same_question: bool, epochs: int, samp
         {"image": ("small_image", {})}, hidden={}, seed=seed,
     )  # fmt: skip
     language = build("tiny")
-    injected = Injected(language, model, choice, seed=seed)
+    injected = Injected(language, model, choice, seed=seed, contexts=list(tasks))
     public = {name: Pictures(samples, 10 * seed + 1, name == "left") for name in tasks}
     inject(
-        injected, model, public, tasks, seed=seed, round=0, rounds=1, epochs=epochs, lr=2e-3, betas=(0.9, 0.95),
-        eps=1e-6, weight_decay=1e-4, warmup=0.1, micro_batch=16, accumulation=1, clip=1.0,
+        injected, model, Injection(public, tasks, seed),
+        InjectionTraining(epochs=epochs, lr=2e-3, micro_batch=16, accumulation=1),
     )  # fmt: skip
     injected.eval()
     right = []
     for name, task in tasks.items():
         test = Pictures(100, 10 * seed + 2, name == "left")
-        with torch.no_grad(), injected.merged(description(task), ("image",)):
+        with torch.no_grad(), injected.merged(described(task)):
             soft, there = injected.soft(model, ("image",), model.to_inputs(test.batch(np.arange(100))))
             scores = language.score(soft, there, [task.prompt("")] * 100, ["no", "yes"])
         right.append(float((scores.argmax(dim=1).numpy() == test.labels).mean()))
     with torch.no_grad():
-        gates = [injected.alpha(description(task), ("image",)) for task in tasks.values()]
+        gates = [injected.alpha(described(task)) for task in tasks.values()]
     apart = 0.0 if gates[0] is None else float((gates[0] - gates[1]).abs().sum())
     return statistics.mean(right), apart
 
@@ -103,23 +114,24 @@ def one(choice: AdapterChoice, seed: int, same_question: bool, epochs: int, samp
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--samples", type=int, default=128)
+    parser.add_argument("--different", action="store_true", help="a question of its own in each task")
+    parser.add_argument("--only", nargs="*", help="rows whose name contains one of these")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    for same in (True, False):
-        print("the same question in both tasks" if same else "a question of its own in each task")
-        for name, choice in CHOICES.items():
-            started = time.perf_counter()
-            found = [one(choice, seed, same, chosen.epochs, chosen.samples) for seed in range(chosen.seeds)]
-            accuracy = [a for a, _ in found]
-            spread = f" ± {statistics.stdev(accuracy):.3f}" if len(accuracy) > 2 else ""
-            print(
-                f"  {name:<22} accuracy {statistics.mean(accuracy):.3f}{spread} "
-                f"({', '.join(f'{a:.2f}' for a in accuracy)}), gates apart {statistics.mean(d for _, d in found):.3f}, "
-                f"{time.perf_counter() - started:.0f} s",
-                flush=True,
-            )
+    for name, choice in CHOICES.items():
+        if chosen.only and not any(part in name for part in chosen.only):
+            continue
+        started = time.perf_counter()
+        found = [one(choice, s, not chosen.different, chosen.epochs, chosen.samples) for s in range(chosen.seeds)]
+        accuracy = [a for a, _ in found]
+        print(
+            f"{name:<22} accuracy {statistics.mean(accuracy):.3f} ({', '.join(f'{a:.2f}' for a in accuracy)}), "
+            f"at least 0.95 in {sum(a >= 0.95 for a in accuracy)} of {len(accuracy)}, gates apart "
+            f"{', '.join(f'{d:.3f}' for _, d in found)}, {time.perf_counter() - started:.0f} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

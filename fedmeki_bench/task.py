@@ -40,9 +40,13 @@ class TaskMeta:
         metrics: names of metrics, the main one first.
         grouping: the unit that never crosses splits, e.g. ``patient`` or ``image``.
         positive: what label 1 means, in words.
+        asks: what the foundation model is asked about every row, as the end of a sentence with the finding last, e.g.
+            "is there a lung opacity"; ``clinical.what`` if not given.
         trained_by: for zero-shot tasks, the training task whose single-task federation (scope ``s``) answers them.
         patients: the collection the patients come from, where several datasets draw on one; the dataset by default.
             Tasks of one collection are not independent evidence.
+        context: the setting in which the question is asked, where one question means different things in different
+            settings; the description should tell it. Only an oracle gate reads it; the task's name if not given.
     """
 
     name: str
@@ -58,8 +62,10 @@ class TaskMeta:
     citation: str
     grouping: str
     positive: str = ""
+    asks: str = ""
     trained_by: str = ""
     patients: str = ""
+    context: str = ""
     metrics: tuple[str, ...] = (
         *("auroc", "auprc", "accuracy", "precision", "recall", "f1", "mcc"),
         *("sensitivity_at_90", "brier_skill"),
@@ -84,7 +90,7 @@ class Task:
 
     def question(self, row: Row) -> str:
         """The question put to the foundation model about this row; one fixed question by default."""
-        return self.meta.clinical.what
+        return self.meta.asks or self.meta.clinical.what
 
     def answer(self, row: Row) -> str | Exclude:
         """The gold answer in words: ``yes`` or ``no`` for classification, free text for generation."""

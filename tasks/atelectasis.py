@@ -17,4 +17,5 @@ class Atelectasis(ChexpertFinding):
         title="Atelectasis",
         what="Does this chest X-ray show atelectasis, that is, collapsed lung tissue?",
         positive="atelectasis",
+        asks="is there any atelectasis",
     )

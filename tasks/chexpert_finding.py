@@ -9,11 +9,11 @@ from fedmeki_bench.task import Clinical, Exclude, Row, Task, TaskMeta
 _LABELS = {"positive": 1, "negative": 0}
 
 
-def finding_meta(*, name: str, title: str, what: str, positive: str) -> TaskMeta:
+def finding_meta(*, name: str, title: str, what: str, positive: str, asks: str) -> TaskMeta:
     """The metadata of a task on one finding; all else is the data set's."""
     return TaskMeta(
         name=name,
-        version=1,
+        version=2,
         title=title,
         dataset="chexpert",
         modalities=("image",),
@@ -32,6 +32,7 @@ def finding_meta(*, name: str, title: str, what: str, positive: str) -> TaskMeta
         "Comparison. AAAI 33:590-597 (2019)",
         grouping="patient",
         positive=positive,
+        asks=asks,
     )
 
 
@@ -47,5 +48,5 @@ class ChexpertFinding(Task):
         return Exclude(f"{self.column} is {value}") if label is None else label
 
     def prompt(self, question: str) -> str:
-        """State what is shown, put the question, and ask for one word."""
-        return f"Above is a chest radiograph. {question} Reply with yes or no.\nAnswer:"
+        """State what is shown and ask for one word; the finding comes last."""
+        return f"Above is a chest radiograph. Yes or no, {question}"

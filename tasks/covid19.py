@@ -14,7 +14,7 @@ class Covid19(Task):
 
     meta: ClassVar[TaskMeta] = TaskMeta(
         name="covid19",
-        version=1,
+        version=2,
         title="COVID-19 detection",
         dataset="covqu",
         modalities=("image",),
@@ -33,6 +33,7 @@ class Covid19(Task):
         "8:132665 (2020); Rahman T, et al. Computers in Biology and Medicine 132:104319 (2021)",
         grouping="image (pixel-identical images joined)",
         positive="COVID-19 pneumonia",
+        asks="are there signs of covid",
     )
 
     def label(self, row: Row) -> int | Exclude:
@@ -41,5 +42,5 @@ class Covid19(Task):
         return Exclude(f"class '{row['class']}' takes no part in this task") if label is None else label
 
     def prompt(self, question: str) -> str:
-        """State what is shown, put the question, and ask for one word."""
-        return f"Above is a frontal chest radiograph. {question} Reply with yes or no.\nAnswer:"
+        """State what is shown and ask for one word; the finding comes last."""
+        return f"Above is a frontal chest radiograph. Yes or no, {question}"

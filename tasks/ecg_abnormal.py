@@ -12,7 +12,7 @@ class EcgAbnormal(Task):
 
     meta: ClassVar[TaskMeta] = TaskMeta(
         name="ecg_abnormal",
-        version=1,
+        version=2,
         title="ECG abnormal detection",
         dataset="ptbxl",
         modalities=("signal",),
@@ -30,6 +30,7 @@ class EcgAbnormal(Task):
         "Scientific Data 7:154 (2020); PhysioNet, doi:10.13026/kfzx-aw45",
         grouping="patient",
         positive="abnormal: NORM is absent or has a likelihood of at most 50 %",
+        asks="is there any abnormality",
     )
 
     def label(self, row: Row) -> int | Exclude:
@@ -37,8 +38,5 @@ class EcgAbnormal(Task):
         return int(not row["scp_codes"].get("NORM", 0.0) > 50)
 
     def prompt(self, question: str) -> str:
-        """State what is shown, put the question, and ask for one word."""
-        return (
-            "Above is a resting electrocardiogram: twelve leads, ten seconds. "
-            f"{question} Reply with yes or no.\nAnswer:"
-        )
+        """State what is shown and ask for one word; the finding comes last."""
+        return f"Above is a resting electrocardiogram: twelve leads, ten seconds. Yes or no, {question}"

@@ -12,7 +12,7 @@ class EcgNoise(Task):
 
     meta: ClassVar[TaskMeta] = TaskMeta(
         name="ecg_noise",
-        version=1,
+        version=2,
         title="ECG noise clarification",
         dataset="ecg_qa",
         modalities=("signal",),
@@ -46,5 +46,6 @@ class EcgNoise(Task):
         return str(row["answer"])
 
     def prompt(self, question: str) -> str:
-        """State what is shown, put the question, and ask for a short answer."""
-        return f"Above is a resting electrocardiogram (12 leads, 10 seconds). {question} Reply in a few words.\nAnswer:"
+        """State what is shown, ask for a short answer, and put the question."""
+        asked = question.rstrip(" ?")
+        return f"Above is a resting electrocardiogram: twelve leads, ten seconds. Reply in a few words. {asked}"

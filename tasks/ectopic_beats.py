@@ -19,7 +19,7 @@ class EctopicBeats(Task):
 
     meta: ClassVar[TaskMeta] = TaskMeta(
         name="ectopic_beats",
-        version=1,
+        version=2,
         title="Ectopic beats",
         dataset="ptbxl",
         modalities=("signal",),
@@ -39,6 +39,7 @@ class EctopicBeats(Task):
         "Scientific Data 7:154 (2020); PhysioNet, doi:10.13026/kfzx-aw45",
         grouping="patient",
         positive="extra_beats mentions an extrasystole (ES, VES, SVES)",
+        asks="are there ectopic beats",
     )
 
     def label(self, row: Row) -> int | Exclude:
@@ -51,8 +52,5 @@ class EctopicBeats(Task):
         return Exclude("extra_beats names no type of beat")
 
     def prompt(self, question: str) -> str:
-        """State what is shown, put the question, and ask for one word."""
-        return (
-            "Above is a resting electrocardiogram: twelve leads, ten seconds. "
-            f"{question} Reply with yes or no.\nAnswer:"
-        )
+        """State what is shown and ask for one word; the finding comes last."""
+        return f"Above is a resting electrocardiogram: twelve leads, ten seconds. Yes or no, {question}"

@@ -17,4 +17,5 @@ class EnlargedCardiomediastinum(ChexpertFinding):
         title="Enlarged cardiomediastinum",
         what="Is the cardiomediastinal silhouette enlarged on this chest X-ray?",
         positive="an enlarged cardiomediastinum",
+        asks="is there a cardiomediastinal enlargement",
     )

@@ -14,7 +14,7 @@ class LungOpacity(Task):
 
     meta: ClassVar[TaskMeta] = TaskMeta(
         name="lung_opacity",
-        version=1,
+        version=2,
         title="Lung opacity detection",
         dataset="rsna",
         modalities=("image",),
@@ -33,6 +33,7 @@ class LungOpacity(Task):
         "with Expert Annotations of Possible Pneumonia. Radiology: AI 1(1):e180041 (2019)",
         grouping="patient where an image-to-patient map is given, else image",
         positive="a lung opacity is present",
+        asks="is there a lung opacity",
     )
 
     def label(self, row: Row) -> int | Exclude:
@@ -41,5 +42,5 @@ class LungOpacity(Task):
         return Exclude(f"class '{row['class']}' takes no part in this task") if label is None else label
 
     def prompt(self, question: str) -> str:
-        """State what is shown, put the question, and ask for one word."""
-        return f"Above is a frontal chest radiograph. {question} Reply with yes or no.\nAnswer:"
+        """State what is shown and ask for one word; the finding comes last."""
+        return f"Above is a frontal chest radiograph. Yes or no, {question}"

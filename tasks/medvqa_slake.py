@@ -12,7 +12,7 @@ class MedVqaSlake(Task):
 
     meta: ClassVar[TaskMeta] = TaskMeta(
         name="medvqa_slake",
-        version=1,
+        version=2,
         title="Medical visual question answering (SLAKE)",
         dataset="slake",
         modalities=("image",),
@@ -42,5 +42,5 @@ class MedVqaSlake(Task):
         return str(row["answer"])
 
     def prompt(self, question: str) -> str:
-        """State what is shown, put the question, and ask for a short answer."""
-        return f"Above is a radiological picture. {question} Reply in a few words.\nAnswer:"
+        """State what is shown, ask for a short answer, and put the question."""
+        return f"Above is a radiological picture. Reply in a few words. {question.rstrip(' ?')}"

@@ -12,7 +12,7 @@ class Mortality(Task):
 
     meta: ClassVar[TaskMeta] = TaskMeta(
         name="mortality",
-        version=1,
+        version=2,
         title="ICU mortality prediction",
         dataset="mimic3",
         modalities=("clinical",),
@@ -32,6 +32,7 @@ class Mortality(Task):
         "arXiv:2306.05109",
         grouping="patient",
         positive="died in hospital during this admission (or, if so prepared, in the ICU)",
+        asks="will it end in death",
     )
 
     def label(self, row: Row) -> int | Exclude:
@@ -39,8 +40,8 @@ class Mortality(Task):
         return int(row["death"])
 
     def prompt(self, question: str) -> str:
-        """State what is shown, put the question, and ask for one word."""
+        """State what is shown and ask for one word; the finding comes last."""
         return (
             "Above are the first 24 hours of an intensive care stay, hour by hour: vital signs, laboratory values, "
-            f"oxygen and urine output. {question} Reply with yes or no.\nAnswer:"
+            f"oxygen and urine output. Yes or no, {question}"
         )

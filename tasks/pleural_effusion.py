@@ -20,4 +20,5 @@ class PleuralEffusion(ChexpertFinding):
         title="Pleural effusion",
         what="Does this chest X-ray show fluid in the pleural space?",
         positive="a pleural effusion",
+        asks="is there a pleural effusion",
     )

@@ -12,7 +12,7 @@ class Sepsis(Task):
 
     meta: ClassVar[TaskMeta] = TaskMeta(
         name="sepsis",
-        version=1,
+        version=2,
         title="Sepsis detection",
         dataset="mimic3_sepsis",
         modalities=("clinical",),
@@ -36,6 +36,7 @@ class Sepsis(Task):
         grouping="patient",
         patients="mimic3",
         positive="SOFA rose by 2 or more around a suspected infection, 6 to 168 hours after ICU admission",
+        asks="are there signs of sepsis",
     )
 
     def label(self, row: Row) -> int | Exclude:
@@ -43,8 +44,8 @@ class Sepsis(Task):
         return int(row["onset"] == row["onset"])
 
     def prompt(self, question: str) -> str:
-        """State what is shown, put the question, and ask for one word."""
+        """State what is shown and ask for one word; the finding comes last."""
         return (
             "Above is an intensive care stay of up to seven days, hour by hour: vital signs, laboratory values, "
-            f"oxygen and urine output. {question} Reply with yes or no.\nAnswer:"
+            f"oxygen and urine output. Yes or no, {question}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from fedmeki_bench import registry
 from fedmeki_bench.cli import options
 from fedmeki_bench.console.echo import echo
 from fedmeki_bench.errors import RunFailed, UsageError
+
+if TYPE_CHECKING:
+    from fedmeki_bench.models.foundation.tiny_config import TinyConfig
 
 
 @click.command("run")
@@ -117,19 +120,26 @@ def prepared_training_tasks(data: Path) -> list[str]:
 
 
 def build_stand_in(specs: Sequence[Any], *, plain: bool | None) -> None:
-    """Build the foundation model ``tiny``, once per machine, where a run wants it; shows how far it is."""
-    if not any(spec.params["stage"].get("foundation") == "tiny" for spec in specs):
-        return
-    from fedmeki_bench.cache import cache_folder
-    from fedmeki_bench.console import PrepareView
-    from fedmeki_bench.models.foundation.tiny_config import TinyConfig
+    """Build the stand-in foundation models that a run wants, each once per machine; shows how far it is."""
+    from fedmeki_bench.models.foundation.tiny_config import STAND_INS
 
-    if (cache_folder() / f"tiny-{TinyConfig().key}" / "config.json").is_file():
-        return
+    for name in sorted({str(spec.params["stage"].get("foundation")) for spec in specs} & set(STAND_INS)):
+        from fedmeki_bench.cache import cache_folder
+
+        config = STAND_INS[name]
+        if (cache_folder() / f"tiny-{config.key}" / "config.json").is_file():
+            continue
+        _pretrain(name, config, plain=plain)
+
+
+def _pretrain(name: str, config: TinyConfig, *, plain: bool | None) -> None:
+    from fedmeki_bench.console import PrepareView
     from fedmeki_bench.models.foundation.tiny import tiny_folder
 
-    with PrepareView("tiny", plain=plain) as view:
-        tiny_folder(progress=lambda done, total, loss: view(done, total, "pre-training the stand-in, once per machine"))
+    with PrepareView(name, plain=plain) as view:
+        tiny_folder(
+            config, progress=lambda done, total, loss: view(done, total, "pre-training the stand-in, once per machine")
+        )
 
 
 def _execute(

@@ -196,13 +196,16 @@ def _prompt(subject: Subject) -> None:
     questions = sorted({task.question(row) for row, _ in _answered(subject)})[:20]
     for question in [*questions, "Is there a 'probe' {in} it?"]:
         prompt = task.prompt(question)
-        if question not in prompt:
+        if question.rstrip(" ?") not in prompt:
             raise Violation(f"the prompt {prompt!r} does not contain the question {question!r}.")
         if prompt != task.prompt(question):
             raise Violation(f"the question {question!r} gives two different prompts.")
         end = prompt.rstrip()[-1:]
-        if end.isalnum() or end in {"", ".", ","}:
-            raise Violation(f"the prompt ends in {prompt[-20:]!r}; an answer can follow a colon, as in 'Answer:'.")
+        if end in {"", ".", ",", ";"}:
+            raise Violation(
+                f"the prompt ends in {prompt[-20:]!r}; an answer can follow a colon, or best the finding itself, as in "
+                "'Yes or no, is there a nodule'."
+            )
 
 
 def _metrics(subject: Subject) -> None:

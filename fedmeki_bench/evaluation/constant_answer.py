@@ -1,9 +1,9 @@
-"""What a model that always says the same would score: the figure every score of answers in words stands beside."""
+"""What the best constant answer would score: the figure that every score of answers in words stands beside."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
 CONSTANT = "constant_answer"
 """The view of an evaluation that holds it."""
 
-WITHOUT_TRAINING = "yes"
-"""What is answered where a task has no training answers: fixed beforehand, so that no test answer decides."""
+_CANDIDATES = 20
+"""So many of the most frequent gold answers are tried, beside yes and no."""
 
 
-def usual_answer(training: Sequence[str] | Mapping[str, int]) -> tuple[str, str]:
-    """The answer that a constant gives, and in words why this one.
+def best_constant(predictions: TextPredictions, value: Callable[[TextPredictions], float]) -> tuple[str, str]:
+    """The one answer that scores best when it is given to every question, and in words why this one.
+
+    It is chosen on the very answers it is scored on: no method could do so, and one that is not better has not shown
+    that it looks at the data. Of equally good answers the most frequent one, of equally frequent the first by alphabet.
 
     Args:
-        training: the task's training answers, or how often each occurs; of equally frequent ones the first by
-            alphabet. Case and outer spaces do not matter.
+        predictions: any answers to the questions; their gold answers count.
+        value: a score of predictions, the larger the better.
     """
-    counts: Counter[str] = Counter()
-    listed = training.items() if isinstance(training, Mapping) else ((answer, 1) for answer in training)
-    for answer, n in listed:
-        if n and answer.strip():
-            counts[answer.strip().lower()] += n
-    if not counts:
-        return WITHOUT_TRAINING, f"always answers {WITHOUT_TRAINING!r}: the task has no training answers"
-    chosen = min(counts, key=lambda answer: (-counts[answer], answer))
-    return chosen, f"always answers {chosen!r}, the most frequent training answer"
+    gold = [("yes" if g else "no") if not isinstance(g, str) else g.strip().lower() for g in list(predictions.gold)]
+    often = Counter(g for g in gold if g)
+    frequent = sorted(often, key=lambda answer: (-often[answer], answer))
+    candidates = list(dict.fromkeys([*frequent[:_CANDIDATES], "yes", "no"]))
+    scored = {answer: value(constantly(predictions, answer)) for answer in candidates}
+    best = max(candidates, key=lambda answer: scored[answer] if scored[answer] == scored[answer] else float("-inf"))
+    return best, f"always answers {best!r}, of all constant answers the best on these very samples"
 
 
 def constantly(predictions: TextPredictions, answer: str) -> TextPredictions:

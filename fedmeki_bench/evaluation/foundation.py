@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fedmeki_bench.models.injected import TEXT_ONLY, Injected, description
-from fedmeki_bench.results.record import FoundationFacts
+from fedmeki_bench.models.injected import TEXT_ONLY, Injected, described
+from fedmeki_bench.results.record import FoundationFacts, GateFacts
 
 if TYPE_CHECKING:
     from fedmeki_bench.federation.loop import Federation
@@ -31,7 +31,7 @@ def foundation_facts(federation: Federation, tasks: Mapping[str, Task]) -> Found
     routing = {}
     with torch.no_grad():
         for name, task in tasks.items():
-            alpha = injected.alpha(description(task), task.meta.modalities) if injected.applies(task) else None
+            alpha = injected.alpha(described(task)) if injected.applies(task) else None
             if alpha is not None:
                 routing[name] = [round(float(a), 6) for a in alpha]
     return FoundationFacts(
@@ -40,7 +40,24 @@ def foundation_facts(federation: Federation, tasks: Mapping[str, Task]) -> Found
         parameters=sum(p.numel() for p in injected.trainable()),
         loss=list(federation.server.memory.get("injection_loss", [])),
         routing=routing,
+        gate=gate_facts(routing),
         forgetting=forgetting(injected),
+    )
+
+
+def gate_facts(routing: Mapping[str, Sequence[float]]) -> GateFacts | None:
+    """How far the gate tells these tasks apart; None for fewer than two tasks or one expert."""
+    if len(routing) < 2 or len(next(iter(routing.values()))) < 2:
+        return None
+    alphas = torch.tensor(list(routing.values()), dtype=torch.float64)
+    distances = torch.nn.functional.pdist(alphas, p=1)
+    load = alphas.mean(dim=0)
+    return GateFacts(
+        distance=round(float(distances.mean()), 6),
+        largest_distance=round(float(distances.max()), 6),
+        overlap=round(1 - float(distances.mean()) / 2, 6),
+        load=[round(float(weight), 6) for weight in load],
+        experts=round(float(torch.special.entr(load).sum().exp()), 4),
     )
 
 
@@ -57,7 +74,7 @@ def forgetting(injected: Injected) -> dict[str, float]:
         before = _right(injected, asked)
     after = before
     if injected.adapters is not None:
-        with injected.merged(TEXT_ONLY, ("text",)):
+        with injected.merged(TEXT_ONLY):
             after = _right(injected, asked)
     return {"before": before, "after": after, "n": float(len(asked))}
 

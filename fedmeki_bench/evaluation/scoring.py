@@ -11,8 +11,8 @@ import numpy as np
 
 from fedmeki_bench import seeds
 from fedmeki_bench.cohort.sealed import open_test
-from fedmeki_bench.evaluation.constant_answer import CONSTANT, constantly, usual_answer
-from fedmeki_bench.evaluation.estimates import score_predictions
+from fedmeki_bench.evaluation.constant_answer import CONSTANT, best_constant, constantly
+from fedmeki_bench.evaluation.estimates import score_predictions, value_of
 from fedmeki_bench.evaluation.predictions import (
     ATTRIBUTES,
     Predictions,
@@ -25,7 +25,7 @@ from fedmeki_bench.evaluation.remarks import Remarks, remarks, units
 from fedmeki_bench.evaluation.rescoring import metric, values_of
 from fedmeki_bench.evaluation.subgroups import memberships, memberships_of, subgroups
 from fedmeki_bench.evaluation.thresholds import threshold_at
-from fedmeki_bench.evaluation.views import VIEWS, Answers, foundation, foundation_alone
+from fedmeki_bench.evaluation.views import VIEWS, Answers, foundation, foundation_alone, foundation_blind
 from fedmeki_bench.results.record import Evaluation
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 FOUNDATION = "foundation"
 BEFORE = "foundation_before"
 """The foundation model before anything was injected: it gets the question in words and none of the data."""
+
+BLIND = "foundation_blind"
+"""The foundation model after injection, asked without the soft tokens."""
 
 
 class Validation:
@@ -82,9 +85,9 @@ def score_test(
     """Open the test split once, score every view, save the predictions under ``folder``.
 
     Zero-shot tasks are put to the foundation view alone, and to the foundation model before injection; beside both
-    stands what a constant answer would score. Intervals are bootstraps over groups, drawn from a stream that depends on
-    the seed and task alone, so that all algorithms are resampled alike. ``doubts`` are the remarks that validation gave
-    per view and task; each becomes the note of its evaluation.
+    stand the controls that cost nothing: without the soft tokens, and the best constant answer. Intervals are
+    bootstraps over groups, drawn from a stream that depends on the seed and task alone, so that all algorithms are
+    resampled alike. ``doubts`` are what validation remarked per view and task; each becomes the note of its evaluation.
     """
     evaluations = []
     for name, cohort in cohorts.items():
@@ -92,8 +95,7 @@ def score_test(
         chosen = [v for v in views if v == FOUNDATION or task.meta.role == "training"]
         for view in chosen:
             if view == FOUNDATION:
-                usual = usual_answer([str(a) for a in cohort.part("client").answers])
-                evaluations += _asked(federation, task, part, usual, folder, seed)
+                evaluations += _asked(federation, task, part, folder, seed)
                 continue
             predicted = VIEWS[view](federation, name, part)
             labels = np.asarray(part.targets, dtype=np.int64)
@@ -112,10 +114,8 @@ def _thresholds(valid: CohortPart, predicted: Callable[[CohortPart], np.ndarray]
     return np.array([threshold_at(valid.targets, row) for row in np.atleast_2d(predicted(valid))], dtype=np.float64)
 
 
-def _asked(
-    federation: Federation, task: Task, part: CohortPart, usual: tuple[str, str], folder: Path, seed: int
-) -> list[Evaluation]:
-    """The foundation view, the same questions put to it before injection, and what a constant answer would score."""
+def _asked(federation: Federation, task: Task, part: CohortPart, folder: Path, seed: int) -> list[Evaluation]:
+    """The foundation view, the questions in words alone after and before injection, and the best constant answer."""
     said = foundation(federation, task, part)
     if said is None:
         missing = ", ".join(m for m in task.meta.modalities if m not in federation.model.encoders)
@@ -123,9 +123,15 @@ def _asked(
         return [Evaluation(view=FOUNDATION, task=task.meta.name, n=0, note=note)]
     answered = _answers(said, task, part)
     before = _answers(foundation_alone(federation, task, part), task, part)
-    answer, why = usual
+    unseeing = foundation_blind(federation, task, part)
+    assert unseeing is not None  # it applies where the foundation view does
+    blind = _answers(unseeing, task, part)
+    main = metric(task.meta.metrics[0])
+    sign = 1.0 if main.direction == "higher" else -1.0
+    answer, why = best_constant(answered, lambda said: sign * value_of(said, main))
     return [
         _evaluation(FOUNDATION, task, part, answered, folder, seed),
+        _evaluation(BLIND, task, part, blind, folder, seed),
         _evaluation(BEFORE, task, part, before, folder, seed),
         _evaluation(CONSTANT, task, part, constantly(answered, answer), folder, seed, note=why),
     ]

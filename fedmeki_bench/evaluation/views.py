@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from fedmeki_bench.errors import RunFailed
-from fedmeki_bench.models.injected import description
+from fedmeki_bench.models.injected import described
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import CohortPart
     from fedmeki_bench.federation.loop import Federation
     from fedmeki_bench.models.client_model import ClientModel
+    from fedmeki_bench.models.foundation.language import Language
+    from fedmeki_bench.models.injected import Injected
     from fedmeki_bench.task import Task
 
 _BATCH = 256
@@ -88,58 +90,77 @@ def foundation(federation: Federation, task: Task, part: CohortPart) -> Answers 
 
     Greedy decoding; adapters are folded into the weights under the task's gate and taken out again afterwards.
     """
-    injected = federation.stage.foundation(federation.server, federation.at_server)
-    if injected is None:
-        raise RunFailed(f"stage {type(federation.stage).__name__} leaves no foundation model to be asked")
+    injected = _injected(federation)
     if not injected.applies(task):
         return None
-    model, language = federation.model, injected.language
+    model = federation.model
     model.load(federation.server.model)
     model.eval()
     injected.eval()
-    binary = task.meta.kind == "classification"
+    said = _Said(injected.language, task)
     questions = part.questions
-    text: list[str] = []
-    found: list[np.ndarray] = []
-    with torch.no_grad(), injected.merged(description(task), task.meta.modalities):
+    with torch.no_grad(), injected.merged(described(task)):
         for start in range(0, len(part), _ANSWER_BATCH):
             index = np.arange(start, min(start + _ANSWER_BATCH, len(part)))
             soft, there = injected.soft(model, task.meta.modalities, model.to_inputs(part.batch(index)))
-            prompts = [task.prompt(str(questions[i])) for i in index]
-            text += language.generate(soft, there, prompts, _NEW_TOKENS["yes or no" if binary else "free text"])
-            if binary:
-                likelihood = language.score(soft, there, prompts, ["no", "yes"]).double()
-                found.append(torch.softmax(likelihood, dim=1)[:, 1].cpu().numpy())
-    return Answers(text, [task.parse(t) for t in text], np.concatenate(found) if found else None)
+            said.add([task.prompt(str(questions[i])) for i in index], soft, there)
+    return said.answers(np.arange(len(part)))
+
+
+def foundation_blind(federation: Federation, task: Task, part: CohortPart) -> Answers | None:
+    """The injected foundation model without the soft tokens: a control that says what the wording alone gives away."""
+    injected = _injected(federation)
+    return _in_words(injected, task, part, injected.merged(described(task))) if injected.applies(task) else None
 
 
 def foundation_alone(federation: Federation, task: Task, part: CohortPart) -> Answers:
-    """The same questions in words only, put to the foundation model as it was before injection.
+    """The same questions in words only, put to the foundation model as it was before injection: where it starts."""
+    injected = _injected(federation)
+    return _in_words(injected, task, part, injected.silenced())
 
-    It sees none of the data, so equal questions get equal answers and are put once. This is where injection starts.
-    """
-    injected = federation.stage.foundation(federation.server, federation.at_server)
-    if injected is None:
-        raise RunFailed(f"stage {type(federation.stage).__name__} leaves no foundation model to be asked")
-    language = injected.language
+
+def _in_words(injected: Injected, task: Task, part: CohortPart, state: AbstractContextManager[Any]) -> Answers:
+    """Answers to questions in words alone; equal ones get equal answers and are put once."""
     injected.eval()
-    binary = task.meta.kind == "classification"
     asked = [str(q) for q in part.questions]
     place = {question: i for i, question in enumerate(dict.fromkeys(asked))}
     prompts = [task.prompt(question) for question in place]
-    text: list[str] = []
-    found: list[np.ndarray] = []
-    with torch.no_grad(), injected.silenced():
+    said = _Said(injected.language, task)
+    with torch.no_grad(), state:
         for start in range(0, len(prompts), _ANSWER_BATCH):
-            batch = prompts[start : start + _ANSWER_BATCH]
-            text += language.generate(None, None, batch, _NEW_TOKENS["yes or no" if binary else "free text"])
-            if binary:
-                likelihood = language.score(None, None, batch, ["no", "yes"]).double()
-                found.append(torch.softmax(likelihood, dim=1)[:, 1].cpu().numpy())
-    which = [place[question] for question in asked]
-    text = [text[i] for i in which]
-    probability = np.concatenate(found)[which] if found else None
-    return Answers(text, [task.parse(t) for t in text], probability)
+            said.add(prompts[start : start + _ANSWER_BATCH], None, None)
+    return said.answers(np.array([place[question] for question in asked], dtype=np.int64))
+
+
+class _Said:
+    """What a language model in its present state says to the prompts of a task, batch by batch."""
+
+    def __init__(self, language: Language, task: Task) -> None:
+        self._language, self._task = language, task
+        self._binary = task.meta.kind == "classification"
+        self._text: list[str] = []
+        self._probability: list[np.ndarray] = []
+
+    def add(self, prompts: Sequence[str], soft: torch.Tensor | None, there: torch.Tensor | None) -> None:
+        """Put a batch of prompts after their soft tokens."""
+        longest = _NEW_TOKENS["yes or no" if self._binary else "free text"]
+        self._text += self._language.generate(soft, there, prompts, longest)
+        if self._binary:
+            likelihood = self._language.score(soft, there, prompts, ["no", "yes"]).double()
+            self._probability.append(torch.softmax(likelihood, dim=1)[:, 1].cpu().numpy())
+
+    def answers(self, which: np.ndarray) -> Answers:
+        """The answers to these of the prompts, in this order."""
+        text = [self._text[i] for i in which]
+        probability = np.concatenate(self._probability)[which] if self._probability else None
+        return Answers(text, [self._task.parse(t) for t in text], probability)
+
+
+def _injected(federation: Federation) -> Injected:
+    injected = federation.stage.foundation(federation.server, federation.at_server)
+    if injected is None:
+        raise RunFailed(f"stage {type(federation.stage).__name__} leaves no foundation model to be asked")
+    return injected
 
 
 VIEWS: dict[str, View] = {"aggregated": aggregated, "personal": personal, "constant": constant}

@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fedmeki_bench import seeds
 from fedmeki_bench.federation.training import Diverged, schedule
+from fedmeki_bench.injection import InjectionTraining
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import CohortPart
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.injected import Injected
     from fedmeki_bench.task import Task
+
+OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+"""``adamw``: decay beside the gradient (Loshchilov & Hutter, ICLR 2019), which DeepSpeed's "Adam" is and FedKIM's
+published code thereby runs; ``adam``: decay inside the gradient, which erases weights that get none."""
+
+Moments = dict[str, dict[str, Tensor]]
+"""Parameter -> the optimiser's state of it."""
+
+
+@dataclass
+class Injection:
+    """What one round of injection is trained on, and what it left.
+
+    Attributes:
+        public: task -> public samples.
+        tasks: the training tasks by name.
+        seed, round, rounds: of the run; ``round`` is 0-based.
+        moments: the optimiser's state of projectors, adapters and gate from the round before, replaced by this round's;
+            empty at the start, or for a fresh start.
+        loss: mean loss per step.
+    """
+
+    public: Mapping[str, CohortPart]
+    tasks: Mapping[str, Task]
+    seed: int
+    round: int = 0
+    rounds: int = 1
+    moments: Moments = field(default_factory=dict)
+    loss: float = 0.0
 
 
 def learning_rate(step: int, total: int, warmup: float) -> float:
@@ -28,17 +59,14 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
     return max(0.0, (total - step) / max(1, total - rising))
 
 
-def inject(
-    injected: Injected, model: ClientModel, public: Mapping[str, CohortPart], tasks: Mapping[str, Task], *, seed: int,
-    round: int, rounds: int, epochs: int, lr: float, betas: tuple[float, float], eps: float, weight_decay: float,
-    warmup: float, micro_batch: int, accumulation: int, clip: float,
-) -> float:  # fmt: skip
-    """Train encoders, projectors, adapters and gate in place; returns the mean loss per step.
+def inject(injected: Injected, model: ClientModel, given: Injection, how: InjectionTraining) -> Injection:
+    """Train encoders, projectors, adapters and gate in place; returns ``given`` with loss and moments.
 
     A step touches the encoders and projectors of its own task, the adapters and the gate. It sees ``micro_batch *
     accumulation`` samples; its gradient is the mean over all their answer tokens, however they fall into
     micro-batches. Encoders run in evaluation mode: batch-norm statistics stay those of the clients. The warm-up and
-    decay run over all rounds; Adam starts afresh each round.
+    decay run over all rounds. The optimiser's moments of what stays at the server go on from round to round; those of
+    the encoders, which the next aggregation replaces, start afresh.
 
     Raises:
         Diverged: the loss is not finite.
@@ -48,47 +76,82 @@ def inject(
     encoders = {
         unit: nn.Parameter(model.values.segment(unit, trained_only=True))
         for unit in model.values.modules
-        if unit.startswith("encoder.")
+        if unit.startswith("encoder.") and unit.removeprefix("encoder.") not in how.frozen
     }
-    trained = [*encoders.values(), *injected.trainable()]
-    optimiser = torch.optim.Adam(trained, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-    stream = ("server", "inject", "round", round)
-    steps = list(schedule(public, epochs=epochs, batch_size=micro_batch * accumulation, seed=seed, stream=stream))
+    own = {name: weight for name, weight in injected.named_parameters() if weight.requires_grad}
+    trained = [*encoders.values(), *own.values()]
+    if not trained or not how.epochs:
+        return given
+    optimiser = OPTIMISERS[how.optimizer](
+        trained, lr=how.lr, betas=how.betas, eps=how.eps, weight_decay=how.weight_decay
+    )
+    _restore(optimiser, own, given.moments)
+    stream = ("server", "inject", "round", given.round)
+    size = how.micro_batch * how.accumulation
+    steps = list(schedule(given.public, epochs=how.epochs, batch_size=size, seed=given.seed, stream=stream))
+    answers = {task: _answers(part, how.answers, given, task) for task, part in given.public.items()}
     total = 0.0
     with torch.enable_grad():
         for number, step in enumerate(steps):
-            # Adam passes over what has no gradient: a zero would still be moved by momentum and weight decay, so that
-            # a step of one task would reach the encoders and projectors of the others
+            # the optimiser passes over what has no gradient: a zero would still be moved by momentum and weight decay,
+            # so that a step of one task would reach the encoders and projectors of the others
             for weight in trained:
                 weight.grad = None
             for unit in model.units(step.task):
                 if unit in encoders:
                     encoders[unit].grad = model.grads.segment(unit, trained_only=True).zero_()
-            torch.manual_seed(seeds.derive(seed, "dropout", step.task, *stream, step.number))
-            tokens, summed = _backward(injected, model, public[step.task], tasks[step.task], step.index, micro_batch)
+            torch.manual_seed(seeds.derive(given.seed, "dropout", step.task, *stream, step.number))
+            tokens, summed = _backward(
+                injected, model, given.public[step.task], given.tasks[step.task], step.index, answers[step.task],
+                how.micro_batch,
+            )  # fmt: skip
             for weight in trained:
                 if weight.grad is not None:
                     weight.grad.div_(tokens)
-            nn.utils.clip_grad_norm_(trained, clip)
-            factor = learning_rate(round * len(steps) + number, rounds * len(steps), warmup)
+            routing = injected.routing_loss(given.tasks.values())
+            if routing is not None:
+                routing.backward()
+            nn.utils.clip_grad_norm_(trained, how.clip)
+            factor = learning_rate(given.round * len(steps) + number, given.rounds * len(steps), how.warmup)
             for group in optimiser.param_groups:
-                group["lr"] = lr * factor
+                group["lr"] = how.lr * factor
             optimiser.step()
             total += summed / tokens
-    mean = total / len(steps) if steps else 0.0
-    if not math.isfinite(mean):
-        raise Diverged(f"the injection's loss became {mean} in round {round + 1}; a smaller stage.lr may help")
-    return mean
+    given.loss = total / len(steps) if steps else 0.0
+    if not math.isfinite(given.loss):
+        raise Diverged(
+            f"the injection's loss became {given.loss} in round {given.round + 1}; a smaller stage.lr may help"
+        )
+    given.moments = {name: _cloned(optimiser.state[w]) for name, w in own.items() if w in optimiser.state}
+    return given
+
+
+def _restore(optimiser: torch.optim.Optimizer, own: Mapping[str, nn.Parameter], moments: Moments) -> None:
+    for name, state in moments.items():
+        optimiser.state[own[name]] = _cloned(state)
+
+
+def _cloned(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in state.items()}
+
+
+def _answers(part: CohortPart, which: str, given: Injection, task: str) -> np.ndarray:
+    """The answers trained on: the samples' own, or each another sample's."""
+    if which == "own":
+        return part.answers
+    order = seeds.generator(given.seed, "shuffled answers", task).permutation(len(part))
+    shuffled: np.ndarray = part.answers[order]
+    return shuffled
 
 
 def _backward(
-    injected: Injected, model: ClientModel, part: CohortPart, task: Task, index: np.ndarray, micro_batch: int
-) -> tuple[int, float]:
+    injected: Injected, model: ClientModel, part: CohortPart, task: Task, index: np.ndarray, answers: np.ndarray,
+    micro_batch: int,
+) -> tuple[int, float]:  # fmt: skip
     """Accumulate the gradient of the summed loss; returns answer tokens and summed loss."""
-    questions, answers = part.questions, part.answers
+    questions = part.questions
     tokens, summed = 0, 0.0
-    for start in range(0, len(index), micro_batch):
-        chosen = index[start : start + micro_batch]
+    for chosen in _portions(index, micro_batch):
         inputs = model.to_inputs(part.batch(chosen))
         prompts = [task.prompt(str(questions[i])) for i in chosen]
         losses, counts = injected.losses(model, task, inputs, prompts, [str(answers[i]) for i in chosen])
@@ -97,3 +160,7 @@ def _backward(
         tokens += int(counts.sum())
         summed += float(loss.detach())
     return tokens, summed
+
+
+def _portions(index: np.ndarray, size: int) -> Iterable[np.ndarray]:
+    return (index[start : start + size] for start in range(0, len(index), size))

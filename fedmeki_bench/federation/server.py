@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fedmeki_bench.federation.training import Trained, schedule, train
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import CohortPart
     from fedmeki_bench.federation.payload import Update
+    from fedmeki_bench.injection import InjectionTraining
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.flat import FlatTensors
     from fedmeki_bench.models.injected import Injected
@@ -139,7 +140,8 @@ class ServerContext:
 
     def injected(
         self, server: Server, foundation: str, adapter: Mapping[str, Any], *, scale_soft: bool,
-        gradient_checkpointing: bool = False, trust_remote_code: bool = False, prompt_format: str = "plain",
+        direct: Sequence[str] = (), gradient_checkpointing: bool = False, trust_remote_code: bool = False,
+        prompt_format: str = "plain",
     ) -> Injected:  # fmt: skip
         """The foundation model with what has been injected so far; loaded once, then resident.
 
@@ -147,11 +149,13 @@ class ServerContext:
             foundation: ``tiny``, or the folder, GGUF file or name of a causal LM.
             adapter: keywords of :class:`~fedmeki_bench.models.injected.AdapterChoice`.
             scale_soft: start soft tokens at the size of the model's embeddings.
+            direct: modalities without a projector, see :class:`~fedmeki_bench.models.injected.Injected`.
             prompt_format: how questions are put, see :mod:`fedmeki_bench.models.foundation.prompts`.
         """
         if self._injected is None:
+            from fedmeki_bench.injection import AdapterChoice
             from fedmeki_bench.models.foundation.build import build
-            from fedmeki_bench.models.injected import AdapterChoice, Injected
+            from fedmeki_bench.models.injected import Injected, described
 
             language = build(
                 foundation,
@@ -161,24 +165,36 @@ class ServerContext:
                 prompt_format=prompt_format,
             )
             self._injected = Injected(
-                language, self.model, AdapterChoice(**adapter), seed=self.seed, scale_soft=scale_soft
-            )
+                language, self.model, AdapterChoice(**adapter), seed=self.seed, scale_soft=scale_soft, direct=direct,
+                contexts=[described(task).context for task in self.tasks.values()],
+            )  # fmt: skip
             if "injected" in server.memory:
                 self._injected.load_state_dict(server.memory["injected"])
         return self._injected
 
-    def inject(self, server: Server, injected: Injected, public: Mapping[str, CohortPart], **options: Any) -> float:
+    def inject(
+        self, server: Server, injected: Injected, public: Mapping[str, CohortPart], how: InjectionTraining, *,
+        moments: Literal["kept", "fresh"] = "kept",
+    ) -> float:  # fmt: skip
         """Train the way in on public data; encoders go back to ``server.model``, the rest to ``server.memory``.
 
-        Options are those of :func:`fedmeki_bench.federation.injecting.inject`; returns the mean loss.
+        Args:
+            how: see :func:`fedmeki_bench.federation.injecting.inject`.
+            moments: whether the optimiser's state of projectors, adapters and gate goes on from the round before.
+
+        Returns:
+            The mean loss.
         """
-        from fedmeki_bench.federation.injecting import inject
+        from fedmeki_bench.federation.injecting import Injection, inject
 
         self.model.load(server.model)
-        loss = inject(
-            injected, self.model, public, self.tasks, seed=self.seed, round=self.round, rounds=self.rounds, **options
+        known = server.memory.get("injection_moments", {}) if moments == "kept" else {}
+        done = inject(
+            injected, self.model, Injection(public, self.tasks, self.seed, self.round, self.rounds, known), how
         )
         server.model.load(self.model.values)
         server.memory["injected"] = {name: value.clone() for name, value in injected.state_dict().items()}
-        server.memory["injection_loss"] = [*server.memory.get("injection_loss", []), loss]
-        return loss
+        server.memory["injection_loss"] = [*server.memory.get("injection_loss", []), done.loss]
+        if moments == "kept":
+            server.memory["injection_moments"] = done.moments
+        return done.loss

@@ -58,6 +58,7 @@ class Board(BaseModel):
         margins: metric -> the smallest difference that matters; 0.01 for a metric that is not named.
         questions: bound -> what is asked of every competitor about it: ``better``, or ``not_worse`` by more than the
             margin. By default pooled training is a ceiling not to fall below, every other trained bound a floor.
+        groups: heading -> tasks whose main metrics are also averaged apart.
         options: the same keys as ``-o`` on the command line.
         synth, prepare: what ``demo`` generates per dataset and the options it prepares it with.
         published: name of a table of published numbers to be shown beside the measured ones.
@@ -78,6 +79,7 @@ class Board(BaseModel):
     reference: str | None = None
     margins: dict[str, float] = Field(default_factory=dict)
     questions: dict[str, Literal["better", "not_worse"]] | None = None
+    groups: dict[str, list[str]] = Field(default_factory=dict)
     options: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     synth: dict[str, SynthSpec] = Field(default_factory=dict)
     prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
@@ -181,6 +183,12 @@ def load_board(path: Path) -> Board:
             raise InputError(
                 f"{path}:{line}: {name!r} of questions is not among its algorithms; {nearest(name, board.algorithms)}"
             )
+    for title, tasks in board.groups.items():
+        for task in tasks:
+            if task not in board.tasks:
+                line = lines.get(("groups", title), 1)
+                hint = nearest(task, board.tasks)
+                raise InputError(f"{path}:{line}: task {task!r} of group {title!r} is not among its tasks; {hint}")
     board._source = path
     return board
 

@@ -18,6 +18,8 @@ from fedmeki_bench.leaderboard.groups import client_tables, group_tables, target
 from fedmeki_bench.leaderboard.published import PaperTable, Published, paper_tables
 from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.leaderboard.tables import Table, main_table, task_table
+from fedmeki_bench.leaderboard.task_groups import task_group_table
+from fedmeki_bench.leaderboard.unseeing import unseeing_table
 from fedmeki_bench.leaderboard.verdict import verdict
 from fedmeki_bench.leaderboard.words import constant_outcomes
 
@@ -176,7 +178,8 @@ def _section(
     said = f", {dealing}" if dealing else ""
     targets = target_table(grid, analysis)
     table = main_table(grid, analysis)
-    details = [*((targets,) if targets else ()), *group_tables(grid), *client_tables(grid)]
+    details = [t for t in (task_group_table(grid), unseeing_table(grid), targets) if t is not None]
+    details += [*group_tables(grid), *client_tables(grid)]
     details = [replace(t, warnings=table.warnings) for t in details]  # they rest on the same runs
     differences = differences_table(grid, analysis)
     if differences is not None:
@@ -196,7 +199,7 @@ def _section(
     )  # fmt: skip
 
 
-_SHARED = ("targets", "groups_site", "groups_sex", "groups_age")
+_SHARED = ("task_groups", "unseeing", "targets", "groups_site", "groups_sex", "groups_age")
 """Keys of tables that a section of trained and one of zero-shot tasks both have."""
 
 

@@ -7,18 +7,20 @@ FedPlug_L, with gated experts M3OE.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fedmeki_bench.errors import InputError
+from fedmeki_bench.injection import AdapterChoice
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.encoder import Encoder
 from fedmeki_bench.models.foundation.adapters import Adapters
-from fedmeki_bench.models.foundation.gate import Gate, UniformGate
+from fedmeki_bench.models.foundation.gate import Gate, OracleGate, UniformGate, load_balance, mutual_information
 from fedmeki_bench.models.foundation.language import Language
 from fedmeki_bench.models.foundation.projector import Projector
 from fedmeki_bench.task import Task
@@ -31,25 +33,18 @@ MODALITY_TEXT = {
 }
 """The description M_t of each modality that the gate reads; an unknown modality is described by its name."""
 
-TEXT_ONLY = "Answering a question about a short text."
-"""The task description under which plain-text questions are asked."""
-
 
 @dataclass(frozen=True, slots=True)
-class AdapterChoice:
-    """Which adapters: none (FedPlug), lora (FedPlug_L) or m3oe (FedKIM), and their sizes.
+class Described:
+    """What a gate may know of a task: its description T_t, its modalities, and for an oracle its context."""
 
-    ``gate`` is ``learned`` or ``uniform``; ``use_task`` and ``use_modality`` are false in FedKIM's ablations.
-    """
+    text: str
+    modalities: tuple[str, ...]
+    context: str = ""
 
-    kind: Literal["none", "lora", "m3oe"] = "none"
-    rank: int = 8
-    alpha: float = 32.0
-    dropout: float = 0.1
-    experts: int = 12
-    gate: Literal["learned", "uniform"] = "learned"
-    use_task: bool = True
-    use_modality: bool = True
+
+TEXT_ONLY = Described("Answering a question about a short text.", ("text",))
+"""The description under which plain-text questions are asked."""
 
 
 class Injected(nn.Module):
@@ -61,38 +56,46 @@ class Injected(nn.Module):
         adapter: what is trained inside F.
         seed: initial weights.
         scale_soft: whether soft tokens start at the size of F's embeddings.
+        direct: modalities whose encoder already writes into F's space, as the published code has it for signals and
+            clinical series: no projector of the server's own follows.
+        contexts: the contexts of the tasks trained on, for an oracle gate.
+
+    Raises:
+        InputError: an encoder of ``direct`` is not as wide as F.
     """
 
     def __init__(
-        self, language: Language, model: ClientModel, adapter: AdapterChoice, *, seed: int, scale_soft: bool = True
-    ) -> None:
+        self, language: Language, model: ClientModel, adapter: AdapterChoice, *, seed: int, scale_soft: bool = True,
+        direct: Sequence[str] = (), contexts: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
         object.__setattr__(self, "language", language)  # not a submodule: its weights are nobody's to train or save
         rms = language.embedding_rms if scale_soft else None
         self.projectors = nn.ModuleDict()
         for modality, encoder in model.encoders.items():
             assert isinstance(encoder, Encoder)
+            if modality in direct:
+                if encoder.width != language.hidden_size:
+                    raise InputError(
+                        f"stage.direct names {modality}, but its encoder is {encoder.width} wide and the foundation "
+                        f"model {language.hidden_size}: set the encoder's width to that, or leave {modality} out"
+                    )
+                self.projectors[modality] = nn.Identity()
+                continue
             self.projectors[modality] = Projector(
                 encoder.width, language.hidden_size, seed=seed, name=modality, rms=rms
             )
         self.adapter = adapter
         self.adapters: Adapters | None = None
-        self.gate: Gate | UniformGate | None = None
+        self.gate: Gate | UniformGate | OracleGate | None = None
         if adapter.kind != "none":
             experts = adapter.experts if adapter.kind == "m3oe" else 1
             self.adapters = Adapters(
-                language, rank=adapter.rank, alpha=adapter.alpha, dropout=adapter.dropout, experts=experts, seed=seed
-            )
+                language, rank=adapter.rank, alpha=adapter.alpha, dropout=adapter.dropout, experts=experts, seed=seed,
+                start=adapter.start,
+            )  # fmt: skip
             if experts > 1:
-                learned = adapter.gate == "learned"
-                self.gate = (
-                    Gate(
-                        language.hidden_size, experts, seed=seed, use_task=adapter.use_task,
-                        use_modality=adapter.use_modality,
-                    )
-                    if learned
-                    else UniformGate(experts)
-                )  # fmt: skip
+                self.gate = _gate(language, adapter, seed, contexts)
         self.to(language.device)
 
     language: Language
@@ -101,12 +104,25 @@ class Injected(nn.Module):
         """Parameters of projectors, adapters and gate."""
         return [p for p in self.parameters() if p.requires_grad]
 
-    def alpha(self, task: str, modalities: Sequence[str]) -> Tensor | None:
-        """The gate's vector (P,) for a task description and modalities; None without a gate."""
+    def alpha(self, of: Described) -> Tensor | None:
+        """The gate's vector (P,) for a task; None without a gate."""
         if self.gate is None:
             return None
-        described = "; ".join(MODALITY_TEXT.get(m, m) for m in modalities)
-        return self.gate(self.language.embed_text(described), self.language.embed_text(task))
+        if isinstance(self.gate, OracleGate):
+            return self.gate.of(of.context, self.language.device)
+        modalities = "; ".join(MODALITY_TEXT.get(m, m) for m in of.modalities)
+        return self.gate(self.language.embed_text(modalities), self.language.embed_text(of.text))
+
+    def routing_loss(self, tasks: Iterable[Task]) -> Tensor | None:
+        """What the gate is trained for beside the answers, from the tasks' descriptions alone; None without any.
+
+        ``balance`` times the load-balancing loss, less ``routing`` times the mutual information of task and expert.
+        """
+        if not isinstance(self.gate, Gate) or not (self.adapter.routing or self.adapter.balance):
+            return None
+        found = [self.alpha(described(task)) for task in tasks]
+        alphas = torch.stack([alpha for alpha in found if alpha is not None])
+        return self.adapter.balance * load_balance(alphas) - self.adapter.routing * mutual_information(alphas)
 
     def applies(self, task: Task) -> bool:
         """Whether every modality of the task was trained here."""
@@ -141,15 +157,15 @@ class Injected(nn.Module):
 
     def gated(self, task: Task) -> AbstractContextManager[Any]:
         """The adapters under the task's gate, as they are trained."""
-        alpha = self.alpha(description(task), task.meta.modalities)
+        alpha = self.alpha(described(task))
         return nullcontext() if self.adapters is None or alpha is None else self.adapters.gated(alpha)
 
-    def merged(self, task: str, modalities: Sequence[str]) -> AbstractContextManager[Any]:
+    def merged(self, of: Described) -> AbstractContextManager[Any]:
         """The adapters folded into F's weights under a task's gate, for evaluation; F gets its own bits back."""
         if self.adapters is None:
             return nullcontext()
         with torch.no_grad():
-            alpha = self.alpha(task, modalities)
+            alpha = self.alpha(of)
         return self.adapters.merged(alpha)
 
     @contextmanager
@@ -168,6 +184,20 @@ class Injected(nn.Module):
             self.adapters.detach()
 
 
-def description(task: Task) -> str:
-    """The task description T_t that the gate reads."""
-    return f"{task.meta.title}. {task.meta.clinical.what}"
+def described(task: Task) -> Described:
+    """What the gate reads of a task."""
+    meta = task.meta
+    return Described(f"{meta.title}. {meta.clinical.what}", meta.modalities, meta.context or meta.name)
+
+
+def _gate(
+    language: Language, adapter: AdapterChoice, seed: int, contexts: Sequence[str]
+) -> Gate | UniformGate | OracleGate:
+    if adapter.gate == "uniform":
+        return UniformGate(adapter.experts)
+    if adapter.gate == "oracle":
+        return OracleGate(adapter.experts, contexts)
+    return Gate(
+        language.hidden_size, adapter.experts, seed=seed, use_task=adapter.use_task, use_modality=adapter.use_modality,
+        centre=language.embedding_mean if adapter.normalise else None, top_k=adapter.top_k,
+    )  # fmt: skip

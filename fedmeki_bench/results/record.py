@@ -131,11 +131,27 @@ class Dealt(_Strict):
     counts: dict[str, list[dict[str, int | None]]] = Field(default_factory=dict)
 
 
+class GateFacts(_Strict):
+    """How far the gate tells tasks apart, over all pairs of tasks it was asked for.
+
+    ``distance`` and ``largest_distance`` are the mean and largest L1 distance between two tasks' vectors, 2 at most;
+    ``overlap`` is the mean weight that two tasks put on the same experts (1 less half the distance, between 0 and 1);
+    ``load`` is each expert's mean weight, ``experts`` how many are in use: the exponential of the load's entropy.
+    """
+
+    distance: float
+    largest_distance: float
+    overlap: float
+    load: list[float]
+    experts: float
+
+
 class FoundationFacts(_Strict):
     """What injection did to the foundation model.
 
-    ``routing`` maps task to the gate's vector over experts; ``forgetting`` holds the share of plain-text questions
-    answered right before and after injection, and how many were asked; ``loss`` is the injection's loss per round.
+    ``routing`` maps task to the gate's vector over experts, ``gate`` sums it up; ``forgetting`` holds the share of
+    plain-text questions answered right before and after injection, and how many were asked; ``loss`` is the
+    injection's loss per round.
     """
 
     name: str
@@ -143,6 +159,7 @@ class FoundationFacts(_Strict):
     parameters: int = 0
     loss: list[float] = Field(default_factory=list)
     routing: dict[str, list[float]] = Field(default_factory=dict)
+    gate: GateFacts | None = None
     forgetting: dict[str, float] | None = None
 
 

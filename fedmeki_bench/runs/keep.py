@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fedmeki_bench.files import replacing
-from fedmeki_bench.models.injected import description
+from fedmeki_bench.models.injected import described
 from fedmeki_bench.runs.execute import KEPT
 
 if TYPE_CHECKING:
@@ -42,5 +42,5 @@ def _write(federation: Federation, tasks: Mapping[str, Task], target: Path) -> N
     for name, task in tasks.items():
         if injected.applies(task):
             with torch.no_grad():
-                alpha = injected.alpha(description(task), task.meta.modalities)
+                alpha = injected.alpha(described(task))
             injected.adapters.export_peft(target / "adapters" / name, alpha)

@@ -11,6 +11,7 @@ from typing import Any
 from fedmeki_bench import registry
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.digests import known_digest
+from fedmeki_bench.models.foundation.tiny_config import STAND_INS
 from fedmeki_bench.sources import plugin_source, stated_version
 
 
@@ -87,10 +88,8 @@ def foundation_identity(stage: Mapping[str, Any]) -> dict[str, str]:
     name = stage.get("foundation")
     if name is None:
         return {}
-    if name == "tiny":
-        from fedmeki_bench.models.foundation.tiny_config import TinyConfig
-
-        return {"foundation": f"tiny-{TinyConfig().key}"}
+    if name in STAND_INS:
+        return {"foundation": f"tiny-{STAND_INS[name].key}"}
     given = Path(name)
     if name in registry.names("foundations") or not (given.is_dir() or given.is_file()):
         return {"foundation": name}

@@ -19,7 +19,7 @@ from fedmeki_bench.leaderboard.plots.theme import (
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.page import Page, Section
-    from fedmeki_bench.results.record import Record
+    from fedmeki_bench.results.record import GateFacts, Record
 
 
 def draw(page: Page, section: Section) -> list[Picture]:
@@ -51,6 +51,15 @@ def _caption(record: Record) -> str:
         f"The gate's weight on each of {experts} experts per task; a uniform gate gives {1 / experts:.3f} everywhere. "
         f"Between tasks, no expert's weight differs by more than {said}"
         + (": the gate does not tell these tasks apart." if spread < 0.01 else ".")
+        + (f" {_summed_up(record.foundation.gate)}" if record.foundation.gate else "")
+    )
+
+
+def _summed_up(gate: GateFacts) -> str:
+    return (
+        f"Two tasks' gates lie {gate.distance:.3f} apart in the mean and {gate.largest_distance:.3f} at most (L1, 2 is "
+        f"the most possible), so that {100 * gate.overlap:.0f} % of their weight falls on the same experts. Over all "
+        f"tasks the load is that of {gate.experts:.1f} equally used experts."
     )
 
 

@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,7 @@ class Adapters(nn.Module):
         experts: P; 1 is plain LoRA.
         targets: ``attention``, ``mlp``, ``head`` joined by ``+``; linear layers are found by type.
         seed: initial A; an expert's depends on this, the layer's name and its own number alone. B starts at 0.
+        start: A's bound, ``lora``'s 1/sqrt(in), or 1/sqrt(in r) as FedKIM's published code has it.
         dtype: type of A and B; the arithmetic runs in the base model's type.
 
     Raises:
@@ -104,6 +105,7 @@ class Adapters(nn.Module):
         experts: int = 1,
         targets: str = EVERYTHING,
         seed: int = 0,
+        start: Literal["lora", "published"] = "lora",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
@@ -112,7 +114,7 @@ class Adapters(nn.Module):
         self.low_rank = nn.ModuleDict()
         for name, layer in self.layers.items():
             low = LowRank(layer, rank, experts, dtype)
-            _initialise(low.A, rank, seed, name)
+            _initialise(low.A, rank, seed, name, narrow=start == "published")
             self.low_rank[_key(name)] = low
         self._name = language.name
         self._gate: Tensor | None = torch.ones(1) if experts == 1 else None
@@ -289,9 +291,9 @@ def _key(name: str) -> str:
 
 
 @torch.no_grad()
-def _initialise(a: Tensor, rank: int, seed: int, name: str) -> None:
-    """LoRA's start: each expert's A uniform in +-1/sqrt(in) (Kaiming with a = sqrt 5)."""
-    bound = 1.0 / math.sqrt(a.shape[1])
+def _initialise(a: Tensor, rank: int, seed: int, name: str, *, narrow: bool) -> None:
+    """LoRA's start: each expert's A uniform in +-1/sqrt(in) (Kaiming with a = sqrt 5); narrow: +-1/sqrt(in r)."""
+    bound = 1.0 / math.sqrt(a.shape[1] * (rank if narrow else 1))
     for expert, rows in enumerate(a.split(rank)):
         stream = torch.Generator().manual_seed(seeds.derive(seed, "adapters", name, expert))
         rows.copy_(torch.empty(rows.shape).uniform_(-bound, bound, generator=stream))

@@ -13,7 +13,7 @@ from fedmeki_bench.models.foundation.gguf_files import gguf_file, read_gguf
 from fedmeki_bench.models.foundation.language import Language
 from fedmeki_bench.models.foundation.quiet import quiet
 
-TINY = "tiny"
+TINY, TINY_UNRELATED = "tiny", "tiny_unrelated"
 
 
 def build(
@@ -33,7 +33,7 @@ def build(
     ``gradient_checkpointing`` by keyword and returns a :class:`Language`; the stand-in ``tiny`` is one.
 
     Args:
-        name_or_path: see above. ``tiny`` is built on first use (about half a minute) and cached.
+        name_or_path: see above. ``tiny`` is built on first use (about a minute) and cached.
         device: where the model lives.
         dtype: ``auto`` is bfloat16 where the device has it, else float32.
         gradient_checkpointing: recompute the layers in the backward pass.
@@ -66,13 +66,29 @@ def tiny(
     dtype: Literal["auto"] | torch.dtype = "auto",
     gradient_checkpointing: bool = False,
 ) -> Language:
-    """The stand-in: a small decoder built once on this machine; it knows the format of questions and no medicine."""
-    from fedmeki_bench.models.foundation.tiny import tiny_folder
-    from fedmeki_bench.models.foundation.tiny_config import TinyConfig
+    """The stand-in: a small decoder built once on this machine; it knows how names are related and no medicine."""
+    return _stand_in(TINY, device, dtype, gradient_checkpointing)
 
-    folder = tiny_folder(TinyConfig())
+
+def tiny_unrelated(
+    *,
+    device: torch.device | str = "cpu",
+    dtype: Literal["auto"] | torch.dtype = "auto",
+    gradient_checkpointing: bool = False,
+) -> Language:
+    """The stand-in's control: the same decoder, built on text in which every name is a thing of its own."""
+    return _stand_in(TINY_UNRELATED, device, dtype, gradient_checkpointing)
+
+
+def _stand_in(
+    name: str, device: torch.device | str, dtype: Literal["auto"] | torch.dtype, gradient_checkpointing: bool
+) -> Language:
+    from fedmeki_bench.models.foundation.tiny import tiny_folder
+    from fedmeki_bench.models.foundation.tiny_config import STAND_INS
+
+    folder = tiny_folder(STAND_INS[name])
     language = load(folder, device=device, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
-    language.name = TINY
+    language.name = name
     return language
 
 

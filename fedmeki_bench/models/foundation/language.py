@@ -95,6 +95,12 @@ class Language:
         table: Tensor = self._table.weight  # type: ignore[assignment]
         return float(table.detach().float().square().mean(dim=1).sqrt().median())
 
+    @property
+    def embedding_mean(self) -> Tensor:
+        """The mean embedding over the vocabulary, (H,), float32: what all texts have in common."""
+        table: Tensor = self._table.weight  # type: ignore[assignment]
+        return table.detach().float().mean(dim=0)
+
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids (...) -> frozen embeddings (..., H)."""
         with torch.no_grad():

@@ -1,12 +1,15 @@
-"""The plain questions and answers that ``tiny`` is pre-trained on, generated from templates of this project's own.
+"""The plain reports and questions that ``tiny`` is pre-trained on, generated from this project's own words.
 
-Every question can be answered from the words before it: whether a finding is named as present or absent, where it
-is, how high a value is, or what a report's verdict was. So the model learns the format, to copy, and to say both yes
-and no. One fact comes before each question: choosing between two facts was tried and is not learned in a minute
-(single facts all right, two facts at chance, whatever the rate, the batch and twice the steps). None of it is medical
-knowledge.
+A report is a row of words: what is found, called by one of its several names, among filler words. Questions about it
+can be answered from those words and from what the names mean: whether a finding is there (asked by any of its names,
+in several phrasings), which of some findings are there (a list with yes or no to each), and of which class the report
+says it is. Names mean
+what :mod:`fedmeki_bench.signs` says, so the model learns how the findings of the stand-ins are related, and no other
+medicine. A report stands where soft tokens stand in an injection, directly before the question.
 
-A question belongs to the held-out ones if a hash of its prompt says so; training never sees those.
+A question ends in the name that is asked for: the last token then carries what is to be looked up, and one attention
+hop finds it (docs/foundation.md has what other forms cost). Passages whose report's hash says so are held out;
+training never sees them.
 """
 
 from __future__ import annotations
@@ -14,123 +17,228 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+from typing import Any
 
 import numpy as np
 
 from fedmeki_bench import seeds
+from fedmeki_bench.signs import FINDINGS, SIGNS, Finding
 
 HELD_OUT_SHARE = 8
-"""One prompt in so many is held out."""
+"""One report in so many is held out."""
 
-_EXTRA_SHARE = 0.15
-"""Share of training questions on the prompts passed by the caller."""
+MOST = 16
+"""The most findings in a report."""
 
-_WITHOUT_REPORT = 0.3
-"""Share of the tasks' yes/no prompts asked with nothing to go by, answered by a coin: the model then starts undecided
-instead of sure."""
+LENGTHS = (2, 4, 8, 16, 24)
+"""Words of a report; training begins with the two shortest and adds the next every ``_GROWS`` steps."""
 
-YES_NO = " Reply with yes or no.\nAnswer:"
-FEW_WORDS = " Reply in a few words.\nAnswer:"
-
-FINDINGS = (
-    "fever", "cough", "rash", "opacity", "effusion", "atelectasis", "pneumonia", "edema", "fracture", "nodule",
-    "sepsis", "arrhythmia", "noise", "drift", "fluid", "collapse", "infection", "pain", "bleeding", "swelling",
-    "abnormality", "ectopic beats", "a mass", "a scar",
+OTHERS: tuple[tuple[str, ...], ...] = (
+    ("nodule", "tumor"), ("cavity", "abscess"), ("band", "collapse"), ("cross", "fracture"), ("edema", "fluid"),
+    ("fever", "heat"), ("rash", "redness"), ("cough", "wheeze"), ("bleeding", "hemorrhage"), ("pain", "ache"),
+    ("swelling", "lump"), ("scar", "fibrosis"), ("stone", "calculus"), ("clot", "thrombus"), ("jaundice", "yellowing"),
+    ("seizure", "convulsion"), ("fatigue", "weakness"), ("itch", "pruritus"), ("burn", "scald"), ("cyst", "vesicle"),
+    ("hernia", "rupture"), ("ulcer", "sore"), ("anemia", "pallor"), ("tremor", "shaking"),
 )  # fmt: skip
-SIDES = ("left", "right", "upper", "lower")
-PLACES = ("lung", "chest", "arm", "leg", "abdomen", "lead", "ventricle", "lobe")
-VALUES = ("heart rate", "blood pressure", "temperature", "oxygen", "urine output", "lactate", "sodium", "glucose")
-WHEN = ("", "first ", "last ", "new ", "morning ", "evening ")
-LEVELS = ("high", "low", "normal")
-SOURCES = ("patient", "picture", "chest X-ray", "ECG", "intensive care patient")
-VERDICTS = (("positive", "negative"), ("present", "absent"), ("abnormal", "normal"), ("seen", "not seen"))
+"""Further things with two names each, which no stand-in of a release shows; the board ``conflict`` draws four."""
 
-_PRESENT = ("The {source} shows {finding}.", "There is {finding}.", "The {source} has {finding}.")
-_ABSENT = ("The {source} shows no {finding}.", "There is no {finding}.", "The {source} has no {finding}.")
-_IS_THERE = ("Does the {source} show {finding}?", "Is there {finding}?", "Does the {source} have {finding}?")
+GRADES = (("mild", "moderate", "severe"), ("acute", "chronic"), ("radiograph", "tomogram", "ultrasound"))
+"""Classes of which a report names one."""
+
+FILLERS = ("clear", "plain", "nothing", "empty", "usual", "normal", "quiet", "even")
+
+PREFACES = (
+    "Above is a frontal chest radiograph.", "Above is a chest radiograph.", "Above is a radiological picture.",
+    "Above is a resting electrocardiogram: twelve leads, ten seconds.",
+    "Above is an intensive care stay, hour by hour: vital signs, laboratory values, oxygen and urine output.",
+    "Above is a report.",
+)  # fmt: skip
+"""What stands above, in the manner of the tasks' prompts."""
+
+PHRASINGS = (
+    "Yes or no, is there {}", "Yes or no, is there a {}", "Yes or no, is there any {}", "Yes or no, are there {}",
+    "Yes or no, are there signs of {}", "Yes or no, does it show {}", "Yes or no, will it end in {}",
+    "Answer yes or no. Is there {}", "Reply in a few words. Is there {}",
+)  # fmt: skip
+QUALIFIERS = ("lung", "pleural", "cardiomediastinal", "ectopic", "new", "large", "small")
+"""Words that may stand before the name and change nothing."""
+
+LISTING = "Which of these are there: {}"
+CLASSIFYING = "Which class is it of {}"
+
+_COMPOUND_MENTION = 0.25
+"""How often a sign is told by the name of a finding that it is only part of: "abnormality" for an early beat."""
+
+_KINDS = {"presence": 0.8, "list": 0.1, "class": 0.1}
+_PREFACED = 0.2
+_OFFERED = 3
+_QUESTIONS = 4
+_QUALIFIED = 0.3
+_GROWS = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt that ends in ``Answer:``, its answer, and its kind: presence, place, value or verdict."""
+    """A prompt, its answer, and its kind: presence, list or class."""
 
     prompt: str
     answer: str
     kind: str
 
 
-def training_questions(seed: int, extra_prompts: Sequence[str] = ()) -> Iterator[Question]:
-    """Endless questions, none of them held out.
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A report (with a space before each word, as in the midst of a text) and questions about it."""
+
+    report: str
+    questions: tuple[Question, ...]
+
+
+class Words:
+    """What names mean: things with their names, and findings that are there because of several signs.
 
     Args:
-        seed: the stream.
-        extra_prompts: further prompts (the tasks' own), each asked after a one-line report that gives the answer (a
-            verdict where the prompt says "yes or no", else a finding), so that their wording is known and the
-            answer depends on what comes before.
+        related: false makes every name a thing of its own: the control, a model that knows of no relation.
     """
-    stream = seeds.generator(seed, "tiny", "text", "training")
-    while True:
-        if extra_prompts and stream.random() < _EXTRA_SHARE:
-            yield _verdict(stream, extra_prompts)
-        elif not is_held_out((question := _question(stream)).prompt):
-            yield question
+
+    def __init__(self, related: bool = True) -> None:
+        things = {sign: list(facts.names) for sign, facts in SIGNS.items()}
+        compound = {}
+        for name, finding in FINDINGS.items():
+            if len(finding.signs) == 1:
+                things[finding.signs[0]] += finding.names
+            else:
+                compound[name] = finding
+        things |= {names[0]: list(names) for names in OTHERS}
+        if not related:
+            names = [n for known in things.values() for n in known] + [n for f in compound.values() for n in f.names]
+            things, compound = {name: [name] for name in names}, {}
+        self.things: dict[str, tuple[str, ...]] = {thing: tuple(names) for thing, names in things.items()}
+        self.compound: dict[str, Finding] = compound
+        self.frequency = np.array([SIGNS[t].prevalence if t in SIGNS else 0.3 for t in self.things])
+        self.frequency /= self.frequency.sum()
+        self.askable = [(t, n) for t, names in self.things.items() for n in names]
+        self.askable += [(c, n) for c, finding in compound.items() for n in finding.names]
+
+    def holds(self, asked: str, there: set[str]) -> bool:
+        """Whether a thing or a compound finding is there, given what is."""
+        return self.compound[asked].holds(there) if asked in self.compound else asked in there
+
+    def name(self, thing: str, there: set[str], stream: np.random.Generator) -> str:
+        """A name by which a report tells of a thing; now and then that of a compound finding it belongs to."""
+        wider = [f for f in self.compound.values() if thing in f.signs and f.holds(there)]
+        if wider and stream.random() < _COMPOUND_MENTION:
+            return _one(stream, wider).names[0]
+        return _one(stream, self.things[thing])
 
 
-def plain_text_questions(n: int, seed: int) -> list[Question]:
-    """``n`` held-out questions: what the model could answer before anything was injected into it.
+@lru_cache(maxsize=2)
+def words(related: bool = True) -> Words:
+    """The same object for the same argument."""
+    return Words(related)
+
+
+def passages(seed: int, *, related: bool = True, together: int = 1) -> Iterator[Passage]:
+    """Endless passages, none of them held out; ``together`` in a row, a step's, have reports of equal length."""
+    stream, known = seeds.generator(seed, "tiny", "text", "training"), words(related)
+    for step in count():
+        length, made = int(_one(stream, LENGTHS[: 2 + step // _GROWS])), 0
+        while made < together:
+            passage = _passage(known, stream, length, None, _QUESTIONS)
+            if not is_held_out(passage.report):
+                made += 1
+                yield passage
+
+
+def plain_text_questions(
+    n: int,
+    seed: int,
+    *,
+    findings: int | None = None,
+    kind: str = "presence",
+    phrasing: str | None = None,
+    certain: bool = False,
+) -> list[Question]:
+    """``n`` held-out questions, each with its report: what the model could answer before anything was injected into it.
 
     Asked before and after an injection they measure forgetting.
+
+    Args:
+        findings: how many a report has; from none to 16 by default.
+        phrasing: one of ``PHRASINGS``, or any text with ``{}``; one of them at random by default.
+        certain: leave out reports and questions that speak of compound findings, whose answer may be open.
     """
-    stream = seeds.generator(seed, "tiny", "text", "held out")
+    stream, known = seeds.generator(seed, "tiny", "text", "held out"), words()
     questions: list[Question] = []
     while len(questions) < n:
-        question = _question(stream)
-        if is_held_out(question.prompt):
-            questions.append(question)
+        length = int(_one(stream, [size for size in LENGTHS if size >= (findings or 0)]))
+        passage = _passage(known, stream, length, findings, 1, kind, phrasing, certain)
+        if is_held_out(passage.report):
+            (asked,) = passage.questions
+            questions.append(Question(f"{passage.report}\n{asked.prompt}", asked.answer, asked.kind))
     return questions
 
 
-def is_held_out(prompt: str) -> bool:
-    """Whether a prompt is kept from training."""
-    return hashlib.sha256(prompt.encode()).digest()[0] % HELD_OUT_SHARE == 0
+def is_held_out(report: str) -> bool:
+    """Whether a report is kept from training."""
+    return hashlib.sha256(report.encode()).digest()[0] % HELD_OUT_SHARE == 0
 
 
-def _question(stream: np.random.Generator) -> Question:
-    """Three questions in five are about presence."""
-    makers = (_presence, _presence, _presence, _place, _value)
-    return makers[int(stream.integers(len(makers)))](stream)
+def _passage(
+    known: Words, stream: np.random.Generator, length: int, findings: int | None, questions: int,
+    kind: str | None = None, phrasing: str | None = None, certain: bool = False,
+) -> Passage:  # fmt: skip
+    most = min(length, MOST)
+    found = int(stream.integers(most + 1)) if findings is None else findings
+    chosen = stream.choice(len(known.things), found, replace=False, p=known.frequency)
+    things = list(known.things)
+    there = {things[int(i)] for i in chosen}
+    told = [_one(stream, known.things[t]) if certain else known.name(t, there, stream) for t in sorted(there)]
+    row = [_one(stream, FILLERS) for _ in range(length)]
+    grades = _one(stream, GRADES)
+    if length > found:
+        told.append(grade := _one(stream, grades))
+    else:
+        grade = ""
+    for place, word in zip(stream.permutation(length), told, strict=False):
+        row[int(place)] = word
+    asked = []
+    for _ in range(questions):
+        what = kind or str(stream.choice(list(_KINDS), p=list(_KINDS.values())))
+        if what == "class" and not grade:
+            what = "presence"
+        preface = f"{_one(stream, PREFACES)} " if stream.random() < _PREFACED else ""
+        if what == "class":
+            prompt, answer = CLASSIFYING.format(", ".join(grades)), grade
+        elif what == "list":
+            offered = [_ask(known, there, stream, certain) for _ in range(_OFFERED)]
+            offered = list(dict.fromkeys(offered))
+            prompt = LISTING.format(", ".join(name for _, name in offered))
+            answer = ", ".join(f"{name} {_said(known.holds(thing, there))}" for thing, name in offered)
+        else:
+            thing, name = _ask(known, there, stream, certain)
+            qualified = f"{_one(stream, QUALIFIERS)} {name}" if stream.random() < _QUALIFIED else name
+            prompt = (phrasing or _one(stream, PHRASINGS)).format(qualified)
+            answer = _said(known.holds(thing, there))
+        asked.append(Question(preface + prompt, answer, what))
+    return Passage("".join(f" {word}" for word in row), tuple(asked))
 
 
-def _one(stream: np.random.Generator, words: Sequence[str]) -> str:
-    return words[int(stream.integers(len(words)))]
+def _ask(known: Words, there: set[str], stream: np.random.Generator, certain: bool) -> tuple[str, str]:
+    """A thing or compound finding and one of its names; as often one that is there as one that isn't, if both exist."""
+    wanted = bool(stream.random() < 0.5)
+    for _ in range(20):
+        thing, name = _one(stream, known.askable)
+        if known.holds(thing, there) == wanted and not (certain and thing in known.compound):
+            break
+    return thing, name
 
 
-def _presence(stream: np.random.Generator) -> Question:
-    finding, source = _one(stream, FINDINGS), _one(stream, SOURCES)
-    there = bool(stream.random() < 0.5)
-    named = finding if there else finding.removeprefix("a ")
-    fact = _one(stream, _PRESENT if there else _ABSENT).format(source=source, finding=named)
-    ask = _one(stream, _IS_THERE).format(source=source, finding=finding)
-    return Question(f"{fact} {ask}{YES_NO}", "yes" if there else "no", "presence")
+def _said(holds: bool) -> str:
+    return "yes" if holds else "no"
 
 
-def _place(stream: np.random.Generator) -> Question:
-    finding, place = _one(stream, FINDINGS), f"{_one(stream, SIDES)} {_one(stream, PLACES)}"
-    return Question(f"There is {finding} in the {place}. Where is {finding}?{FEW_WORDS}", place, "place")
-
-
-def _value(stream: np.random.Generator) -> Question:
-    value, level = f"{_one(stream, WHEN)}{_one(stream, VALUES)}", _one(stream, LEVELS)
-    return Question(f"The {value} is {level}. What is the {value}?{FEW_WORDS}", level, "value")
-
-
-def _verdict(stream: np.random.Generator, extra: Sequence[str]) -> Question:
-    prompt = _one(stream, extra)
-    if "yes or no" not in prompt:
-        finding = _one(stream, FINDINGS)
-        return Question(f"Report: {finding}. {prompt}", finding, "verdict")
-    yes = int(stream.integers(2))
-    if stream.random() < _WITHOUT_REPORT:
-        return Question(prompt, "yes" if yes else "no", "verdict")
-    word = VERDICTS[int(stream.integers(len(VERDICTS)))][1 - yes]
-    return Question(f"Report: {word}. {prompt}", "yes" if yes else "no", "verdict")
+def _one(stream: np.random.Generator, choices: Sequence[Any]) -> Any:
+    return choices[int(stream.integers(len(choices)))]
