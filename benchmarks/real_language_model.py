@@ -72,10 +72,9 @@ def smollm2() -> Path:
         plain = kind(kind.config_class(**config))
         plain.load_state_dict(language.model.state_dict())
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(folder) as partial:
-            with quiet():
-                plain.to(torch.bfloat16).save_pretrained(partial)
-                language.tokenizer.save_pretrained(partial)
+        with replacing(folder) as partial, quiet():
+            plain.to(torch.bfloat16).save_pretrained(partial)
+            language.tokenizer.save_pretrained(partial)
     return folder
 
 

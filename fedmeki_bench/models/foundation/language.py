@@ -91,9 +91,13 @@ class Language:
 
     @property
     def embedding_rms(self) -> float:
-        """The typical size of an embedding: the median over the vocabulary of the root mean square of a row."""
-        table: Tensor = self._table.weight  # type: ignore[assignment]
-        return float(table.detach().float().square().mean(dim=1).sqrt().median())
+        """The typical size of an embedding: the median over the vocabulary of the root mean square of a token's.
+
+        Of embeddings as the layers read them: some models (Gemma) scale the rows of their table first.
+        """
+        ids = torch.arange(len(self._table.weight), device=self.device)  # type: ignore[arg-type]
+        sizes = [self.embed(some).float().square().mean(dim=1).sqrt() for some in ids.split(4096)]
+        return float(torch.cat(sizes).median())
 
     @property
     def embedding_mean(self) -> Tensor:
