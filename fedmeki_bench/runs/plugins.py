@@ -61,7 +61,7 @@ def portable(name: str) -> str:
 
 
 def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Parameters as a record tells them: paths of encoders and of the foundation model by :func:`portable`."""
+    """Parameters as a record tells them: paths of encoders, foundation model and start by :func:`portable`."""
     told = {section: dict(values) for section, values in params.items()}
     told["profile"]["encoders"] = {
         modality: {**choice, "name": portable(choice["name"])}
@@ -69,6 +69,10 @@ def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
     if "foundation" in told["stage"]:
         told["stage"]["foundation"] = portable(str(told["stage"]["foundation"]))
+    if told.get("start", {}).get("from"):
+        told["start"]["from"] = portable(str(told["start"]["from"]))
+    else:
+        told.pop("start", None)
     return told
 
 
