@@ -12,7 +12,7 @@ from fedmeki_bench.digests import file_digest
 from fedmeki_bench.files import replacing
 from fedmeki_bench.models.injected import described
 from fedmeki_bench.runs.kept_card import CARD, FOLDER, INJECTED, MODEL, KeptCard, KeptInput, KeptSeries, KeptTask
-from fedmeki_bench.runs.plugins import portable_params
+from fedmeki_bench.runs.plugins import portable, portable_params
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ def keep(
         files = _write(federation, tasks, target)
         told = portable_params(spec.params)
         card = KeptCard(
-            key=key, algorithm=spec.algorithm, rule=spec.rule, stage=spec.stage, stage_version=spec.versions["stage"],
+            key=key, algorithm=portable(spec.algorithm), rule=portable(spec.rule), stage=spec.stage, stage_version=spec.versions["stage"],
             stage_params=told["stage"], foundation=spec.versions.get("foundation"), seed=spec.seed,
             profile=told["profile"], tasks={name: _task(task, cohorts[name]) for name, task in tasks.items()},
             inputs={modality: _input(taken) for modality, taken in federation.model.inputs.items()},
