@@ -76,7 +76,7 @@ def inject(injected: Injected, model: ClientModel, given: Injection, how: Inject
     encoders = {
         unit: nn.Parameter(model.values.segment(unit, trained_only=True))
         for unit in model.values.modules
-        if unit.startswith("encoder.") and unit.removeprefix("encoder.") not in how.frozen and unit not in model.frozen
+        if unit.startswith("encoder.") and unit.removeprefix("encoder.") not in how.frozen
     }
     own = {name: weight for name, weight in injected.named_parameters() if weight.requires_grad}
     trained = [*encoders.values(), *own.values()]
