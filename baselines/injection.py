@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedmeki_bench.api import AdapterChoice, InjectionTraining, Stage
+from fedmeki_bench.api import AdapterChoice, InjectionTraining, Stage, later
 
 
 class Injection(Stage):
@@ -25,7 +25,7 @@ class Injection(Stage):
     kind = "none"
 
     class Params(Stage.Params):
-        foundation: str = Field("tiny", description="F: 'tiny' or the folder or name of a Hugging Face causal LM")
+        foundation: str = Field("tiny", description="F: 'tiny', or a causal LM: its folder, GGUF file or name")
         epochs: int = Field(1, ge=0, le=1000, description="passes over the public data per round; 0 trains nothing")
         lr: float = Field(5e-4, gt=0, description="learning rate of encoders, projectors, adapters and gate")
         optimizer: Literal["adamw", "adam"] = Field(
@@ -53,6 +53,10 @@ class Injection(Stage):
         answers: Literal["own", "shuffled"] = Field("own", description="shuffled: a control, answers of other samples")
         gradient_checkpointing: bool = Field(False, description="recompute F's layers in the backward pass")
         trust_remote_code: bool = Field(False, description="run the Python code that comes with F")
+        prompt_format: str = later(
+            "plain", since="0.1.0", pattern="^(plain|chat|published)$",
+            description="how F is asked: plain text, its own chat template, or the published dialogue markers",
+        )  # fmt: skip
 
     params: Params
 
@@ -65,7 +69,7 @@ class Injection(Stage):
         return ctx.injected(
             server, self.params.foundation, self.adapter(), scale_soft=self.params.scale_soft,
             direct=self.params.direct, gradient_checkpointing=self.params.gradient_checkpointing,
-            trust_remote_code=self.params.trust_remote_code,
+            trust_remote_code=self.params.trust_remote_code, prompt_format=self.params.prompt_format,
         )  # fmt: skip
 
     def adapter(self):

@@ -25,6 +25,7 @@ from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
 from fedmeki_bench.federation.stage import Stage
 from fedmeki_bench.injection import AdapterChoice, InjectionTraining
+from fedmeki_bench.options import later
 from fedmeki_bench.seeds import derive, generator
 from fedmeki_bench.task import Clinical, Exclude, Task, TaskMeta
 
@@ -36,7 +37,7 @@ __all__ = [
     "AdapterChoice", "Algorithm", "ArraySpec", "Clinical", "DatasetMeta", "DatasetPreparer", "Decoded", "Dropped",
     "Drops", "Encoder", "Exclude", "FlatTensors", "InjectionTraining", "InputError", "Partition", "Payload",
     "PreparerOptions", "Rule", "Stage", "Task", "TaskMeta", "Update", "confined", "derive", "generator", "grey_array",
-    "read_table", "require_folder", "write_marker",
+    "later", "read_table", "require_folder", "write_marker",
 ]  # fmt: skip
 
 _LAZY = {"Encoder": "fedmeki_bench.models.encoder", "FlatTensors": "fedmeki_bench.models.flat"}

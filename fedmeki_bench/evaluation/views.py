@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -16,15 +16,29 @@ from fedmeki_bench.models.injected import described
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import CohortPart
     from fedmeki_bench.federation.loop import Federation
+    from fedmeki_bench.federation.server import Server, ServerContext
+    from fedmeki_bench.federation.stage import Stage
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.foundation.language import Language
     from fedmeki_bench.models.injected import Injected
+    from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 
 _BATCH = 256
 _ANSWER_BATCH = 64
 _NEW_TOKENS = {"yes or no": 6, "free text": 32}
 """Tokens an answer may have: yes and no need few in any tokenizer, the longest gold answers about thirty."""
+
+
+class Served(Protocol):
+    """What a view asks: a federation, or a kept model that was opened again."""
+
+    model: ClientModel
+    server: Server
+    stage: Stage
+    at_server: ServerContext
+    settings: Profile
+
 
 View = Callable[["Federation", str, "CohortPart"], np.ndarray]
 
@@ -42,7 +56,7 @@ def probabilities(model: ClientModel, task: str, part: CohortPart, *, precision:
     return np.concatenate(found) if found else np.empty(0)
 
 
-def aggregated(federation: Federation, task: str, part: CohortPart) -> np.ndarray:
+def aggregated(federation: Served, task: str, part: CohortPart) -> np.ndarray:
     """The global model: encoders and the task's decoder as they stand on the server."""
     federation.model.load(federation.server.model)
     return probabilities(federation.model, task, part, precision=federation.settings.precision)
@@ -85,7 +99,7 @@ class Answers:
     probability: np.ndarray | None
 
 
-def foundation(federation: Federation, task: Task, part: CohortPart) -> Answers | None:
+def foundation(federation: Served, task: Task, part: CohortPart) -> Answers | None:
     """The injected foundation model, answering in text; None where a modality of the task was never trained.
 
     Greedy decoding; adapters are folded into the weights under the task's gate and taken out again afterwards.
@@ -107,13 +121,13 @@ def foundation(federation: Federation, task: Task, part: CohortPart) -> Answers 
     return said.answers(np.arange(len(part)))
 
 
-def foundation_blind(federation: Federation, task: Task, part: CohortPart) -> Answers | None:
+def foundation_blind(federation: Served, task: Task, part: CohortPart) -> Answers | None:
     """The injected foundation model without the soft tokens: a control that says what the wording alone gives away."""
     injected = _injected(federation)
     return _in_words(injected, task, part, injected.merged(described(task))) if injected.applies(task) else None
 
 
-def foundation_alone(federation: Federation, task: Task, part: CohortPart) -> Answers:
+def foundation_alone(federation: Served, task: Task, part: CohortPart) -> Answers:
     """The same questions in words only, put to the foundation model as it was before injection: where it starts."""
     injected = _injected(federation)
     return _in_words(injected, task, part, injected.silenced())
@@ -156,7 +170,7 @@ class _Said:
         return Answers(text, [self._task.parse(t) for t in text], probability)
 
 
-def _injected(federation: Federation) -> Injected:
+def _injected(federation: Served) -> Injected:
     injected = federation.stage.foundation(federation.server, federation.at_server)
     if injected is None:
         raise RunFailed(f"stage {type(federation.stage).__name__} leaves no foundation model to be asked")

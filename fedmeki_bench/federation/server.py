@@ -141,14 +141,16 @@ class ServerContext:
     def injected(
         self, server: Server, foundation: str, adapter: Mapping[str, Any], *, scale_soft: bool,
         direct: Sequence[str] = (), gradient_checkpointing: bool = False, trust_remote_code: bool = False,
+        prompt_format: str = "plain",
     ) -> Injected:  # fmt: skip
         """The foundation model with what has been injected so far; loaded once, then resident.
 
         Args:
-            foundation: ``tiny``, or the folder or name of a causal LM.
+            foundation: ``tiny``, or the folder, GGUF file or name of a causal LM.
             adapter: keywords of :class:`~fedmeki_bench.models.injected.AdapterChoice`.
             scale_soft: start soft tokens at the size of the model's embeddings.
             direct: modalities without a projector, see :class:`~fedmeki_bench.models.injected.Injected`.
+            prompt_format: how questions are put, see :mod:`fedmeki_bench.models.foundation.prompts`.
         """
         if self._injected is None:
             from fedmeki_bench.injection import AdapterChoice
@@ -160,6 +162,7 @@ class ServerContext:
                 device=self.model.device,
                 gradient_checkpointing=gradient_checkpointing,
                 trust_remote_code=trust_remote_code,
+                prompt_format=prompt_format,
             )
             self._injected = Injected(
                 language, self.model, AdapterChoice(**adapter), seed=self.seed, scale_soft=scale_soft, direct=direct,

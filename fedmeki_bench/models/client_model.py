@@ -6,7 +6,7 @@ encoder (multi-task scope); a task touches its own decoder and its modalities' e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,7 @@ class ClientModel(nn.Module):
         units |= {f"decoder.{t}": d for t, d in self.decoders.items()}
         self.values, self.grads = flatten(self, units)
         self._units = units
+        self.frozen: frozenset[str] = frozenset()
 
     @property
     def device(self) -> torch.device:
@@ -95,8 +96,27 @@ class ClientModel(nn.Module):
         return self.values.flat.device
 
     def units(self, task: str) -> tuple[str, ...]:
-        """The units of exchange that a task uses."""
-        return (*(f"encoder.{m}" for m in self.tasks[task]), f"decoder.{task}")
+        """The units of exchange that a task uses, less the frozen ones, which are neither trained nor sent."""
+        return tuple(
+            u for u in (*(f"encoder.{m}" for m in self.tasks[task]), f"decoder.{task}") if u not in self.frozen
+        )
+
+    def freeze(self, units: Iterable[str]) -> None:
+        """Leave these units as they are from now on: no gradient, no batch-norm statistic and no dropout.
+
+        Everybody holds them from the start, so they are no units of exchange any more.
+        """
+        self.frozen = self.frozen.union(units)
+        for unit in self.frozen:
+            self._units[unit].requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ClientModel:
+        """As ever, but that frozen units stay in evaluation mode."""
+        super().train(mode)
+        for unit in self.frozen:
+            self._units[unit].eval()
+        return self
 
     def parameters_of(self, task: str) -> dict[str, nn.Parameter]:
         """The parameters a task uses, by name: the mapping a rule's ``local_loss`` gets."""

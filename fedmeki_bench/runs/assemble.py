@@ -15,6 +15,7 @@ from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.models.client_model import ClientModel, Input, Series
 from fedmeki_bench.runs.spec import RunSpec
+from fedmeki_bench.runs.start import take
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import Cohort
@@ -29,7 +30,8 @@ def assemble(
     """A federation ready to run; ``private`` is what :func:`dealt` gave.
 
     Raises:
-        InputError: a cohort does not fit the model (pictures prepared too small) or has too few patients.
+        InputError: a cohort does not fit the model (pictures prepared too small) or has too few patients, or the kept
+            model that the run starts from does not fit.
     """
     settings = spec.settings()
     model = ClientModel(
@@ -40,6 +42,7 @@ def assemble(
         seed=spec.seed,
         device=device,
     )
+    take(model, spec.params["start"])
     rule_class, stage_class = registry.load("rules", spec.rule), registry.load("stages", spec.stage)
     return Federation(
         model,

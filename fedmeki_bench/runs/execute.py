@@ -28,13 +28,13 @@ from fedmeki_bench.results.record import (
 )
 from fedmeki_bench.results.store import RecordStore
 from fedmeki_bench.runs.environment import environment, peak_memory
+from fedmeki_bench.runs.kept_card import FOLDER as KEPT_FOLDER
 from fedmeki_bench.runs.plugins import portable, portable_params
 from fedmeki_bench.runs.spec import RunSpec, views_of
 from fedmeki_bench.sources import class_source
 from fedmeki_bench.task import Task
 
 CHECKPOINT = "checkpoint"
-KEPT = "model"
 KILLED = "ProcessKilled"
 """The type of error of a run whose process ended without a word."""
 
@@ -97,7 +97,7 @@ def execute(
     cohorts = open_cohorts(spec, data)
     key = key_of(spec, cohorts)
     with store.lock(key):
-        kept = (store.folder(key) / KEPT).is_dir()
+        kept = (store.folder(key) / KEPT_FOLDER).is_dir()
         known = None if fresh or (keep_model and not kept) else _known(store, key)
         if known is not None and known.status == "ok":
             known = up_to_date(known, store)
@@ -190,7 +190,10 @@ def _train_and_score(
     federation = assemble(spec, trained, tasks, private, device=device, folder=folder / CHECKPOINT)
     federation.validate = validation = Validation(cohorts, tasks, views[0])
     validation.begin(federation)
-    record.cost.parameters = sum(e.size for e in federation.server.model.layout.entries.values() if e.trained)
+    record.cost.parameters = sum(
+        e.size for e in federation.server.model.layout.entries.values()
+        if e.trained and e.module not in federation.model.frozen
+    )  # fmt: skip
     first = federation.resume()
     listener(RunStarted(record.key, federation.rounds, first))
     record.history = [_round(r) for r in federation.history]
@@ -210,7 +213,7 @@ def _train_and_score(
     record.evaluations = score_test(federation, views, cohorts, tasks, seed=spec.seed, folder=folder, doubts=doubts)
     record.foundation = foundation_facts(federation, tasks)
     if keep_model:
-        keep(federation, tasks, folder)
+        keep(federation, spec, record.key, cohorts, tasks, folder)
     record.status = "ok"
 
 

@@ -61,7 +61,7 @@ def portable(name: str) -> str:
 
 
 def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Parameters as a record tells them: paths of encoders and of the foundation model by :func:`portable`."""
+    """Parameters as a record tells them: paths of encoders, foundation model and start by :func:`portable`."""
     told = {section: dict(values) for section, values in params.items()}
     told["profile"]["encoders"] = {
         modality: {**choice, "name": portable(choice["name"])}
@@ -69,17 +69,23 @@ def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
     if "foundation" in told["stage"]:
         told["stage"]["foundation"] = portable(str(told["stage"]["foundation"]))
+    if told.get("start", {}).get("from"):
+        told["start"]["from"] = portable(str(told["start"]["from"]))
+    else:
+        told.pop("start", None)
     return told
 
 
 def foundation_name(stage: Mapping[str, Any]) -> str:
-    """The name of the foundation model, or ``folder`` for one in a folder, wherever that lies."""
+    """The name of the foundation model, or ``folder`` or ``file`` for one that is given so, wherever that lies."""
     name = str(stage["foundation"])
-    return "folder" if name not in registry.names("foundations") and Path(name).is_dir() else name
+    if name in registry.names("foundations"):
+        return name
+    return "folder" if Path(name).is_dir() else "file" if Path(name).is_file() else name
 
 
 def foundation_identity(stage: Mapping[str, Any]) -> dict[str, str]:
-    """What the foundation model is, not what it is called: the recipe of ``tiny``, or the content of a folder.
+    """What the foundation model is, not what it is called: the recipe of ``tiny``, or the content of a folder or file.
 
     The files of a folder are read once; later calls go by sizes and dates (see ``digests.py``).
     """
@@ -88,9 +94,11 @@ def foundation_identity(stage: Mapping[str, Any]) -> dict[str, str]:
         return {}
     if name in STAND_INS:
         return {"foundation": f"tiny-{STAND_INS[name].key}"}
-    folder = Path(name)
-    if name in registry.names("foundations") or not folder.is_dir():
+    given = Path(name)
+    if name in registry.names("foundations") or not (given.is_dir() or given.is_file()):
         return {"foundation": name}
-    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    if given.is_file():
+        return {"foundation": known_digest(given)[:16]}
+    files = sorted(f for f in given.iterdir() if f.is_file() and not f.name.startswith("."))
     facts = json.dumps([[f.name, known_digest(f)] for f in files])
     return {"foundation": hashlib.sha256(facts.encode()).hexdigest()[:16]}

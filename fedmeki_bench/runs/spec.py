@@ -23,6 +23,7 @@ from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
+from fedmeki_bench.runs.start import Start, start_of
 from fedmeki_bench.task import Task
 
 RESULTS_VERSION = 1
@@ -31,7 +32,7 @@ RESULTS_VERSION = 1
 FOUNDATION = "foundation"
 """The view that answers in text, and alone answers zero-shot tasks."""
 
-_SECTIONS = ("profile", "rule", "stage", "partition", "availability")
+_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class RunSpec:
         algorithm: the name it was asked for under; not part of its identity.
         tasks: what is trained on, sorted.
         zero_shot: validation tasks that the foundation view answers, sorted.
-        params: section (profile, rule, stage, partition, availability) -> resolved parameters.
+        params: section (profile, rule, stage, partition, availability, start) -> resolved parameters.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
@@ -70,6 +71,10 @@ class RunSpec:
         for option in self.unsaid:
             section, _, key = option.partition(".")
             del identity["params"][section][key]
+        if not identity["params"].get("start"):  # it came later: a run that starts as ever has no such section
+            identity["params"].pop("start", None)
+        else:
+            identity["params"]["start"]["from"] = "kept"
         identity["rule"], identity["partition"] = placeless(self.rule), placeless(self.partition)
         for choice in identity["params"]["profile"]["encoders"].values():
             choice["name"] = placeless(choice["name"])
@@ -132,11 +137,11 @@ def specify(
         "stage": _resolve(stage.Params, given["stage"], f"stage {algorithm.stage}"),
         "partition": _resolve(dealt.Params, given["partition"], f"partition {partition}"),
         "availability": _resolve(Availability, given["availability"], "the availability of modalities"),
+        "start": _resolve(Start, given["start"], "the start"),
     }
     names = sorted(task.meta.name for task in chosen)
     groups = [(name,) for name in names] if algorithm.scope == "s" else [tuple(names)]
     models = option_models(algorithm, partition)
-    unsaid = tuple(f"{section}.{key}" for section in _SECTIONS for key in silent(models[section], params[section]))
     by_name = {task.meta.name: task.meta for task in chosen}
     specs = []
     for group in groups:
@@ -146,9 +151,13 @@ def specify(
         versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
         versions |= plugin_versions(algorithm, partition, params, modalities, (*group, *answered))
         versions |= foundation_identity(params["stage"]) | {"tasks": {name: by_name[name].version for name in group}}
+        units = [*(f"encoder.{m}" for m in sorted(modalities)), *(f"decoder.{name}" for name in group)]
+        start, digest = start_of(params["start"], units, algorithm.scope)
+        own, versions = params | {"start": start}, versions | digest
+        unsaid = tuple(f"{section}.{key}" for section in _SECTIONS for key in silent(models[section], own[section]))
         specs.append(
             RunSpec(
-                algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, answered, profile_name, params,
+                algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, answered, profile_name, own,
                 seed, 1 if algorithm.pooled else clients, partition, versions, unsaid,
             )
         )  # fmt: skip
@@ -176,6 +185,7 @@ def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseMo
         "stage": registry.load("stages", algorithm.stage).Params,
         "partition": registry.load("partitions", partition).Params,
         "availability": Availability,
+        "start": Start,
     }
 
 
@@ -184,7 +194,7 @@ def installed_models(algorithm: Algorithm, partition: str) -> dict[str, type[Bas
     sections = {"rule": ("rules", algorithm.rule), "stage": ("stages", algorithm.stage)}
     sections |= {"partition": ("partitions", partition)}
     known = {s: registry.load(kind, name).Params for s, (kind, name) in sections.items() if ".py:" not in name}
-    return {"profile": Profile, **known, "availability": Availability}
+    return {"profile": Profile, **known, "availability": Availability, "start": Start}
 
 
 def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

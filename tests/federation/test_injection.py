@@ -207,7 +207,9 @@ def test_a_kept_adapter_loads_with_peft_and_acts(cohorts, barely, tmp_path):
     record = execute(spec, cohorts, RecordStore(tmp_path), keep_model=True)
     assert record.status == "ok", record.error
     kept = tmp_path / record.key / "model"
-    assert {p.name for p in kept.iterdir()} == {"model.safetensors", "injected.safetensors", "adapters"}
+    assert {p.name for p in kept.iterdir()} == {
+        "model.json", "model.safetensors", "injected.safetensors", "adapters"
+    }  # fmt: skip
     base = AutoModelForCausalLM.from_pretrained(barely)
     adapted = peft.PeftModel.from_pretrained(base, kept / "adapters" / "ecg_abnormal").eval()
     ids = torch.tensor(

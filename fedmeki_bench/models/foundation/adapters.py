@@ -3,7 +3,8 @@
 Every adapted linear layer gives ``c = W h + (alpha / r) sum_p gate_p B_p A_p h`` with W frozen (FedKIM,
 arXiv 2408.10276; LoRA, arXiv 2106.09685). The gate depends on the task alone, so it is one vector per forward
 pass and the P experts of rank r are one LoRA of rank P r whose rank-space activations carry the gate. It is
-computed that way, merged that way, and exported as an ordinary PEFT adapter.
+computed that way, merged that way, and exported as an ordinary PEFT adapter. Layers that read the same tensor (q, k
+and v; gate and up) share its dropout and one product with all their A, and B's product is added in place.
 
 FedKIM's published code computes alpha / r and never applies it; here it is applied. FedKIM's gate sums to one, so
 at a uniform gate each of the P experts acts with strength 1/P.
@@ -24,7 +25,7 @@ from torch.nn import functional
 
 from fedmeki_bench import seeds
 from fedmeki_bench.models.foundation.language import Language
-from fedmeki_bench.models.foundation.targets import EVERYTHING, adapted_layers
+from fedmeki_bench.models.foundation.targets import EVERYTHING, adapted_layers, reading_together
 
 
 class LowRank(nn.Module):
@@ -50,11 +51,34 @@ class LowRank(nn.Module):
         return self.B @ self.gated(gate, scale)
 
 
+class _AddProduct(torch.autograd.Function):
+    """``output + inner B^T`` written into ``output``, a layer's fresh result; autograd's own form would copy it.
+
+    Shapes: output (..., out), inner (tokens, P r), B (out, P r).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, inner: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(inner, b)
+        ctx.mark_dirty(output)
+        output.view(-1, output.shape[-1]).addmm_(inner, b.t())
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:  # type: ignore[override]
+        inner, b = ctx.saved_tensors
+        rows = grad.flatten(0, -2)
+        wanted = ctx.needs_input_grad
+        return grad, rows @ b if wanted[1] else None, rows.t() @ inner if wanted[2] else None
+
+
 class Adapters(nn.Module):
     """Low-rank experts beside the linear layers of a frozen language model.
 
     The base modules and their weights stay as they are: forward hooks add the experts' part. Dropout draws from
     torch's global generator; it is active in training mode where gradients are recorded, and never in evaluation.
+    Layers that read the same tensor see it with the same elements dropped, as a fused query-key-value layer does.
 
     Args:
         language: the model to adapt.
@@ -95,6 +119,8 @@ class Adapters(nn.Module):
         self._name = language.name
         self._gate: Tensor | None = torch.ones(1) if experts == 1 else None
         self._merged = False
+        self._followers = {group[0]: group[1:] for group in reading_together(language, self.layers)}
+        self._ahead: dict[str, tuple[Tensor, Tensor]] = {}  # layer -> the input its leader read, its A h
         self._handles = [layer.register_forward_hook(self._hook(name)) for name, layer in self.layers.items()]
         self._recompute = language.recompute
         self._recompute.append(self._again)
@@ -199,12 +225,25 @@ class Adapters(nn.Module):
         def add(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             if self._merged:
                 return None
-            h = functional.dropout(inputs[0], self.dropout, self.training and torch.is_grad_enabled())
-            a = low.gated(self._current(), self.scale).to(h.dtype)  # (P r, in)
-            inner = functional.linear(h, a).flatten(0, -2)  # (tokens, P r)
-            return torch.addmm(output.flatten(0, -2), inner, low.B.to(h.dtype).t()).view_as(output)
+            read, inner = self._ahead.pop(name, (None, None))
+            if inner is None or read is not inputs[0]:
+                inner = self._inner(name, inputs[0])
+            added: Tensor = _AddProduct.apply(output, inner, low.B.to(output.dtype))
+            return added
 
         return add
+
+    def _inner(self, name: str, read: Tensor) -> Tensor:
+        """A h of a layer with gate and scale, (tokens, P r); and of those that will read the same input, put aside."""
+        names = (name, *self._followers.get(name, ()))
+        gate = self._current()
+        drop = self.dropout if self.training and torch.is_grad_enabled() else 0.0
+        h, kept = _dropped(read, drop)
+        a = [self._low(each).gated(gate, self.scale / kept) for each in names]
+        together = (torch.cat(a) if len(a) > 1 else a[0]).to(h.dtype)  # (layers P r, in)
+        own, *others = functional.linear(h, together).flatten(0, -2).split(len(a[0]), dim=1)
+        self._ahead = {each: (read, inner) for each, inner in zip(names[1:], others, strict=True)}
+        return own
 
     def _current(self) -> Tensor:
         if self._gate is None:
@@ -229,6 +268,22 @@ class Adapters(nn.Module):
                 self._gate = before
 
         return same()
+
+
+def _dropped(h: Tensor, p: float) -> tuple[Tensor, float]:
+    """h with elements set to 0 at random, and what it must be divided by for its mean to stay.
+
+    On a CPU torch's own dropout takes longer than the experts' products; here four elements share one draw of 64
+    bits, so that p is met to within 2^-17.
+    """
+    if p == 0.0:
+        return h, 1.0
+    if h.device.type != "cpu":
+        return functional.dropout(h, p), 1.0  # scaled already
+    dropped = round(p * 2**16)
+    draws = torch.empty((h.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    keep = draws.view(torch.int16)[: h.numel()].view(h.shape) >= dropped - 2**15
+    return h * keep, 1.0 - dropped / 2**16
 
 
 def _key(name: str) -> str:

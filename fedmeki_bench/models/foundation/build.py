@@ -9,6 +9,7 @@ import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.models.foundation.gguf_files import gguf_file, read_gguf
 from fedmeki_bench.models.foundation.language import Language
 from fedmeki_bench.models.foundation.quiet import quiet
 
@@ -23,8 +24,10 @@ def build(
     gradient_checkpointing: bool = False,
     local_files_only: bool = True,
     trust_remote_code: bool = False,
+    prompt_format: str = "plain",
 ) -> Language:
-    """The foundation model of that name: a registered one, a folder saved by transformers, or a name in the hub cache.
+    """The foundation model of that name: a registered one, a folder saved by transformers, a GGUF file or the folder of
+    one, or a name in the hub cache.
 
     A plug-in of the entry-point group ``fedmeki_bench.foundations`` is a function that takes ``device``, ``dtype`` and
     ``gradient_checkpointing`` by keyword and returns a :class:`Language`; the stand-in ``tiny`` is one.
@@ -36,22 +39,25 @@ def build(
         gradient_checkpointing: recompute the layers in the backward pass.
         local_files_only: never ask the network; set to false to let a name be downloaded.
         trust_remote_code: run the model's own Python code (InternLM2 and MMedLM-2 need it); only if asked.
+        prompt_format: ``plain``, ``chat`` or ``published``, see :mod:`~fedmeki_bench.models.foundation.prompts`.
 
     Raises:
-        InputError: the model cannot be found or read, in one sentence.
+        InputError: the model cannot be found or read, or has no such format, in one sentence.
     """
     if str(name_or_path) in registry.names("foundations"):
         make = registry.load("foundations", str(name_or_path))
         language: Language = make(device=device, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
-        return language
-    return load(
-        name_or_path,
-        device=device,
-        dtype=dtype,
-        gradient_checkpointing=gradient_checkpointing,
-        local_files_only=local_files_only,
-        trust_remote_code=trust_remote_code,
-    )
+    else:
+        language = load(
+            name_or_path,
+            device=device,
+            dtype=dtype,
+            gradient_checkpointing=gradient_checkpointing,
+            local_files_only=local_files_only,
+            trust_remote_code=trust_remote_code,
+        )
+    language.speak(prompt_format)
+    return language
 
 
 def tiny(
@@ -95,22 +101,30 @@ def load(
     local_files_only: bool = True,
     trust_remote_code: bool = False,
 ) -> Language:
-    """Load any Hugging Face causal LM with its tokenizer, safetensors only. Arguments and errors as :func:`build`."""
+    """Load any Hugging Face causal LM with its tokenizer, from safetensors or GGUF.
+
+    Arguments and errors as :func:`build`. The weights of a GGUF file are unpacked to ``dtype``; it then takes as much
+    memory as any other model.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     options = {"local_files_only": local_files_only, "trust_remote_code": trust_remote_code}
     chosen = _auto_dtype(torch.device(device)) if dtype == "auto" else dtype
+    file = gguf_file(name_or_path)
     try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(str(name_or_path), **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                str(name_or_path), dtype=chosen, use_safetensors=True, **options
-            )
+        if file is not None:
+            tokenizer, model = read_gguf(file, dtype=chosen, trust_remote_code=trust_remote_code)
+        else:
+            with quiet():
+                tokenizer = AutoTokenizer.from_pretrained(str(name_or_path), **options)
+                model = AutoModelForCausalLM.from_pretrained(
+                    str(name_or_path), dtype=chosen, use_safetensors=True, **options
+                )
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:160].rstrip(". ")
         raise InputError(
-            f"cannot load the foundation model '{name_or_path}': name 'tiny' or a folder saved by transformers "
-            f"(config.json, tokenizer, *.safetensors); it said: {reason}"
+            f"cannot load the foundation model '{name_or_path}': name 'tiny', a folder saved by transformers "
+            f"(config.json, tokenizer, *.safetensors) or a GGUF file; it said: {reason}"
         ) from error
     return Language(model.to(device), tokenizer, name=str(name_or_path), gradient_checkpointing=gradient_checkpointing)
 

@@ -1,7 +1,8 @@
 """A frozen causal language model that reads soft tokens before its prompt and answers in text.
 
 The sequence of a sample is ``[BOS] soft tokens, prompt, answer, EOS`` (BOS where the model's own tokenizer puts
-one). Any Hugging Face causal LM will do: the code touches its input embeddings, its LM head and ``inputs_embeds``.
+one), with the texts of a prompt format in between where the model wants them (see ``prompts.py``).
+Any Hugging Face causal LM will do: the code touches its input embeddings, its LM head and ``inputs_embeds``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.models.foundation import checkpointing
+from fedmeki_bench.models.foundation.prompts import prompt_format
 from fedmeki_bench.models.foundation.sequence import (
     Packed,
     Piece,
@@ -53,13 +55,29 @@ class Language:
         if self.head is None or tokenizer.eos_token_id is None:
             raise InputError(f"{name or 'the model'} is no causal LM with an LM head and an end-of-text token")
         self.hidden_size = int(self._table.weight.shape[1])  # type: ignore[union-attr, index]
-        self._stop = _stop_ids(model, tokenizer)
-        self._bos = _bos(tokenizer)
+        self._eos = _stop_ids(model, tokenizer)
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         self._limit: int | None = getattr(model.config, "max_position_embeddings", None)
         self._tokenised = lru_cache(maxsize=4096)(self._tokenise)
         self._answered = lru_cache(maxsize=4096)(self._answer_ids)
         self._checkpointed = checkpointing.enable(model, self.recompute) if gradient_checkpointing else []
+        self.speak("plain")
+
+    def speak(self, name: str) -> None:
+        """Put all questions in the prompt format of that name from now on: ``plain``, ``chat`` or ``published``.
+
+        Raises:
+            InputError: the tokenizer has no such format.
+        """
+        self.format = prompt_format(name, self.tokenizer, self.name)
+        self._bos = _bos(self.tokenizer) if self.format.bos else ()
+        ids = self._tokenise(self.format.end) if self.format.end else (int(self.tokenizer.eos_token_id),)
+        self._end = ids
+        # an end of one token stops an answer by its id; a longer one by its text, which may be cut into other tokens
+        further = torch.tensor(ids[:1] if len(ids) == 1 else (), dtype=torch.long)
+        self._stop = torch.unique_consecutive(torch.cat([self._eos, further]))
+        self._stop_text = self.format.end.strip() if len(ids) > 1 else ""
+        self._answered.cache_clear()
 
     @property
     def device(self) -> torch.device:
@@ -73,9 +91,13 @@ class Language:
 
     @property
     def embedding_rms(self) -> float:
-        """The typical size of an embedding: the median over the vocabulary of the root mean square of a row."""
-        table: Tensor = self._table.weight  # type: ignore[assignment]
-        return float(table.detach().float().square().mean(dim=1).sqrt().median())
+        """The typical size of an embedding: the median over the vocabulary of the root mean square of a token's.
+
+        Of embeddings as the layers read them: some models (Gemma) scale the rows of their table first.
+        """
+        ids = torch.arange(len(self._table.weight), device=self.device)  # type: ignore[arg-type]
+        sizes = [self.embed(some).float().square().mean(dim=1).sqrt() for some in ids.split(4096)]
+        return float(torch.cat(sizes).median())
 
     @property
     def embedding_mean(self) -> Tensor:
@@ -104,6 +126,7 @@ class Language:
         See :meth:`answer_loss`; dividing the sums of several micro-batches by all their tokens gives the loss of
         the whole batch exactly.
         """
+        prompts = [self.format.question(p) for p in prompts]
         targets = [self._answered(p, a) for p, a in zip(prompts, answers, strict=True)]
         before = self._before(soft, soft_mask, prompts)
         inputs = self._text([ids[:-1] for ids in targets])
@@ -146,11 +169,11 @@ class Language:
         length_normalised: bool = False,
         cache: bool = True,
     ) -> Tensor:
-        """Log-likelihood of each candidate answer (with its EOS), (batch, candidates).
+        """Log-likelihood of each candidate answer (with its end), (batch, candidates).
 
-        ``softmax(score(..., ["no", "yes"]), dim=1)[:, 1]`` is the probability of yes against no. EOS is part of an
-        answer, so that "no" does not win over "no finding" for being its beginning. The prompt is read once for
-        all candidates.
+        ``softmax(score(..., ["no", "yes"]), dim=1)[:, 1]`` is the probability of yes against no. The end (EOS) is
+        part of an answer, so that "no" does not win over "no finding" for being its beginning. The prompt is read once
+        for all candidates.
 
         Args:
             soft: soft tokens (batch, S, H), or None.
@@ -161,6 +184,7 @@ class Language:
             cache: keep the prompt's keys and values; without, every candidate reads it again (a check).
         """
         batch, many = len(prompts), len(candidates)
+        prompts = [self.format.question(p) for p in prompts]
         targets = [self._answered(p, c) for p in prompts for c in candidates]
         before = pack(self._before(soft, soft_mask, prompts), "left")
         reply = self._forward(before, use_cache=cache, at=self._last(before)) if cache else None
@@ -183,7 +207,7 @@ class Language:
         *,
         cache: bool = True,
     ) -> list[str]:
-        """Greedy answers, one per row, each ended by EOS or after ``max_new_tokens``; stripped of spaces.
+        """Greedy answers, one per row, each ended by the format's end, by EOS or after ``max_new_tokens``; stripped.
 
         Args:
             soft: soft tokens (batch, S, H), or None.
@@ -192,7 +216,7 @@ class Language:
             max_new_tokens: at most this many tokens.
             cache: keep keys and values between steps; without, every step reads everything again (a check).
         """
-        packed = pack(self._before(soft, soft_mask, prompts), "left")
+        packed = pack(self._before(soft, soft_mask, [self.format.question(p) for p in prompts]), "left")
         self._check_length(packed.mask.shape[1] + max_new_tokens)
         said: list[Tensor] = []
         open_rows = torch.ones(len(prompts), dtype=torch.bool, device=self.device)
@@ -202,6 +226,8 @@ class Language:
             token = reply.logits[0].argmax(dim=-1)  # (batch,)
             open_rows = open_rows & ~torch.isin(token, self._stop.to(token.device))
             said.append(token.masked_fill(~open_rows, -1))
+            if self._stop_text:
+                open_rows = open_rows & ~self._ended(said)
             if not bool(open_rows.any()):
                 break
             new = Piece(self.embed(token).unsqueeze(1), torch.ones_like(packed.mask[:, :1]))
@@ -212,8 +238,7 @@ class Language:
             )
             past = reply.past_key_values if cache else None
             step = Packed(new.embeddings, new.mask, packed.lengths) if cache else packed
-        rows = torch.stack(said, dim=1).tolist() if said else [[] for _ in prompts]
-        return [self.tokenizer.decode([t for t in row if t >= 0], skip_special_tokens=True).strip() for row in rows]
+        return [text.strip() for text in self._texts(said)] if said else ["" for _ in prompts]
 
     # How a batch becomes a forward pass
 
@@ -224,26 +249,39 @@ class Language:
 
     @property
     def _pad(self) -> int:
-        return int(self._stop[0])  # never attended to: any valid id will do
+        return int(self._eos[0])  # never attended to: any valid id will do
+
+    def _texts(self, said: Sequence[Tensor]) -> list[str]:
+        """What the generated tokens say, up to the format's end; -1 stands for no token."""
+        rows = [[t for t in row if t >= 0] for row in torch.stack(list(said), dim=1).tolist()]
+        texts = [str(self.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
+        return [text.partition(self._stop_text)[0] for text in texts] if self._stop_text else texts
+
+    def _ended(self, said: Sequence[Tensor]) -> Tensor:
+        """Which rows have just written the end of their answer, (batch,)."""
+        last = torch.stack(list(said[-len(self._stop_text) - 1 :]), dim=1).tolist()
+        texts = [str(self.tokenizer.decode([t for t in row if t >= 0])) for row in last]
+        return torch.tensor([self._stop_text in text for text in texts], device=self.device)
 
     def _tokenise(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _answer_ids(self, prompt: str, answer: str) -> tuple[int, ...]:
-        """Ids of the answer as it continues the prompt (a space between them), and EOS."""
+        """Ids of the answer as it continues the prompt (a space between them), and of its end (EOS)."""
         gap = "" if not prompt or prompt[-1].isspace() else " "
         before, whole = self.tokens(prompt), self._tokenise(prompt + gap + answer)
         joined = whole[: len(before)] == before
         ids = whole[len(before) :] if joined else self._tokenise(gap + answer)
-        return (*ids, int(self.tokenizer.eos_token_id))
+        return (*ids, *self._end)
 
     def _text(self, rows: Sequence[Sequence[int]]) -> Piece:
         ids, mask = pad_ids(rows, self._pad, self.device)
         return Piece(self.embed(ids), mask)
 
     def _before(self, soft: Tensor | None, soft_mask: Tensor | None, prompts: Sequence[str]) -> list[Piece]:
-        """Everything before the answer: BOS, soft tokens, prompt."""
-        pieces = [self._text([self._bos] * len(prompts))] if self._bos else []
+        """Everything before the answer: BOS and what the format puts first, soft tokens, prompt."""
+        first = (*self._bos, *(self.tokens(self.format.before) if self.format.before else ()))
+        pieces = [self._text([first] * len(prompts))] if first else []
         if soft is not None and soft.shape[1] > 0:
             there = torch.ones(soft.shape[:2], dtype=torch.bool) if soft_mask is None else soft_mask.bool()
             if soft.shape[0] != len(prompts) or there.shape != soft.shape[:2] or soft.shape[2] != self.hidden_size:

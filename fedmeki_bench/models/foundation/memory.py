@@ -99,8 +99,10 @@ def training_memory(
     heads_dim = hidden // settings.num_attention_heads
     keys = settings.num_key_value_heads * heads_dim
     # kept by autograd for one layer (numbers a token): two norms (in, out), q k v with and without rotation,
-    # attention's output, gate, up, their activation and product, the adapters' inputs after dropout (7), rank space
-    numbers = 4 * hidden + 2 * (hidden + 2 * keys) + hidden + 4 * inner + (6 * hidden + inner) + 7 * rank * experts
+    # attention's output, gate, up, their activation and product, rank space, and what the adapters read after dropout:
+    # 4 inputs, each with a mask of a byte an element
+    read = 3 * hidden + inner + (3 * hidden + inner) // 2
+    numbers = 4 * hidden + 2 * (hidden + 2 * keys) + hidden + 4 * inner + read + 7 * rank * experts
     return Memory(
         weights=2 * adapters.base,
         adapters=16 * adapters.total,

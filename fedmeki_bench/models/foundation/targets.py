@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.models.foundation.language import Language
@@ -43,6 +45,32 @@ def layers_of(model: Any, targets: str, *, name: str = "") -> dict[str, nn.Linea
     if not found:
         raise InputError(f"the foundation model '{name}' has no linear layer for targets '{targets}'")
     return found
+
+
+def reading_together(language: Language, layers: Mapping[str, nn.Linear]) -> list[tuple[str, ...]]:
+    """The layers in groups that read the same tensor, in the order they run: q, k and v; gate and up.
+
+    Found by running one token through the model, so that no architecture is assumed.
+    """
+    read: list[tuple[Tensor, list[str]]] = []  # holds the tensors, so that an object is met once
+
+    def note(name: str) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if read and read[-1][0] is inputs[0]:
+                read[-1][1].append(name)
+            else:
+                read.append((inputs[0], [name]))
+
+        return hook
+
+    handles = [layer.register_forward_pre_hook(note(name)) for name, layer in layers.items()]
+    try:
+        with torch.no_grad():
+            language.model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=language.device), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [tuple(names) for _, names in read]
 
 
 def kind_of(path: str) -> str:

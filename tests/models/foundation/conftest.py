@@ -1,11 +1,11 @@
-"""Tiny random models of four architectures, with a word-level tokenizer of their own; nothing is downloaded."""
+"""Tiny random models of five architectures, with a word-level tokenizer of their own; nothing is downloaded."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-ARCHITECTURES = ("llama", "qwen2", "gpt_neox", "mistral")
+ARCHITECTURES = ("llama", "qwen2", "gpt_neox", "mistral", "gemma3_text")
 WORDS = (
     *("yes", "no", "is", "there", "an", "opacity", "in", "the", "left", "right", "lung", "?"),
     *("Answer", ":", "fever", "cough", "patient", "has", "a", "of", "chest"),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.models.foundation.adapters import Adapters
+from fedmeki_bench.models.foundation.adapters import Adapters, _dropped
 from fedmeki_bench.models.foundation.gate import Gate, UniformGate
 from fedmeki_bench.models.foundation.projector import Projector
 
@@ -245,3 +245,60 @@ def test_peft_loads_the_export_to_the_same_logits(make_language, tmp_path, archi
     assert not torch.allclose(ours, base, atol=1e-2)
     settings = json.loads((tmp_path / "adapter_config.json").read_text())
     assert settings["lora_alpha"] / settings["r"] == adapters.scale
+
+
+def test_layers_that_read_one_tensor_share_its_dropout_and_no_others(make_language):
+    """With A and W so chosen that a layer shows which elements it read, q, k and v show the same, o others."""
+    language = make_language("llama", dtype=torch.float64)
+    adapters = Adapters(language, rank=32, alpha=32, experts=1, dropout=0.5, dtype=torch.float64).train()
+    read = {}
+    for name, low in adapters.low_rank.items():
+        if "self_attn" not in name:
+            continue
+        layer = adapters.layers[name.replace("/", ".")]
+        with torch.no_grad():
+            low.A.copy_(torch.eye(32))
+            low.B.copy_(torch.eye(*low.B.shape))
+            layer.weight.zero_()
+        layer.register_forward_hook(lambda _, x, y, name=name: read.__setitem__(name, (x[0], y.detach())))
+    with torch.enable_grad():
+        language.model(input_ids=torch.tensor([[1, 2, 3, 4]]))
+    first = {name.rpartition("/")[2]: pair for name, pair in read.items() if "layers/0" in name}
+    seen = {name: (y[..., :16] != 0) for name, (_, y) in first.items()}
+    assert torch.equal(seen["q_proj"], seen["k_proj"])
+    assert torch.equal(seen["q_proj"], seen["v_proj"])
+    assert 0.2 < seen["q_proj"].double().mean() < 0.8
+    x, y = first["q_proj"]
+    shown = seen["q_proj"]
+    torch.testing.assert_close(y[..., :16][shown], 2.0 * x[..., :16][shown])
+    assert not torch.equal(seen["q_proj"], seen["o_proj"])
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(p):
+    torch.manual_seed(0)
+    h = torch.ones(301, 333)
+    dropped, kept = _dropped(h, p)
+    n = h.numel()
+    assert abs(float((dropped == 0).double().mean()) - p) < 4 * (p * (1 - p) / n) ** 0.5
+    assert kept == pytest.approx(1 - p, abs=2**-16)
+    for lane in range(4):  # four elements come from one draw
+        assert abs(float((dropped.flatten()[lane::4] == 0).double().mean()) - p) < 4 * (4 * p * (1 - p) / n) ** 0.5
+    neighbours = ((dropped[:, 1:] == 0) & (dropped[:, :-1] == 0)).double().mean()
+    assert float(neighbours) == pytest.approx(p * p, abs=0.01)
+    assert _dropped(h, 0.0)[0] is h
+
+
+def test_a_layer_alone_and_after_its_leader_say_the_same(make_language):
+    """What a leader has put aside is used for the tensor it read and for no other."""
+    language = make_language("llama", dtype=torch.float64)
+    adapters = warmed(language, dtype=torch.float64)
+    attention = language.model.model.layers[0].self_attn
+    one, two = torch.randn(2, 3, 4, 32, dtype=torch.float64)
+    with adapters.gated(GATE.double()):
+        alone = [attention.k_proj(x) for x in (one, two)]
+        attention.q_proj(one)
+        torch.testing.assert_close(attention.k_proj(one), alone[0])
+        attention.q_proj(one)
+        torch.testing.assert_close(attention.k_proj(two), alone[1])
+        assert not torch.allclose(alone[0], alone[1])

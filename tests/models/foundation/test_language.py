@@ -172,3 +172,13 @@ def test_a_saved_model_loads_and_an_unknown_one_is_an_input_error(make_language,
 
 def test_embedding_rms_is_the_tables_typical_size(make_language):
     assert make_language("llama").embedding_rms == pytest.approx(0.3, rel=0.15)
+
+
+def test_embedding_rms_counts_what_a_model_multiplies_its_table_by(make_language):
+    language = make_language("gemma3_text")
+    table = language.model.get_input_embeddings().weight
+    read = []
+    language.model.model.layers[0].register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    language.model(input_ids=torch.arange(40).unsqueeze(0))
+    assert language.embedding_rms == pytest.approx(float(read[0].square().mean(-1).sqrt().median()))
+    assert language.embedding_rms > 4 * float(table.square().mean(1).sqrt().median())
