@@ -2,12 +2,13 @@
 
     python benchmarks/routing.py --seeds 5
 
-Both tasks show the same pictures, a bright or a dark blob somewhere, under the same question; only the task description,
-which the gate alone reads, tells them apart. One asks for bright, the other for dark. Compared are M3OE with the paper's
-gate, with the gate of ``_kim_routed``, with the published means against idle experts (top-k, load balancing), frozen at
-1 / P, with an oracle that sends each task to an expert of its own, and one LoRA of the same total rank, each with the
-same budget. Without a gate the two tasks are indistinguishable, so the best anyone can do is 0.5; the oracle shows that
-the budget suffices. ``--different`` gives each task a question of its own: then every adapter could tell them apart.
+Both tasks show the same pictures, a bright or a dark blob somewhere, under the same question; only the task's
+description, which the gate alone reads, tells them apart. One asks for bright, the other for dark. Compared are M3OE
+with the paper's gate, with the gate of ``_kim_routed``, with the published means against idle experts (top-k, load
+balancing), frozen at 1 / P, with an oracle that sends each task to an expert of its own, and one LoRA of the same total
+rank, each with the same budget. Without a gate the two tasks are indistinguishable, so the best anyone can do is 0.5;
+the oracle shows that the budget suffices. ``--different`` gives each task a question of its own: then every adapter
+could tell them apart.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--samples", type=int, default=128)
+    parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--different", action="store_true", help="a question of its own in each task")
     parser.add_argument("--only", nargs="*", help="rows whose name contains one of these")
     chosen = parser.parse_args()

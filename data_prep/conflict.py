@@ -96,7 +96,7 @@ class Conflict(DatasetPreparer):
     def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
         """One picture."""
         assert isinstance(options, ConflictOptions)
-        return Decoded({"image": grey_array(confined(raw, source), options.image_size)[None]})
+        return Decoded({"image": grey_array(confined(raw, source), options.image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
         """See :mod:`data_prep.conflict_synthetic`."""
