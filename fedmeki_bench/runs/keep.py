@@ -40,8 +40,8 @@ def keep(
         card = KeptCard(
             key=key, algorithm=portable(spec.algorithm), rule=portable(spec.rule), stage=spec.stage,
             stage_version=spec.versions["stage"], stage_params=told["stage"],
-            foundation=spec.versions.get("foundation"), seed=spec.seed,
-            profile=told["profile"], tasks={name: _task(task, cohorts[name]) for name, task in tasks.items()},
+            foundation=spec.versions.get("foundation"), seed=spec.seed, profile=told["profile"],
+            tasks={name: _task(task, cohorts[name]) for name, task in tasks.items()},
             inputs={modality: _input(taken) for modality, taken in federation.model.inputs.items()},
             units=federation.model.values.modules,
             files={name: file_digest(target / name) for name in files},
