@@ -44,7 +44,7 @@ def draw_chest(side: int, rng: np.random.Generator, *, lateral: bool = False) ->
     Args:
         side: pixels of the square picture.
         rng: decides shifts, widths, ribs and the size of the heart.
-        lateral: seen from the side: the lungs lie over each other.
+        lateral: seen from the side: the lungs lie closer.
     """
     import numpy as np
 
@@ -52,7 +52,7 @@ def draw_chest(side: int, rng: np.random.Generator, *, lateral: bool = False) ->
     x, y = axis[None, :], axis[:, None]
     shift = rng.normal(0, 0.015, 2).tolist()  # plain floats keep the arrays float32
     wide, heart = rng.normal(1.0, 0.07), rng.normal(1.0, 0.1)
-    left, right = (0.42, 0.58) if lateral else (0.31, 0.69)
+    left, right = (0.33, 0.67) if lateral else (0.31, 0.69)
     centres = ((left + shift[0], 0.48 + shift[1]), (right + shift[0], 0.48 + shift[1]))
     # the nearer lung's distance: the larger of both shadows, for half the arithmetic
     across = np.minimum(*(((x - cx) / (0.15 * wide)) ** 2 for cx, _ in centres))

@@ -158,10 +158,12 @@ class _Said:
     def add(self, prompts: Sequence[str], soft: torch.Tensor | None, there: torch.Tensor | None) -> None:
         """Put a batch of prompts after their soft tokens."""
         longest = _NEW_TOKENS["yes or no" if self._binary else "free text"]
-        self._text += self._language.generate(soft, there, prompts, longest)
-        if self._binary:
-            likelihood = self._language.score(soft, there, prompts, ["no", "yes"]).double()
-            self._probability.append(torch.softmax(likelihood, dim=1)[:, 1].cpu().numpy())
+        if not self._binary:
+            self._text += self._language.generate(soft, there, prompts, longest)
+            return
+        text, likelihood = self._language.answer(soft, there, prompts, ["no", "yes"], longest)
+        self._text += text
+        self._probability.append(torch.softmax(likelihood.double(), dim=1)[:, 1].cpu().numpy())
 
     def answers(self, which: np.ndarray) -> Answers:
         """The answers to these of the prompts, in this order."""

@@ -7,6 +7,7 @@ Any Hugging Face causal LM will do: the code touches its input embeddings, its L
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -189,7 +190,7 @@ class Language:
         before = pack(self._before(soft, soft_mask, prompts), "left")
         reply = self._forward(before, use_cache=cache, at=self._last(before)) if cache else None
         if reply is not None and hasattr(reply.past_key_values, "batch_repeat_interleave"):
-            totals = self._continue(before, reply, targets, many)
+            totals = self._continue(before, reply.logits[0], reply.past_key_values, targets, many)
         else:
             wide = Packed(*(t.repeat_interleave(many, dim=0) for t in (before.embeddings, before.mask, before.lengths)))
             totals = self._read_again(wide, targets)
@@ -217,12 +218,41 @@ class Language:
             cache: keep keys and values between steps; without, every step reads everything again (a check).
         """
         packed = pack(self._before(soft, soft_mask, [self.format.question(p) for p in prompts]), "left")
+        return self._say(packed, max_new_tokens, cache=cache)
+
+    @torch.no_grad()
+    def answer(
+        self,
+        soft: Tensor | None,
+        soft_mask: Tensor | None,
+        prompts: Sequence[str],
+        candidates: Sequence[str],
+        max_new_tokens: int,
+    ) -> tuple[list[str], Tensor]:
+        """What :meth:`generate` says and what :meth:`score` gives, with the prompt read once for both."""
+        asked = [self.format.question(p) for p in prompts]
+        packed = pack(self._before(soft, soft_mask, asked), "left")
+        reply = self._forward(packed, use_cache=True, at=self._last(packed))
+        if not hasattr(reply.past_key_values, "batch_repeat_interleave"):
+            scores = self.score(soft, soft_mask, prompts, candidates)
+            return self.generate(soft, soft_mask, prompts, max_new_tokens), scores
+        targets = [self._answered(p, c) for p in asked for c in candidates]
+        past = copy.deepcopy(reply.past_key_values)  # scoring widens it to a row per candidate
+        totals = self._continue(packed, reply.logits[0], past, targets, len(candidates))
+        return self._say(packed, max_new_tokens, read=reply), totals.view(len(prompts), len(candidates))
+
+    # How a batch becomes a forward pass
+
+    def _say(self, packed: Packed, max_new_tokens: int, *, cache: bool = True, read: Any = None) -> list[str]:
+        """Greedy answers after packed prompts; ``read`` is the reply to them, if they have been read."""
         self._check_length(packed.mask.shape[1] + max_new_tokens)
         said: list[Tensor] = []
-        open_rows = torch.ones(len(prompts), dtype=torch.bool, device=self.device)
+        open_rows = torch.ones(packed.mask.shape[0], dtype=torch.bool, device=self.device)
         past, step = None, packed
         for _ in range(max_new_tokens):
-            reply = self._forward(step, mask=packed.mask, past=past, use_cache=cache, at=self._last(step))
+            reply, read = read, None
+            if reply is None:
+                reply = self._forward(step, mask=packed.mask, past=past, use_cache=cache, at=self._last(step))
             token = reply.logits[0].argmax(dim=-1)  # (batch,)
             open_rows = open_rows & ~torch.isin(token, self._stop.to(token.device))
             said.append(token.masked_fill(~open_rows, -1))
@@ -238,9 +268,7 @@ class Language:
             )
             past = reply.past_key_values if cache else None
             step = Packed(new.embeddings, new.mask, packed.lengths) if cache else packed
-        return [text.strip() for text in self._texts(said)] if said else ["" for _ in prompts]
-
-    # How a batch becomes a forward pass
+        return [text.strip() for text in self._texts(said)] if said else ["" for _ in open_rows]
 
     @property
     def _lm_head(self) -> nn.Module:
@@ -323,17 +351,19 @@ class Language:
                 stack.enter_context(only_at(self._lm_head, *at))
             return self.model(inputs_embeds=packed.embeddings, **options)
 
-    def _continue(self, before: Packed, reply: Any, targets: list[tuple[int, ...]], many: int) -> Tensor:
-        """Scores (batch x candidates,) of ``targets`` after a prompt whose keys and values are in ``reply``."""
+    def _continue(self, before: Packed, logits: Tensor, past: Any, targets: list[tuple[int, ...]], many: int) -> Tensor:
+        """Scores (batch x candidates,) of ``targets`` after a prompt with these last logits, keys and values.
+
+        ``past`` is widened to a row per candidate.
+        """
         first = torch.tensor([ids[0] for ids in targets], device=self.device)
-        totals = log_probabilities(reply.logits[0].repeat_interleave(many, dim=0), first)
+        totals = log_probabilities(logits.repeat_interleave(many, dim=0), first)
         rest = self._text([ids[:-1] for ids in targets])
         rows, columns, tokens = answer_positions(
             torch.ones(len(targets), dtype=torch.long, device=self.device), [ids[1:] for ids in targets], self._pad
         )
         if not len(rows):
             return totals
-        past = reply.past_key_values
         past.batch_repeat_interleave(many)
         mask = torch.cat([before.mask.repeat_interleave(many, dim=0), rest.mask], dim=1)
         step = Packed(rest.embeddings, rest.mask, rest.mask.sum(dim=1))

@@ -182,3 +182,10 @@ def test_embedding_rms_counts_what_a_model_multiplies_its_table_by(make_language
     language.model(input_ids=torch.arange(40).unsqueeze(0))
     assert language.embedding_rms == pytest.approx(float(read[0].square().mean(-1).sqrt().median()))
     assert language.embedding_rms > 4 * float(table.square().mean(1).sqrt().median())
+
+
+def test_answering_reads_the_prompt_once_and_says_the_same(language, batch):
+    soft, mask, prompts, _ = batch
+    said, scores = language.answer(soft, mask, prompts, ["no", "yes"], 5)
+    assert said == language.generate(soft, mask, prompts, 5)
+    assert torch.equal(scores, language.score(soft, mask, prompts, ["no", "yes"]))
