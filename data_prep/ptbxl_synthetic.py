@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 GENERATOR_VERSION = 2
-_EARLY, _SAGGING = (0.0, 0.6), (0.2, 0.6)  # strengths, uniform
+_EARLY, _SAGGING = (0.0, 0.8), (0.2, 0.8)  # strengths, uniform
 DIFFICULTY = (
     f"early beats of strength {_EARLY[0]} to {_EARLY[1]} and sagging ST of {_SAGGING[0]} to {_SAGGING[1]}, uniform; "
     "sites differ in noise, gain and in how often beats come early (15 % fewer to 25 % more)"
@@ -161,7 +161,7 @@ def signal(case: Case, rng: np.random.Generator) -> np.ndarray:
     if case.extra:
         count = int(case.extra[0]) if case.extra[0].isdigit() else int(rng.integers(1, 4))
         early[rng.choice(np.arange(1, len(beats) - 1), size=min(count, len(beats) - 2), replace=False)] = True
-        beats[early] -= (0.05 + 0.18 * case.early) / rate
+        beats[early] -= (0.07 + 0.20 * case.early) / rate
     waves = np.zeros((len(LEADS), SAMPLES))
     for number, (wave, (offset, width, leads)) in enumerate(_WAVES.items()):
         lead = np.asarray(leads) * patient.axis * patient.amplitude[number]
@@ -169,8 +169,8 @@ def signal(case: Case, rng: np.random.Generator) -> np.ndarray:
         if wave == "P":
             height[early] = 0.0  # an early beat has no P wave ...
         elif wave != "Q":
-            height[early] = 1 + 0.2 * case.early
-        broad = 1 + 0.8 * case.early * (wave in {"R", "S", "T"})  # ... and is broad
+            height[early] = 1 + 0.3 * case.early
+        broad = 1 + 0.9 * case.early * (wave in {"R", "S", "T"})  # ... and is broad
         widths = width * patient.breadth[number] * np.where(early, broad, 1.0)
         shape = np.exp(-0.5 * ((time - (beats + offset)[:, None]) / widths[:, None]) ** 2)  # (beats, samples)
         waves += np.outer(lead, height @ shape)

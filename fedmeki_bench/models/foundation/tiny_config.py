@@ -39,7 +39,7 @@ class TinyConfig:
     intermediate: int = 256
     vocabulary: int = 1024
     positions: int = 512
-    steps: int = 700
+    steps: int = 600
     batch: int = 32
     rate: float = 3e-3
     seed: int = 0
