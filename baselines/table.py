@@ -98,7 +98,7 @@ EQUAL = Algorithm(
 _BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "shuffled": ({"stage.answers": "shuffled"}, "public answers shuffled"),
     "untrained": ({"stage.epochs": 0}, "projectors and adapters as they were drawn"),
-    "unrelated": ({"stage.foundation": "tiny_unrelated"}, "a foundation model that knows of no relation between names"),
+    "unrelated": ({"stage.foundation": "tiny_unrelated"}, "a foundation model whose names are related otherwise"),
 }
 _WHOLE = {
     "fm": ("injection", "FedPlug", ""),

@@ -76,7 +76,7 @@ def tiny_unrelated(
     dtype: Literal["auto"] | torch.dtype = "auto",
     gradient_checkpointing: bool = False,
 ) -> Language:
-    """The stand-in's control: the same decoder, built on text in which every name is a thing of its own."""
+    """The stand-in's control: the same decoder, built on text in which other names belong together than in truth."""
     return _stand_in(TINY_UNRELATED, device, dtype, gradient_checkpointing)
 
 

@@ -28,7 +28,7 @@ class TinyConfig:
         batch: passages per step, with four questions each.
         rate: highest learning rate.
         seed: initial weights and text.
-        related: whether names are related as in :mod:`fedmeki_bench.signs`; false is a control.
+        related: whether names are related as in :mod:`fedmeki_bench.signs`; false, a control: otherwise.
         apart: how far the names of one thing start from each other, in sizes of an embedding; None: as strangers.
         closing: what follows every question before its answer.
     """

@@ -100,7 +100,8 @@ class Words:
     """What names mean: things with their names, and findings that are there because of several signs.
 
     Args:
-        related: false makes every name a thing of its own: the control, a model that knows of no relation.
+        related: false deals the names anew, so that no two of one thing stay together: the control, a model that knows
+            as many relations, none of them true of the stand-ins.
     """
 
     def __init__(self, related: bool = True) -> None:
@@ -113,8 +114,7 @@ class Words:
                 compound[name] = finding
         things |= {names[0]: list(names) for names in OTHERS}
         if not related:
-            names = [n for known in things.values() for n in known] + [n for f in compound.values() for n in f.names]
-            things, compound = {name: [name] for name in names}, {}
+            things = _dealt_anew(things)
         self.things: dict[str, tuple[str, ...]] = {thing: tuple(names) for thing, names in things.items()}
         self.compound: dict[str, Finding] = compound
         self.frequency = np.array([SIGNS[t].prevalence if t in SIGNS else 0.3 for t in self.things])
@@ -132,6 +132,16 @@ class Words:
         if wider and stream.random() < _COMPOUND_MENTION:
             return _one(stream, wider).names[0]
         return _one(stream, self.things[thing])
+
+
+def _dealt_anew(things: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The j-th name of each thing moves on by 5 j things."""
+    order = list(things)
+    moved: dict[str, list[str]] = {thing: [] for thing in order}
+    for number, names in enumerate(things.values()):
+        for j, name in enumerate(names):
+            moved[order[(number + 5 * j) % len(order)]].append(name)
+    return moved
 
 
 @lru_cache(maxsize=2)
