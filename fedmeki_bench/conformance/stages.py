@@ -6,6 +6,7 @@ import hashlib
 import random
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,24 @@ def _views(subject: Subject) -> None:
                 raise Violation(f"the view 'foundation' gives probabilities that are not finite for the task {task!r}.")
 
 
+def _question_alone(subject: Subject) -> None:
+    """A twin of a task under another name: what decides is its question and description, which are the same."""
+    federation = finish(_build(subject, rounds=1))
+    if federation.stage.foundation(federation.server, federation.at_server) is None:
+        raise NotApplicable("the stage uses no foundation model")
+    task = toys.TASKS[MULTI[0]]
+    twin = type("Twin", (type(task),), {"meta": replace(task.meta, name="twin")})()
+    part = toys.cohorts()[MULTI[0]].part("valid").take(range(4))
+    known, other = (views.foundation(federation, asked, part) for asked in (task, twin))
+    assert known is not None
+    assert other is not None
+    if known.text != other.text or not np.array_equal(known.probability, other.probability):
+        raise Violation(
+            "a task of another name, with the same question and description, gets other answers; only a gate may tell "
+            "tasks apart, by their descriptions."
+        )
+
+
 def _clause(name: str, expected: str, check: Check) -> Clause:
     return Clause("stages", name, expected, check)
 
@@ -209,5 +228,6 @@ CLAUSES = (
     _clause("only-the-server", "nothing changes but server.model and server.memory.", _only_the_server),
     _clause("private", "a stage sees public samples only: no others are asked for or have any influence.", _private),
     _clause("resumes", "a run killed after its first round and resumed ends in the same bits.", _resumes),
+    _clause("question-alone", "equal questions under equal descriptions get equal answers.", _question_alone),
     _clause("views", "every view that the stage adds can be scored.", _views),
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
-from baselines.injection import Injection
+from baselines.injection import Injection, KimInjection
 from fedmeki_bench.api import Stage
 
 
@@ -102,6 +102,20 @@ class NoFoundation(Stage):
     views = ("foundation",)
 
 
+class ReadsNames(KimInjection):
+    """Gives every task an expert by its name."""
+
+    class Params(KimInjection.Params):
+        gate: Literal["learned", "uniform", "oracle"] = "oracle"
+
+    def run(self, server, public, ctx):
+        super().run(server, public, ctx)
+        with torch.no_grad():  # as long training would: the experts differ
+            for low in self.foundation(server, ctx).adapters.low_rank.values():
+                low.B.normal_(generator=torch.Generator().manual_seed(0))
+        server.memory["injected"] = dict(self.foundation(server, ctx).state_dict())
+
+
 WRONG = [
     (UnknownView, "loads", "it names the view 'crystal ball'"),
     (PicturesOnly, "scopes", "it raised KeyError: 'encoder.image'"),
@@ -114,5 +128,6 @@ WRONG = [
     (AsksForPrivate, "private", "it asked for the client split of 'left'"),
     (ReadsTheTable, "private", "changes when nothing but private, validation and test samples change"),
     (CountsOnSelf, "resumes", "the global model differs from the uninterrupted run"),
+    (ReadsNames, "question-alone", "a task of another name"),
     (NoFoundation, "views", "leaves no foundation model to be asked"),
 ]

@@ -1,0 +1,83 @@
+"""What the committed boards must show of injection: a working one told from broken ones, and where routing decides."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from fedmeki_bench.leaderboard.board import find_board
+
+GENERATED = Path(__file__).parents[2] / "leaderboards" / "generated"
+STRONG, NONE = ["atelectasis", "ectopic_beats"], ["enlarged_cardiomediastinum"]
+WORKING = ["fedavg_m_fm", "fedavg_m_kim"]
+BROKEN = ["fm_shuffled", "fm_untrained", "fm_unrelated"]
+
+
+class Board:
+    """The AUROCs of a committed board, by algorithm, task and seed."""
+
+    def __init__(self, name: str) -> None:
+        rows = json.loads((GENERATED / name / "leaderboard.json").read_text())["rows"]
+        self.board = find_board(name)
+        self.values = {(r["algorithm"], r["task"], r["seed"]): r["value"] for r in rows if r["metric"] == "auroc"}
+
+    def seeds(self, algorithm: str, tasks: list[str]) -> list[float]:
+        """Per seed the mean over tasks."""
+        return [
+            statistics.fmean(self.values[algorithm, task, seed] for task in tasks) for seed in self.board.seeds
+        ]  # fmt: skip
+
+    def mean(self, algorithm: str, tasks: list[str]) -> float:
+        return statistics.fmean(self.seeds(algorithm, tasks))
+
+
+@pytest.fixture(scope="module")
+def transfer() -> Board:
+    return Board("transfer")
+
+
+@pytest.mark.parametrize("algorithm", WORKING)
+def test_a_working_injection_transfers_by_meaning_and_to_nothing_else(transfer, algorithm):
+    assert transfer.mean(algorithm, STRONG) >= 0.85
+    assert 0.45 <= transfer.mean(algorithm, NONE) <= 0.55
+
+
+@pytest.mark.parametrize("algorithm", BROKEN)
+def test_every_broken_injection_is_a_coin_toss_in_the_mean_over_zero_shot_tasks(transfer, algorithm):
+    assert 0.45 <= transfer.mean(algorithm, transfer.board.groups["Zero-shot"]) <= 0.55
+    assert transfer.mean(algorithm, STRONG) < 0.85
+
+
+@pytest.fixture(scope="module")
+def conflict() -> Board:
+    return Board("conflict")
+
+
+def test_a_conflicting_pair_is_a_coin_toss_without_routing(conflict):
+    """On the same pictures exactly: same score, opposite label."""
+    pairs = [("ward_tumor", "surgery_tumor"), ("ward_collapse", "surgery_collapse")]
+    for algorithm in ("fedavg_m_fm", "lora32"):
+        for seed in conflict.board.seeds:
+            for pair in pairs:
+                assert sum(conflict.values[algorithm, task, seed] for task in pair) == pytest.approx(1, abs=1e-9)
+    routed = [
+        conflict.values["fedavg_m_kim_routed", t, s] for pair in pairs for t in pair for s in conflict.board.seeds
+    ]
+    assert statistics.fmean(routed) > 0.55  # the control: with routing they do not
+
+
+def test_routing_decides_in_every_seed(conflict):
+    groups = conflict.board.groups
+    assert min(conflict.seeds("fedavg_m_kim_routed", groups["Conflict"])) >= 0.65
+    routed, lora = (conflict.seeds(name, groups["All eight"]) for name in ("fedavg_m_kim_routed", "lora32"))
+    assert min(a - b for a, b in zip(routed, lora, strict=True)) >= 0.08
+
+
+def test_what_clients_know_counts_where_public_pictures_are_few():
+    small = Board("conflict_small")
+    groups = small.board.groups
+    whole, public = (small.seeds(name, groups["All eight"]) for name in ("kim_oracle", "kim_oracle_public"))
+    assert min(a - b for a, b in zip(whole, public, strict=True)) > 0

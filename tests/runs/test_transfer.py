@@ -1,0 +1,61 @@
+"""Injection from nothing on the board ``transfer``: what the committed page says comes out again, working and broken."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from fedmeki_bench.cli.boards import run_board
+from fedmeki_bench.cli.data import prepare_dataset, releases, synthesize
+from fedmeki_bench.cli.run import build_stand_in
+from fedmeki_bench.leaderboard.board import find_board
+from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.runs.plan import plan
+
+WORKING, BROKEN = ("fedavg_m_fm", "fedavg_m_kim"), ("fm_shuffled", "fm_untrained")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory) -> list:
+    root: Path = tmp_path_factory.mktemp("transfer")
+    board = find_board("transfer").model_copy(update={"algorithms": [*BROKEN, *WORKING]})
+    for release, wanted in board.synth.items():
+        synthesize(release, root / "raw" / release, size=wanted.size, seed=wanted.seed)
+    for dataset, release in releases().items():
+        if release in board.synth:
+            prepare_dataset(dataset, root / "raw" / release, root / "data", board.prepare.get(dataset, {}), plain=True)
+    build_stand_in([entry.spec for entry in plan(board)], plain=True)
+    run_board(board, root / "data", root / "results", plain=True)
+    found = list(RecordStore(root / "results").all())
+    assert {record.status for record in found} == {"ok"}
+    return found
+
+
+def mean(records, algorithm: str, tasks: list[str], view: str = "foundation") -> float:
+    """Mean AUROC over seeds and tasks."""
+    return statistics.fmean(
+        e.metrics["auroc"].value
+        for record in records
+        if record.algorithm == algorithm
+        for e in record.evaluations
+        if e.view == view and e.task in tasks
+    )
+
+
+@pytest.mark.slow
+def test_a_working_injection_is_told_from_a_broken_one(records):
+    groups = find_board("transfer").groups
+    for algorithm in WORKING:
+        assert mean(records, algorithm, groups["Strongly related"]) >= 0.85, algorithm
+        assert 0.45 <= mean(records, algorithm, groups["Not related"]) <= 0.55, algorithm
+    for algorithm in BROKEN:
+        assert 0.45 <= mean(records, algorithm, groups["Zero-shot"]) <= 0.55, algorithm
+
+
+@pytest.mark.slow
+def test_the_injected_model_knows_what_the_aggregate_knows(records):
+    trained = find_board("transfer").groups["Trained"]
+    answered, aggregated = (mean(records, "fedavg_m_kim", trained, view) for view in ("foundation", "aggregated"))
+    assert abs(answered - aggregated) <= 0.03
