@@ -41,7 +41,7 @@ def _of_folder(folder: Path) -> sources.Follow:
 
 
 def _version(kind: str, name: str) -> int | list[int]:
-    if (kind, name) == ("foundations", "tiny"):
+    if kind == "foundations":
         return [tiny_config.TEXT_VERSION, tiny_config.RECIPE_VERSION]
     if kind in ("partitions", "encoders"):
         return sources.stated_version(kind, name)
