@@ -13,6 +13,8 @@ import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve, table
+from fedmeki_bench.errors import InputError
+from fedmeki_bench.evaluation.foundation import foundation_facts
 from fedmeki_bench.federation.injecting import Injection, inject, learning_rate
 from fedmeki_bench.injection import InjectionTraining
 from fedmeki_bench.results.store import RecordStore
@@ -220,3 +222,72 @@ def test_a_kept_adapter_loads_with_peft_and_acts(cohorts, barely, tmp_path):
             plain = adapted(input_ids=ids).logits
         logits = adapted(input_ids=ids).logits
     assert not torch.allclose(plain, logits)
+
+
+def test_a_frozen_encoder_is_left_as_aggregated(build, barely):
+    plain, frozen = build("fedavg_m", ECG, rounds=1), build(
+        "fedavg_m_star", ECG, rounds=1, foundation=barely, **{"stage.frozen": ["signal"]}
+    )  # fmt: skip
+    finish(plain)
+    start = frozen.stage.foundation(frozen.server, frozen.at_server).projectors["signal"].linear.weight.clone()
+    finish(frozen)
+    assert torch.equal(plain.server.model.segment("encoder.signal"), frozen.server.model.segment("encoder.signal"))
+    assert not torch.equal(start, frozen.server.memory["injected"]["projectors.signal.linear.weight"])
+
+
+def test_a_direct_encoder_has_no_projector_and_must_fit(build, barely):
+    with pytest.raises(InputError, match=r"stage.direct names signal.*64 wide.*32"):
+        federation = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{"stage.direct": ["signal"]})
+        finish(federation)
+    narrow = {"encoders": {"signal": {"name": "small_signal", "params": {"width": 32}}}}
+    federation = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{"stage.direct": ["signal"]}, **narrow)
+    finish(federation)
+    assert not [name for name in federation.server.memory["injected"] if name.startswith("projectors")]
+
+
+def test_moments_go_on_from_round_to_round_unless_asked_not_to(build, barely):
+    ends = {}
+    for moments in ("kept", "fresh"):
+        federation = build("fedavg_m_fm", ECG, rounds=2, foundation=barely, **{"stage.moments": moments})
+        finish(federation)
+        memory = federation.server.memory
+        ends[moments] = memory["injected"]["projectors.signal.linear.weight"]
+        steps = [int(state["step"]) for state in memory.get("injection_moments", {}).values()]
+        assert bool(steps) == (moments == "kept")
+        if steps:
+            one = build("fedavg_m_fm", ECG, rounds=1, foundation=barely)
+            finish(one)
+            assert max(steps) == 2 * max(int(s["step"]) for s in one.server.memory["injection_moments"].values())
+    assert not torch.equal(ends["kept"], ends["fresh"])
+
+
+def test_the_controls_break_what_they_say(build, barely):
+    untrained = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{"stage.epochs": 0})
+    start = {
+        k: v.clone() for k, v in untrained.stage.foundation(untrained.server, untrained.at_server).state_dict().items()
+    }
+    finish(untrained)
+    assert all(torch.equal(value, start[name]) for name, value in untrained.server.memory["injected"].items())
+    asked = {}
+    for answers in ("own", "shuffled"):
+        federation = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{"stage.answers": answers})
+        injected = federation.stage.foundation(federation.server, federation.at_server)
+        seen: list[str] = []
+        plain = injected.losses
+        injected.losses = lambda m, t, i, p, a, plain=plain, seen=seen: seen.extend(a) or plain(m, t, i, p, a)
+        finish(federation)
+        asked[answers] = seen
+    assert sorted(asked["own"]) == sorted(asked["shuffled"])
+    assert asked["own"] != asked["shuffled"]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_routing_term_reaches_the_gate(build, barely, weight):
+    federation = build(
+        "fedavg_m_kim", ECG + LUNG, rounds=3, foundation=barely,
+        **{"stage.normalise": True, "stage.routing": weight, "stage.lr": 0.01},
+    )  # fmt: skip
+    finish(federation)
+    tasks = {name: registry.load("tasks", name)() for name in ECG + LUNG}
+    gate = foundation_facts(federation, tasks).gate
+    assert (gate.distance > 0.5) == (weight > 0), gate
