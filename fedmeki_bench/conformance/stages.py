@@ -208,7 +208,7 @@ def _question_alone(subject: Subject) -> None:
     known, other = (views.foundation(federation, asked, part) for asked in (task, twin))
     assert known is not None
     assert other is not None
-    if known.text != other.text or not np.array_equal(known.probability, other.probability):
+    if known.text != other.text or not np.array_equal(np.asarray(known.probability), np.asarray(other.probability)):
         raise Violation(
             "a task of another name, with the same question and description, gets other answers; only a gate may tell "
             "tasks apart, by their descriptions."

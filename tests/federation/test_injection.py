@@ -236,9 +236,9 @@ def test_a_frozen_encoder_is_left_as_aggregated(build, barely):
 
 
 def test_a_direct_encoder_has_no_projector_and_must_fit(build, barely):
+    wide = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{"stage.direct": ["signal"]})
     with pytest.raises(InputError, match=r"stage.direct names signal.*64 wide.*32"):
-        federation = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{"stage.direct": ["signal"]})
-        finish(federation)
+        finish(wide)
     narrow = {"encoders": {"signal": {"name": "small_signal", "params": {"width": 32}}}}
     federation = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{"stage.direct": ["signal"]}, **narrow)
     finish(federation)
@@ -290,4 +290,4 @@ def test_the_routing_term_reaches_the_gate(build, barely, weight):
     finish(federation)
     tasks = {name: registry.load("tasks", name)() for name in ECG + LUNG}
     gate = foundation_facts(federation, tasks).gate
-    assert (gate.distance > 0.5) == (weight > 0), gate
+    assert gate.distance > 0.1 if weight else gate.distance < 0.05, gate

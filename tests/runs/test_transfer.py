@@ -1,4 +1,4 @@
-"""Injection from nothing on the board ``transfer``: what the committed page says comes out again, working and broken."""
+"""The board ``transfer`` from nothing: what the committed page says of working and broken injections comes out."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def draw(page: Page, section: Section) -> list[Picture]:
     seen = "tasks it was never trained on" if section.zero_shot else "tasks it was trained on"
     caption = (
         f"Main metric of the foundation model on {seen}: left, as it was, asked in words without the data; right, "
-        "after injection with the data. Every line is a foundation view; blue is the first in the table. The start is no "
-        "control where all questions of a task are alike, as in classification: AUROC is 0.5 there by construction."
+        "after injection with the data. Every line is a foundation view; blue is the first in the table. The start is "
+        "no control where all questions of a task are alike, as in classification: AUROC is 0.5 there by construction."
     )
     return [Picture(key, title, caption, svg)]
