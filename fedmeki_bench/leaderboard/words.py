@@ -22,7 +22,7 @@ _SPELT = 5
 
 CONSTANT_ROW = Algorithm(
     "constant_answer", "none", "s", view=CONSTANT, base="Constant answer", bound=True,
-    summary="the most frequent training answer to every question, or yes where a task has no training answers",
+    summary="the one answer that scores best when it is given to every question, chosen on the very samples",
 )  # fmt: skip
 
 _BASIS = {

@@ -25,6 +25,7 @@ def scored(build, cohorts, tmp_path, monkeypatch):
 
     monkeypatch.setattr(scoring, "foundation", knows_but_mumbles)
     monkeypatch.setattr(scoring, "foundation_alone", knows_but_mumbles)
+    monkeypatch.setattr(scoring, "foundation_blind", knows_but_mumbles)
     federation = build("fedavg_s", [TASK])
     (spec,) = specify(resolve("fedavg_s"), [TASK])
     opened = open_cohorts(spec, cohorts)
@@ -45,5 +46,5 @@ def test_what_a_constant_answer_scores_stands_beside_it(scored):
     said = scored["constant_answer"]
     assert said.metrics["auroc"].value == 0.5
     assert said.metrics["accuracy"].value > 0
-    assert "the most frequent training answer" in said.note
+    assert "of all constant answers the best" in said.note
     assert said.n == scored["foundation"].n
