@@ -1,8 +1,8 @@
 """``tiny``: a stand-in foundation model, a small Llama-style decoder built once on this machine in about two minutes.
 
 It finds what is asked for among the words before the question, by any of its names, and knows how the findings of the
-stand-ins are related; nothing else of medicine. It exists so that the demo and the tests have a frozen language model to
-inject into; figures obtained with it say nothing about medical foundation models.
+stand-ins are related; nothing else of medicine. It exists so that demo and tests have a frozen language model to inject
+into; figures obtained with it say nothing about medical foundation models.
 """
 
 from __future__ import annotations
