@@ -1,6 +1,6 @@
 """Where a question puts the finding decides whether a small model learns to look it up; so does where its names start.
 
-    python benchmarks/prompts.py [--steps 700]
+    python benchmarks/prompts.py [--steps 600]
 
 Builds ``tiny`` four times: with the finding last, as the tasks' prompts have it, or followed by "? Reply with yes or
 no.\\nAnswer:"; with the names of one thing starting as neighbours in the embedding, or as strangers. Prints the share

@@ -2,8 +2,8 @@
 
 In the ward yes means that a picture shows the sign that is asked for, before surgery that it is clear of it. Picture
 and prompt do not tell the context: only the task's description does, which a gate alone reads. So a model without
-routing can answer the two tasks of a conflicting pair no better than a coin: same score, opposite label, and their
-AUROCs add up to 1.
+routing can answer the two tasks of a conflicting pair no better than a coin: same score, opposite label, and on
+the same pictures their AUROCs add up to 1.
 
 Of the eight tasks trained on, two are *single* (a name asked in one context only), two have a *new word* (shadow: disk
 or ring; streak: bar or cross; words that ``tiny`` has never read), four are two *conflicting* pairs. Ten zero-shot

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fedmeki_bench import seeds
 from fedmeki_bench.federation.training import Diverged, schedule
 from fedmeki_bench.injection import InjectionTraining
+from fedmeki_bench.models.injected import known_modalities
 
 if TYPE_CHECKING:
     from fedmeki_bench.cohort.format import CohortPart
@@ -71,12 +72,13 @@ def inject(injected: Injected, model: ClientModel, given: Injection, how: Inject
     Raises:
         Diverged: the loss is not finite.
     """
+    known_modalities(how.frozen, "frozen", model)
     model.eval()
     injected.train()
     encoders = {
         unit: nn.Parameter(model.values.segment(unit, trained_only=True))
         for unit in model.values.modules
-        if unit.startswith("encoder.") and unit.removeprefix("encoder.") not in how.frozen
+        if unit.startswith("encoder.") and unit not in model.frozen and unit.removeprefix("encoder.") not in how.frozen
     }
     own = {name: weight for name, weight in injected.named_parameters() if weight.requires_grad}
     trained = [*encoders.values(), *own.values()]
@@ -136,7 +138,7 @@ def _cloned(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _answers(part: CohortPart, which: str, given: Injection, task: str) -> np.ndarray:
-    """The answers trained on: the samples' own, or each another sample's."""
+    """The answers trained on: the samples' own, or these dealt anew among the samples."""
     if which == "own":
         return part.answers
     order = seeds.generator(given.seed, "shuffled answers", task).permutation(len(part))
@@ -156,7 +158,8 @@ def _backward(
         prompts = [task.prompt(str(questions[i])) for i in chosen]
         losses, counts = injected.losses(model, task, inputs, prompts, [str(answers[i]) for i in chosen])
         loss = losses.sum()
-        loss.backward()
+        if loss.requires_grad:  # else all that this task uses is frozen
+            loss.backward()
         tokens += int(counts.sum())
         summed += float(loss.detach())
     return tokens, summed

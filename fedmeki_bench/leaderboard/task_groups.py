@@ -32,7 +32,7 @@ def task_group_table(grid: Grid) -> Table | None:
         TableRow(algorithm, section, tuple(_entry(grid, algorithm.name, tasks) for tasks in groups.values()))
         for algorithm, section in ordered(grid)
     )
-    note = "Mean ± SD over seeds of the mean over the group's tasks; below it the smallest and the largest seed."
+    note = "Mean ± SD over seeds of the mean over the group's tasks; in brackets the smallest and the largest seed."
     return Table("task_groups", "Groups of tasks", columns, rows, (), (note,) if len(grid.board.seeds) > 2 else ())
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fedmeki_bench.errors import InputError
+from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.injection import AdapterChoice
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.encoder import Encoder
@@ -72,6 +72,7 @@ class Injected(nn.Module):
         object.__setattr__(self, "language", language)  # not a submodule: its weights are nobody's to train or save
         rms = language.embedding_rms if scale_soft else None
         self.projectors = nn.ModuleDict()
+        known_modalities(direct, "direct", model)
         for modality, encoder in model.encoders.items():
             assert isinstance(encoder, Encoder)
             if modality in direct:
@@ -182,6 +183,18 @@ class Injected(nn.Module):
         """Take the adapters off F, which other runs in this process may use."""
         if self.adapters is not None:
             self.adapters.detach()
+
+
+def known_modalities(named: Iterable[str], option: str, model: ClientModel) -> None:
+    """Refuse a misspelt modality in an option of the stage; one that this training lacks is no mistake.
+
+    Raises:
+        InputError: it is no modality.
+    """
+    known = sorted({*MODALITY_TEXT, *model.encoders})
+    for modality in named:
+        if modality not in known:
+            raise InputError(f"stage.{option} names {modality!r}, which is no modality; {nearest(modality, known)}")
 
 
 def described(task: Task) -> Described:

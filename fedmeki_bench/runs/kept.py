@@ -115,7 +115,7 @@ def open_kept(
 
     Raises:
         InputError: a file is missing or damaged, the foundation model is another one, or the installed tasks or
-            encoders are not those it was trained with.
+            stage are not those it was trained with.
     """
     folder = kept_folder(place)
     card = read_kept(folder)
@@ -135,6 +135,10 @@ def open_kept(
         for kind, name in (("stages", card.stage), *(("encoders", name) for name in sorted(named))):
             registry.find(kind, name, files=files)
         stage_class = registry.load("stages", card.stage)
+        if stage_class.version != card.stage_version:
+            raise ValueError(
+                f"version {card.stage_version} of stage {card.stage} trained it, {stage_class.version} is installed"
+            )
         stage = stage_class(parse_options(stage_class.Params, params, owner=f"stage {card.stage}"))
         trained = {name: kept.modalities for name, kept in card.tasks.items() if kept.role == "training"}
         model = ClientModel(

@@ -59,7 +59,7 @@ class KeptCard(_Strict):
         seed: of that run.
         profile: its resolved profile: encoders, sizes, precision.
         rule: its rule.
-        stage, stage_version, stage_params: its stage; a path of a foundation model is told by its last component.
+        stage, stage_version, stage_params: its stage; a path of a foundation model is told as records tell it.
         foundation: what the foundation model is (its recipe or the digest of its files), or None.
         tasks: name -> what the model was trained on (role ``training``) or asked.
         inputs: modality -> how it is taken, with the series' statistics, so that no cohort is needed.

@@ -161,6 +161,8 @@ def specify(
                 seed, 1 if algorithm.pooled else clients, partition, versions, unsaid,
             )
         )  # fmt: skip
+    if params["start"].get("from") and not any("start" in spec.versions for spec in specs):
+        raise InputError(f"the model kept in {params['start']['from']} shares no unit with any of these trainings")
     return specs
 
 

@@ -291,3 +291,10 @@ def test_the_routing_term_reaches_the_gate(build, barely, weight):
     tasks = {name: registry.load("tasks", name)() for name in ECG + LUNG}
     gate = foundation_facts(federation, tasks).gate
     assert gate.distance > 0.1 if weight else gate.distance < 0.05, gate
+
+
+@pytest.mark.parametrize("option", ["frozen", "direct"])
+def test_a_misspelt_modality_is_no_modality(build, barely, option):
+    federation = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{f"stage.{option}": ["signals"]})
+    with pytest.raises(InputError, match=rf"stage.{option} names 'signals'.*'signal'"):
+        finish(federation)

@@ -33,7 +33,7 @@ def build(
     ``gradient_checkpointing`` by keyword and returns a :class:`Language`; the stand-in ``tiny`` is one.
 
     Args:
-        name_or_path: see above. ``tiny`` is built on first use (about a minute) and cached.
+        name_or_path: see above. ``tiny`` is built on first use (about two minutes) and cached.
         device: where the model lives.
         dtype: ``auto`` is bfloat16 where the device has it, else float32.
         gradient_checkpointing: recompute the layers in the backward pass.

@@ -102,9 +102,9 @@ class Language:
 
     @property
     def embedding_mean(self) -> Tensor:
-        """The mean embedding over the vocabulary, (H,), float32: what all texts have in common."""
-        table: Tensor = self._table.weight  # type: ignore[assignment]
-        return table.detach().float().mean(dim=0)
+        """The mean embedding over the vocabulary, (H,), float32: what all texts have in common; scaled likewise."""
+        ids = torch.arange(len(self._table.weight), device=self.device)  # type: ignore[arg-type]
+        return torch.stack([self.embed(some).float().sum(dim=0) for some in ids.split(4096)]).sum(dim=0) / len(ids)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids (...) -> frozen embeddings (..., H)."""
@@ -395,6 +395,6 @@ def _bos(tokenizer: Any) -> tuple[int, ...]:
 
 def _stop_ids(model: Any, tokenizer: Any) -> Tensor:
     """The tokenizer's EOS first, then any further ones of the model's generation settings."""
-    more = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    further = [] if more is None else ([more] if isinstance(more, int) else list(more))
+    more = getattr(getattr(model, "generation_config", None), "eos_token_id", None) or []
+    further = [more] if isinstance(more, int) else list(more)
     return torch.tensor(list(dict.fromkeys([tokenizer.eos_token_id, *further])))

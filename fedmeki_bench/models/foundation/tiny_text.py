@@ -100,8 +100,8 @@ class Words:
     """What names mean: things with their names, and findings that are there because of several signs.
 
     Args:
-        related: false deals the names anew, so that no two of one thing stay together: the control, a model that knows
-            as many relations, none of them true of the stand-ins.
+        related: false deals the names anew, so that no two names of one thing stay together: the control, a model that
+            knows as many relations. What a compound finding depends on keeps its first name.
     """
 
     def __init__(self, related: bool = True) -> None:

@@ -72,7 +72,7 @@ def test_a_compound_finding_stands_for_the_signs_it_may_be():
     assert "sepsis" in {known.name("shock", {"shock", "infection"}, stream) for _ in range(200)}
 
 
-def test_the_unrelated_text_knows_as_many_names_and_no_true_relation():
+def test_the_unrelated_text_knows_as_many_names_and_keeps_no_two_of_one_thing_together():
     true, other = words().things, words(related=False).things
     assert sorted(n for names in true.values() for n in names) == sorted(n for names in other.values() for n in names)
     together = {frozenset(pair) for names in true.values() for pair in combinations(names, 2)}
