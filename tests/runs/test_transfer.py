@@ -50,8 +50,10 @@ def test_a_working_injection_is_told_from_a_broken_one(records):
     for algorithm in WORKING:
         assert mean(records, algorithm, groups["Strongly related"]) >= 0.85, algorithm
         assert 0.45 <= mean(records, algorithm, groups["Not related"]) <= 0.55, algorithm
+    strong = mean(records, "fedavg_m_fm", groups["Strongly related"])
     for algorithm in BROKEN:
-        assert 0.45 <= mean(records, algorithm, groups["Zero-shot"]) <= 0.55, algorithm
+        assert strong - mean(records, algorithm, groups["Strongly related"]) >= 0.2, algorithm
+    assert 0.45 <= mean(records, "fm_shuffled", groups["Zero-shot"]) <= 0.55
 
 
 @pytest.mark.slow
