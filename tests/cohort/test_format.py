@@ -35,7 +35,7 @@ def test_parts(data):
     assert client.labels.dtype == np.float32
     assert set(client.labels) == {0.0, 1.0}
     assert set(client.answers) == {"yes", "no"}
-    assert client.questions[0].endswith("?")
+    assert client.questions[0] == "is there any abnormality"
     batch = client.batch([5, 0, 5])["signal"]
     assert batch.shape == (3, *cohort.arrays["signal"].shape)
     assert batch.dtype == np.int16

@@ -247,5 +247,5 @@ def test_task_texts():
     assert task.label({"death": 1}) == 1
     assert task.answer({"death": 0}) == "no"
     prompt = task.prompt(task.question({}))
-    assert task.meta.clinical.what in prompt
+    assert prompt.endswith(f"Yes or no, {task.meta.asks}")
     assert task.parse("Yes.") == 1

@@ -240,5 +240,5 @@ def test_task_texts():
     task = Sepsis()
     assert task.label({"onset": 18.0}) == 1
     assert task.label({"onset": NAN}) == 0
-    assert task.meta.clinical.what in task.prompt(task.question({}))
+    assert task.prompt(task.question({})).endswith(f"Yes or no, {task.meta.asks}")
     assert task.meta.role == "validation"
