@@ -98,7 +98,7 @@ class Language:
         """
         ids = torch.arange(len(self._table.weight), device=self.device)  # type: ignore[arg-type]
         sizes = [self.embed(some).float().square().mean(dim=1).sqrt() for some in ids.split(4096)]
-        return float(torch.cat(sizes).median())
+        return float(torch.cat(sizes).detach().median())
 
     @property
     def embedding_mean(self) -> Tensor:
