@@ -48,7 +48,7 @@ docs: $(READY) ## the documentation site, into build/site; a warning is an error
 
 check: lint types test ## everything a change must pass
 
-boards: $(READY) ## run and rebuild all committed leaderboards (an hour and a half on 2 cores)
+boards: $(READY) ## run and rebuild all committed leaderboards (an hour and a quarter on 2 cores)
 	$(BIN)/fedmeki-bench demo --out demo-out
 	$(BIN)/fedmeki-bench leaderboard demo --results demo-out/results
 	for b in sixteen transfer conflict conflict_small rules; do \
