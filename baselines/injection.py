@@ -88,14 +88,14 @@ class LoraInjection(Injection):
         rank: int = Field(8, ge=1, description="rank of the adapter")
         alpha: float = Field(32.0, gt=0, description="the adapter's output is multiplied by alpha / rank")
         dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the adapter")
-        start: Literal["lora", "published"] = Field(
+        init: Literal["lora", "published"] = Field(
             "lora", description="bound of A at the start: 1/sqrt(in), or 1/sqrt(in rank) as published"
         )
 
     params: Params
 
     def adapter(self):
-        return {"kind": self.kind} | self.params.model_dump(include={"rank", "alpha", "dropout", "start"})
+        return {"kind": self.kind} | self.params.model_dump(include={"rank", "alpha", "dropout", "init"})
 
 
 class KimInjection(LoraInjection):

@@ -27,7 +27,7 @@ class AdapterChoice:
     top_k: int = 0
     routing: float = 0.0
     balance: float = 0.0
-    start: Literal["lora", "published"] = "lora"
+    init: Literal["lora", "published"] = "lora"
 
 
 @dataclass(frozen=True, slots=True)

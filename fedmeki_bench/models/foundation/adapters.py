@@ -88,7 +88,7 @@ class Adapters(nn.Module):
         experts: P; 1 is plain LoRA.
         targets: ``attention``, ``mlp``, ``head`` joined by ``+``; linear layers are found by type.
         seed: initial A; an expert's depends on this, the layer's name and its own number alone. B starts at 0.
-        start: A's bound, ``lora``'s 1/sqrt(in), or 1/sqrt(in r) as FedKIM's published code has it.
+        init: A's bound, ``lora``'s 1/sqrt(in), or 1/sqrt(in r) as FedKIM's published code has it.
         dtype: type of A and B; the arithmetic runs in the base model's type.
 
     Raises:
@@ -105,7 +105,7 @@ class Adapters(nn.Module):
         experts: int = 1,
         targets: str = EVERYTHING,
         seed: int = 0,
-        start: Literal["lora", "published"] = "lora",
+        init: Literal["lora", "published"] = "lora",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Adapters(nn.Module):
         self.low_rank = nn.ModuleDict()
         for name, layer in self.layers.items():
             low = LowRank(layer, rank, experts, dtype)
-            _initialise(low.A, rank, seed, name, narrow=start == "published")
+            _initialise(low.A, rank, seed, name, narrow=init == "published")
             self.low_rank[_key(name)] = low
         self._name = language.name
         self._gate: Tensor | None = torch.ones(1) if experts == 1 else None

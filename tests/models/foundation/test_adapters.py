@@ -302,3 +302,13 @@ def test_a_layer_alone_and_after_its_leader_say_the_same(make_language):
         attention.q_proj(one)
         torch.testing.assert_close(attention.k_proj(two), alone[1])
         assert not torch.allclose(alone[0], alone[1])
+
+
+@pytest.mark.parametrize(("init", "narrower"), [("lora", 1.0), ("published", 4.0)])
+def test_where_a_begins(make_language, init, narrower):
+    adapters = Adapters(make_language(), rank=16, init=init)
+    for name, layer in adapters.layers.items():
+        a, _ = adapters.expert(name, 0)
+        bound = 1 / (layer.in_features**0.5 * narrower)
+        assert 0.9 * bound < float(a.detach().abs().max()) <= bound
+    adapters.detach()
