@@ -108,7 +108,7 @@ _WHOLE = {
 CONTROLS = [
     Algorithm(
         name=f"{whole}_{broken}", rule="fedavg", scope="m", stage=stage, view="foundation", base=base, sub=sub + broken,
-        options=tuple(options.items()), bound=True, summary=f"control of {base}: {what}",
+        options=tuple(options.items()), bound=True, control=True, summary=f"control of {base}: {what}",
     )
     for whole, (stage, base, sub) in _WHOLE.items()
     for broken, (options, what) in _BROKEN.items()

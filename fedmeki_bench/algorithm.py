@@ -24,6 +24,7 @@ class Algorithm:
         view: which model is scored: ``aggregated``, ``personal``, ``constant``, ``foundation``.
         base, sub, sup: the display name as in the papers: base with subscript and superscript.
         bound: a reference row (majority, local, central) rather than a competitor.
+        control: a bound that is broken on purpose; it may scatter over seeds as no working row does.
         pooled: all clients' data held by one (the ``central`` bound).
         options: what makes this row an ablation, as with ``-o``: (key, value) pairs; the command line comes after.
     """
@@ -37,6 +38,7 @@ class Algorithm:
     sub: str = ""
     sup: str = ""
     bound: bool = False
+    control: bool = False
     pooled: bool = False
     paper: str = ""
     summary: str = ""

@@ -150,11 +150,12 @@ def _seeds(grid: Grid, reference: Algorithm) -> list[int]:
 def _panels(grid: Grid, reference: Algorithm, read: Reader) -> dict[str, Panel]:
     seeds = _seeds(grid, reference)
     found = {}
+    broken = {name for name, a in grid.algorithms.items() if a.control}
     for task in grid.tasks if seeds else ():
         spec = grid.facts.metrics.get(grid.main_metric(task))
         names = [reference.name, *(name for name in grid.algorithms if name != reference.name)]  # it says what samples
         outcomes = {name: grid.outcomes[name, task] for name in names if (name, task) in grid.outcomes}
-        if spec is not None and (made := panel(task, spec, outcomes, seeds, read)) is not None:
+        if spec is not None and (made := panel(task, spec, outcomes, seeds, read, apart=broken)):
             found[task] = made
     return found
 

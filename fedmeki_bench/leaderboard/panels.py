@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +83,9 @@ class _Scored:
 
 
 def panel(
-    task: str, metric: MetricSpec, outcomes: Mapping[str, Sequence[Outcome]], seeds: Sequence[int], read: Reader
-) -> Panel | None:
+    task: str, metric: MetricSpec, outcomes: Mapping[str, Sequence[Outcome]], seeds: Sequence[int], read: Reader, *,
+    apart: Collection[str] = (),
+) -> Panel | None:  # fmt: skip
     """The rows of a task that finished all these seeds on the same samples; None without any.
 
     Args:
@@ -93,6 +94,7 @@ def panel(
         outcomes: row -> its outcomes on the task.
         seeds: those that are compared.
         read: gives the predictions behind an outcome.
+        apart: rows whose scatter over seeds says nothing of the others'.
     """
     import numpy as np
 
@@ -130,8 +132,9 @@ def panel(
     if not kept:
         return None
     floor = [_floor(metric, found[rows[k]], values[k], influences[k], strata) for k in kept]
-    data = Crossed(values[kept], influences[kept], strata, np.array(floor))
     rows = [rows[k] for k in kept]
+    alone = np.array([row in apart for row in rows])
+    data = Crossed(values[kept], influences[kept], strata, np.array(floor), alone)
     return Panel(task, metric.name, tuple(rows), data, tuple(names), _twins({row: found[row] for row in rows}), absent)
 
 
@@ -193,7 +196,8 @@ def _rows(data: Crossed, index: Sequence[int], groups: int = 1) -> Crossed:
     """Some rows of a task whose collection has so many groups of patients that can't be told apart."""
     chosen = list(index)
     influences = data.influences[chosen] * math.sqrt(groups)
-    return Crossed(data.values[chosen], influences, data.strata, data.floor[chosen] * groups)
+    apart = None if data.apart is None else data.apart[chosen]
+    return Crossed(data.values[chosen], influences, data.strata, data.floor[chosen] * groups, apart)
 
 
 def _unaligned(panels: Sequence[Panel], collections: Mapping[str, str]) -> list[int]:

@@ -37,12 +37,15 @@ class Crossed:
             lacks the patient.
         strata: (patients,) index of the stratum a patient was drawn from: with or without the finding.
         floor: (K,) variance that a row at the end of its metric's range has although its patients all agree.
+        apart: (K,) whether a row's scatter over seeds says nothing of the others', as that of a row broken on purpose
+            doesn't; None for no such row.
     """
 
     values: Floats
     influences: Floats
     strata: NDArray[Any]
     floor: Floats
+    apart: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +81,7 @@ def contrasts(data: Crossed, pairs: Sequence[tuple[int, int]]) -> Contrasts:
     first, second = (np.array([pair[i] for pair in pairs], dtype=int) for i in (0, 1))
     means = data.values.mean(axis=1)
     common = _common(data)
-    variance, df = seed_variances(data.values)
+    variance, df = seed_variances(data.values, data.apart)
     n_seeds = data.values.shape[1]
     patients = np.maximum(_of_pairs(common, first, second), 0.0)
     patients_df = _patient_df(data, first, second)
@@ -113,20 +116,25 @@ def stacked(blocks: Sequence[Contrasts]) -> Contrasts:
     )
 
 
-def seed_variances(values: Floats) -> tuple[Floats, Floats]:
+def seed_variances(values: Floats, apart: NDArray[Any] | None = None) -> tuple[Floats, Floats]:
     """Variance between seeds of each of (K, S) rows beside what all rows share, and its degrees of freedom, (K,) each.
 
     Rows are pooled (the error mean square of rows by seeds), except one that scatters so much more than the others that
     chance would do it once in a hundred times: it keeps its own variance. A row that scatters less stays in the pool,
     which errs on the safe side. Rows that do not move at all have variance 0. With a single row that moves there is
-    nothing to compare it with, and its plain variance is given.
+    nothing to compare it with, and its plain variance is given; so it is of rows that are kept ``apart``, several of
+    which would hide each other from the test.
     """
     import numpy as np
     from scipy.stats import f
 
     n_rows, n_seeds = values.shape
     variance, df = np.zeros(n_rows), np.full(n_rows, math.inf)
-    pool = list(np.flatnonzero(values.var(axis=1) > _ZERO)) if n_seeds > 1 else []
+    alone = np.zeros(n_rows, dtype=bool) if apart is None else np.asarray(apart, dtype=bool)
+    moving = (values.var(axis=1) > _ZERO) & (n_seeds > 1)
+    for row in np.flatnonzero(moving & alone):
+        variance[row], df[row] = values[row].var(ddof=1), n_seeds - 1
+    pool = list(np.flatnonzero(moving & ~alone))
     while pool:
         own = _row_variances(values[pool])
         others = (own.sum() - own) / max(1, len(pool) - 1)
@@ -173,7 +181,7 @@ def combined(parts: Sequence[Crossed], names: Sequence[Sequence[str]], weights: 
         start += int(part.strata.max()) + 1
     values = sum(weight * part.values for part, weight in zip(parts, weights, strict=True))
     floor = sum(weight**2 * part.floor for part, weight in zip(parts, weights, strict=True))
-    return Crossed(np.asarray(values), influences, strata, np.asarray(floor))
+    return Crossed(np.asarray(values), influences, strata, np.asarray(floor), parts[0].apart)
 
 
 def _common(data: Crossed) -> Floats:

@@ -94,7 +94,7 @@ def variances_of(data: Crossed, pairs: Sequence[tuple[int, int]]) -> Variances:
     found = contrasts(data, pairs)
     apart = data.influences[first] - data.influences[second]
     within = (apart**2).sum(axis=2).mean(axis=1) + data.floor[first] + data.floor[second]
-    variance, df = seed_variances(data.values)
+    variance, df = seed_variances(data.values, data.apart)
     n_seeds = data.values.shape[1]
     seeds = variance[first] + variance[second]
     total = found.patients + seeds / n_seeds
@@ -109,7 +109,7 @@ def variances_of(data: Crossed, pairs: Sequence[tuple[int, int]]) -> Variances:
     rows = math.inf if one or not len(moving) else 1 + float(np.median(moving)) / (n_seeds - 1)
     # the mean over seeds taken for a single one: what is left of the degrees of freedom is the patients'
     values, influences = (part.mean(axis=1, keepdims=True) for part in (data.values, data.influences))
-    mean = Crossed(values, influences, data.strata, data.floor)
+    mean = Crossed(values, influences, data.strata, data.floor, data.apart)
     patients_df = float(np.median(contrasts(mean, pairs).df[kept]))
     return Variances(patients, data.influences.shape[2], between, single, rows, patients_df)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -231,3 +232,20 @@ def test_a_pair_turned_round_is_its_negative():
     one, other = (contrasts(drawn(), [pair]) for pair in ((0, 1), (1, 0)))
     assert one.difference[0] == -other.difference[0]
     assert (one.se[0], one.df[0]) == pytest.approx((other.se[0], other.df[0]))
+
+
+def test_rows_kept_apart_neither_hide_each_other_nor_widen_the_others():
+    rng = np.random.default_rng(6)
+    calm = 0.01 * rng.normal(size=(4, 3)) + 0.03 * rng.normal(size=3)
+    broken = 0.2 * rng.normal(size=(2, 3))
+    values, apart = np.vstack([calm, broken]), np.array([False] * 4 + [True] * 2)
+    variance, df = seed_variances(values, apart)
+    alone, alone_df = seed_variances(calm)
+    assert variance[:4] == pytest.approx(alone)
+    assert df[:4] == pytest.approx(alone_df)
+    assert variance[4:] == pytest.approx(broken.var(axis=1, ddof=1))
+    assert (df[4:] == 2).all()
+    assert seed_variances(values)[0][0] > 5 * alone[0]  # the control: two of them hide each other from the test
+    found = contrasts(replace(silent(values), apart=apart), [(0, 1), (0, 4)])
+    assert found.se[0] ** 2 == pytest.approx(2 * alone[0] / 3)
+    assert found.se[1] > 5 * found.se[0]
