@@ -121,15 +121,13 @@ def prepared_training_tasks(data: Path) -> list[str]:
 
 def build_stand_in(specs: Sequence[Any], *, plain: bool | None) -> None:
     """Build the stand-in foundation models that a run wants, each once per machine; shows how far it is."""
+    from fedmeki_bench.cache import cache_folder
     from fedmeki_bench.models.foundation.tiny_config import STAND_INS
 
     for name in sorted({str(spec.params["stage"].get("foundation")) for spec in specs} & set(STAND_INS)):
-        from fedmeki_bench.cache import cache_folder
-
         config = STAND_INS[name]
-        if (cache_folder() / f"tiny-{config.key}" / "config.json").is_file():
-            continue
-        _pretrain(name, config, plain=plain)
+        if not (cache_folder() / f"tiny-{config.key}" / "config.json").is_file():
+            _pretrain(name, config, plain=plain)
 
 
 def _pretrain(name: str, config: TinyConfig, *, plain: bool | None) -> None:
