@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from fedmeki_bench.federation.injecting import Injection, inject
+from fedmeki_bench.federation.injecting import InjectionRound, inject
 from fedmeki_bench.injection import AdapterChoice, InjectionTraining
 from fedmeki_bench.models.client_model import ClientModel, Input
 from fedmeki_bench.models.foundation.build import build
@@ -99,7 +99,7 @@ def one(choice: AdapterChoice, seed: int, same_question: bool, epochs: int, samp
     injected = Injected(language, model, choice, seed=seed, contexts=list(tasks))
     public = {name: Pictures(samples, 10 * seed + 1, name == "dark") for name in tasks}
     inject(
-        injected, model, Injection(public, tasks, seed),
+        injected, model, InjectionRound(public, tasks, seed),
         InjectionTraining(epochs=epochs, lr=2e-3, micro_batch=16, accumulation=1),
     )  # fmt: skip
     injected.eval()

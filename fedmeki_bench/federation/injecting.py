@@ -31,7 +31,7 @@ Moments = dict[str, dict[str, Tensor]]
 
 
 @dataclass
-class Injection:
+class InjectionRound:
     """What one round of injection is trained on, and what it left.
 
     Attributes:
@@ -60,7 +60,7 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
     return max(0.0, (total - step) / max(1, total - rising))
 
 
-def inject(injected: Injected, model: ClientModel, given: Injection, how: InjectionTraining) -> Injection:
+def inject(injected: Injected, model: ClientModel, given: InjectionRound, how: InjectionTraining) -> InjectionRound:
     """Train encoders, projectors, adapters and gate in place; returns ``given`` with loss and moments.
 
     A step touches the encoders and projectors of its own task, the adapters and the gate. It sees ``micro_batch *
@@ -137,7 +137,7 @@ def _cloned(state: Mapping[str, Any]) -> dict[str, Tensor]:
     return {key: value.detach().clone() for key, value in state.items()}
 
 
-def _answers(part: CohortPart, which: str, given: Injection, task: str) -> np.ndarray:
+def _answers(part: CohortPart, which: str, given: InjectionRound, task: str) -> np.ndarray:
     """The answers trained on: the samples' own, or these dealt anew among the samples."""
     if which == "own":
         return part.answers

@@ -185,12 +185,12 @@ class ServerContext:
         Returns:
             The mean loss.
         """
-        from fedmeki_bench.federation.injecting import Injection, inject
+        from fedmeki_bench.federation.injecting import InjectionRound, inject
 
         self.model.load(server.model)
         known = server.memory.get("injection_moments", {}) if moments == "kept" else {}
         done = inject(
-            injected, self.model, Injection(public, self.tasks, self.seed, self.round, self.rounds, known), how
+            injected, self.model, InjectionRound(public, self.tasks, self.seed, self.round, self.rounds, known), how
         )
         server.model.load(self.model.values)
         server.memory["injected"] = {name: value.clone() for name, value in injected.state_dict().items()}

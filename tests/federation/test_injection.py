@@ -15,7 +15,7 @@ from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve, table
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.foundation import foundation_facts
-from fedmeki_bench.federation.injecting import Injection, inject, learning_rate
+from fedmeki_bench.federation.injecting import InjectionRound, inject, learning_rate
 from fedmeki_bench.injection import InjectionTraining
 from fedmeki_bench.results.store import RecordStore
 from fedmeki_bench.runs.execute import execute
@@ -95,7 +95,7 @@ def test_how_a_batch_falls_into_micro_batches_does_not_matter(build, barely):
         federation.model.load(federation.server.model)
         tasks = {"ecg_abnormal": registry.load("tasks", "ecg_abnormal")()}
         done = inject(
-            injected, federation.model, Injection(federation.public, tasks, seed=0),
+            injected, federation.model, InjectionRound(federation.public, tasks, seed=0),
             InjectionTraining(lr=1e-3, weight_decay=0.0, micro_batch=micro, accumulation=accumulation),
         )  # fmt: skip
         outcomes.append((done.loss, federation.model.values.flat.clone()))

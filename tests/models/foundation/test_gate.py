@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from fedmeki_bench.evaluation.foundation import gate_facts
 from fedmeki_bench.federation.injecting import OPTIMISERS
 from fedmeki_bench.injection import InjectionTraining
 from fedmeki_bench.models.foundation.gate import Gate, OracleGate, load_balance, mutual_information
@@ -75,3 +76,13 @@ def test_what_gets_no_gradient_keeps_its_size_with_the_default_and_not_with_coup
     share = float(weight.detach().abs().mean()) / 0.05
     assert kept[0] <= share <= kept[1], share
     assert InjectionTraining().optimizer == "adamw"
+
+
+def test_how_far_the_gates_of_tasks_lie_apart_by_hand():
+    facts = gate_facts({"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [0.0, 1.0]})
+    assert (facts.distance, facts.largest_distance) == (pytest.approx(4 / 3, abs=1e-6), 2.0)
+    assert facts.overlap == pytest.approx(1 / 3, abs=1e-6)
+    assert facts.load == pytest.approx([1 / 3, 2 / 3], abs=1e-6)
+    assert facts.experts == pytest.approx(3 / 2 ** (2 / 3), abs=1e-4)
+    assert gate_facts({"a": [0.5, 0.5]}) is None
+    assert gate_facts({"a": [1.0], "b": [1.0]}) is None
