@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 
 import pytest
+from committed_boards import main_values
 
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.leaderboard.board import find_board
@@ -17,8 +17,7 @@ ROOT = Path(__file__).parents[2]
 def rows(name: str) -> list[str]:
     """Per algorithm its name and the mean over seeds of each group of tasks, as the page writes them."""
     board = find_board(name)
-    found = json.loads((ROOT / "leaderboards" / "generated" / name / "leaderboard.json").read_text())["rows"]
-    values = {(r["algorithm"], r["task"], r["seed"]): r["value"] for r in found if r["metric"] == "auroc"}
+    values = main_values(name, "auroc")
     lines = []
     for algorithm in board.algorithms:
         cells = []

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from pathlib import Path
 
 import pytest
+from committed_boards import main_values
 
 from fedmeki_bench.leaderboard.board import find_board
 
-GENERATED = Path(__file__).parents[2] / "leaderboards" / "generated"
 STRONG, NONE = ["atelectasis", "ectopic_beats"], ["enlarged_cardiomediastinum"]
 WORKING = ["fedavg_m_fm", "fedavg_m_kim"]
 
@@ -19,9 +17,8 @@ class Board:
     """The AUROCs of a committed board, by algorithm, task and seed."""
 
     def __init__(self, name: str) -> None:
-        rows = json.loads((GENERATED / name / "leaderboard.json").read_text())["rows"]
         self.board = find_board(name)
-        self.values = {(r["algorithm"], r["task"], r["seed"]): r["value"] for r in rows if r["metric"] == "auroc"}
+        self.values = main_values(name, "auroc")
 
     def seeds(self, algorithm: str, tasks: list[str]) -> list[float]:
         """Per seed the mean over tasks."""
