@@ -22,9 +22,9 @@ from torch import nn
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from fedmeki_bench.models.foundation.adapters import Adapters
-from fedmeki_bench.models.foundation.language import Language
-from fedmeki_bench.models.foundation.tiny import TinyConfig, train_tokenizer
+from fedmeki_bench.foundation.adapters import Adapters
+from fedmeki_bench.foundation.language import Language
+from fedmeki_bench.foundation.tiny import TinyConfig, train_tokenizer
 
 Pass = Callable[[], torch.Tensor]
 

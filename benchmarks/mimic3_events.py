@@ -24,8 +24,7 @@ _KEPT_OF_100 = 16  # of 100 rows, those of one of the 48 variables, as in the de
 def write_release(folder: Path, rows: int) -> None:
     """CHARTEVENTS at full width; the other tables as small as they can be."""
     import duckdb
-
-    from data_prep.mimic3.variables import CHART, SOURCES
+    from fedmeki_bench.builtin.data_prep.mimic3.variables import CHART, SOURCES
 
     stays = max(rows // _PER_STAY, 10)
     wanted = [i for s in SOURCES if s.table == CHART and s.name in ("hr", "map", "resp", "temp") for i in s.itemids]
@@ -78,10 +77,11 @@ def write_release(folder: Path, rows: int) -> None:
 
 def prepare(raw: Path, out: Path, memory_gb: float) -> None:
     """Prepare the cohort; prints the card's counts as JSON."""
-    from data_prep.mimic3 import Mimic3
-    from fedmeki_bench.cohort.options import parse_options
-    from fedmeki_bench.cohort.prepare import prepare as prepare_cohort
-    from tasks.mortality import Mortality
+    from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3
+    from fedmeki_bench.builtin.tasks.mortality import Mortality
+
+    from fedmeki_bench.data.prepare.prepare import prepare as prepare_cohort
+    from fedmeki_bench.data.preparer_options import parse_options
 
     preparer = Mimic3()
     options = parse_options(preparer.Options, {"memory_gb": memory_gb})

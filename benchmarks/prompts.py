@@ -13,10 +13,10 @@ import argparse
 import time
 from dataclasses import replace
 
-from fedmeki_bench.models.foundation.language import Language
-from fedmeki_bench.models.foundation.tiny import accuracy, pretrain
-from fedmeki_bench.models.foundation.tiny_config import TinyConfig
-from fedmeki_bench.models.foundation.tiny_text import plain_text_questions
+from fedmeki_bench.foundation.language import Language
+from fedmeki_bench.foundation.tiny import accuracy, pretrain
+from fedmeki_bench.foundation.tiny_config import TinyConfig
+from fedmeki_bench.foundation.tiny_text import plain_text_questions
 
 CLOSINGS = {"finding last": "", "then an instruction": "? Reply with yes or no.\nAnswer:"}
 STARTS = {"neighbours": 0.3, "strangers": None}

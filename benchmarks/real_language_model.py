@@ -32,16 +32,16 @@ import torch
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.cache import cache_folder
-from fedmeki_bench.cohort.dataset import Drops
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.contract import Drops
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError
 from fedmeki_bench.evaluation.metrics import auroc
 from fedmeki_bench.evaluation.text_metrics import token_f1
 from fedmeki_bench.evaluation.views import Answers, foundation, foundation_alone
 from fedmeki_bench.files import replacing
-from fedmeki_bench.models.foundation.build import load
-from fedmeki_bench.models.foundation.quiet import quiet
+from fedmeki_bench.foundation.build import load
+from fedmeki_bench.foundation.quiet import quiet
 from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.spec import specify

@@ -21,11 +21,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from fedmeki_bench.federation.injecting import InjectionRound, inject
-from fedmeki_bench.injection import AdapterChoice, InjectionTraining
+from fedmeki_bench.foundation.build import build
+from fedmeki_bench.foundation.choices import AdapterChoice, InjectionTraining
+from fedmeki_bench.foundation.injected import Injected, described
+from fedmeki_bench.foundation.training import InjectionRound, inject
 from fedmeki_bench.models.client_model import ClientModel, Input
-from fedmeki_bench.models.foundation.build import build
-from fedmeki_bench.models.injected import Injected, described
 from fedmeki_bench.task import Clinical, Task, TaskMeta
 
 

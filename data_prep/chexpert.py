@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.contract import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -19,8 +19,8 @@ from fedmeki_bench.cohort.dataset import (
     confined,
     require_folder,
 )
-from fedmeki_bench.cohort.images import grey_array
-from fedmeki_bench.cohort.reading import number, read_table
+from fedmeki_bench.data.raw.images import grey_array
+from fedmeki_bench.data.raw.tables import number, read_table
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ class Chexpert(DatasetPreparer):
         return Decoded({"image": grey_array(confined(_root(raw), source), _options(options).image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See :mod:`data_prep.chexpert_synthetic`."""
-        from data_prep.chexpert_synthetic import write
+        """See ``chexpert_synthetic``."""
+        from .chexpert_synthetic import write
 
         write(out, size=size, seed=seed)
 

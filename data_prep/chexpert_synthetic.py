@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.chest_drawing import STRENGTHS, VIEWS, radiograph
-from data_prep.chexpert import FINDINGS as COLUMNS
-from data_prep.chexpert import IMAGES, TABLE
-from data_prep.sign_sampling import sample_signs
-from fedmeki_bench.cohort.dataset import write_marker
+from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import FINDINGS
+
+from .chest_drawing import STRENGTHS, VIEWS, radiograph
+from .chexpert import FINDINGS as COLUMNS
+from .chexpert import IMAGES, TABLE
+from .sign_sampling import sample_signs
 
 GENERATOR_VERSION = 2
 DIFFICULTY = (

@@ -1,6 +1,6 @@
 """A made-up dataset for the board ``conflict``: small pictures of four signs, asked about in two contexts.
 
-There is no release of it; ``synth`` writes what ``prepare`` reads (see :mod:`data_prep.conflict_synthetic`).
+There is no release of it; ``synth`` writes what ``prepare`` reads (see ``conflict_synthetic``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fedmeki_bench.api import (
     read_table,
     require_folder,
 )
-from fedmeki_bench.cohort.zero_shot import training_assignment
+from fedmeki_bench.data.prepare.zero_shot import training_assignment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ class Conflict(DatasetPreparer):
         return Decoded({"image": grey_array(confined(raw, source), options.image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See :mod:`data_prep.conflict_synthetic`."""
-        from data_prep.conflict_synthetic import write
+        """See ``conflict_synthetic``."""
+        from .conflict_synthetic import write
 
         write(out, size=size, seed=seed)

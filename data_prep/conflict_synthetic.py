@@ -10,9 +10,10 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.conflict import PICTURES, SIDE, SIGNS, TABLE
-from fedmeki_bench.cohort.dataset import write_marker
+from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
+
+from .conflict import PICTURES, SIDE, SIGNS, TABLE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ TASKS = (
     "ward_cavity", "ward_shadow", "ward_nodule", "ward_band", "surgery_fracture", "surgery_streak", "surgery_nodule",
     "surgery_band",
 )  # fmt: skip
-"""The trained tasks, see :mod:`tasks.conflict`."""
+"""The trained tasks, see ``conflict``."""
 
 _THERE = 0.45
 _CONTRAST, _LEAST, _MOST = 1.4, 0.5, 1.5

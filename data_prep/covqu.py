@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.contract import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -18,8 +18,8 @@ from fedmeki_bench.cohort.dataset import (
     confined,
     require_folder,
 )
-from fedmeki_bench.cohort.images import grey_picture, pixel_digest, resized
-from fedmeki_bench.cohort.reading import natural
+from fedmeki_bench.data.raw.images import grey_picture, pixel_digest, resized
+from fedmeki_bench.data.raw.tables import natural
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ class Covqu(DatasetPreparer):
         return Decoded({"image": array}, {"group_id": f"pixels-{pixel_digest(picture)}"})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See :mod:`data_prep.covqu_synthetic`."""
-        from data_prep.covqu_synthetic import write
+        """See ``covqu_synthetic``."""
+        from .covqu_synthetic import write
 
         write(out, size=size, seed=seed)
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.chest_drawing import STRENGTHS, radiograph
-from data_prep.sign_sampling import sample_signs
-from fedmeki_bench.cohort.dataset import write_marker
+from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import SIGNS
+
+from .chest_drawing import STRENGTHS, radiograph
+from .sign_sampling import sample_signs
 
 GENERATOR_VERSION = 2
 DIFFICULTY = (

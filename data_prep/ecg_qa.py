@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from data_prep.ptbxl import RECORDS, PtbXl
-from fedmeki_bench.cohort.card import synthetic_facts
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.card import synthetic_facts
+from fedmeki_bench.data.contract import (
     SYNTHETIC_MARKER,
     ArraySpec,
     DatasetMeta,
@@ -21,11 +20,13 @@ from fedmeki_bench.cohort.dataset import (
     PreparerOptions,
     require_folder,
 )
-from fedmeki_bench.cohort.json_reading import text, whole
-from fedmeki_bench.cohort.questions import question_rows
-from fedmeki_bench.cohort.reading import natural
-from fedmeki_bench.cohort.zero_shot import training_assignment
+from fedmeki_bench.data.prepare.zero_shot import training_assignment
+from fedmeki_bench.data.raw.json_items import text, whole
+from fedmeki_bench.data.raw.questions import question_rows
+from fedmeki_bench.data.raw.tables import natural
 from fedmeki_bench.errors import InputError
+
+from .ptbxl import RECORDS, PtbXl
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,8 +145,8 @@ class EcgQa(DatasetPreparer):
         return PtbXl().decode(_ptbxl(raw, options), name, options)
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See :mod:`data_prep.ecg_qa_synthetic`."""
-        from data_prep.ecg_qa_synthetic import write
+        """See ``ecg_qa_synthetic``."""
+        from .ecg_qa_synthetic import write
 
         write(out, size=size, seed=seed)
 

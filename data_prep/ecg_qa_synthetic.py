@@ -11,12 +11,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep import ptbxl_synthetic
-from data_prep.ecg_qa import PARTS, STAND_IN
-from data_prep.ptbxl import LEADS, TABLE
-from fedmeki_bench.cohort.dataset import write_marker
+from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import SIGNS
+
+from . import ptbxl_synthetic
+from .ecg_qa import PARTS, STAND_IN
+from .ptbxl import LEADS, TABLE
 
 if TYPE_CHECKING:
     import numpy as np

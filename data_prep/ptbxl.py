@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.contract import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -19,8 +19,8 @@ from fedmeki_bench.cohort.dataset import (
     confined,
     require_folder,
 )
-from fedmeki_bench.cohort.reading import number, read_table
-from fedmeki_bench.cohort.zero_shot import training_assignment
+from fedmeki_bench.data.prepare.zero_shot import training_assignment
+from fedmeki_bench.data.raw.tables import number, read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,8 +133,8 @@ class PtbXl(DatasetPreparer):
         return Decoded({"signal": _stored(microvolts)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See :mod:`data_prep.ptbxl_synthetic`."""
-        from data_prep.ptbxl_synthetic import write
+        """See ``ptbxl_synthetic``."""
+        from .ptbxl_synthetic import write
 
         write(out, size=size, seed=seed)
 

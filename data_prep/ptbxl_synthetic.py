@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.ptbxl import LEADS, RATE, RECORDS, SAMPLES, TABLE
-from data_prep.sign_sampling import sample_signs
-from fedmeki_bench.cohort.dataset import write_marker
+from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import FINDINGS
+
+from .ptbxl import LEADS, RATE, RECORDS, SAMPLES, TABLE
+from .sign_sampling import sample_signs
 
 if TYPE_CHECKING:
     import numpy as np

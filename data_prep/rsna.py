@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from data_prep.dicom_reading import dicom_grey
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.contract import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -19,9 +18,11 @@ from fedmeki_bench.cohort.dataset import (
     confined,
     require_folder,
 )
-from fedmeki_bench.cohort.images import damage_dropped
-from fedmeki_bench.cohort.reading import read_table
+from fedmeki_bench.data.raw.images import damage_dropped
+from fedmeki_bench.data.raw.tables import read_table
 from fedmeki_bench.errors import InputError
+
+from .dicom_reading import dicom_grey
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,8 +161,8 @@ class Rsna(DatasetPreparer):
         return Decoded({"image": np.ascontiguousarray(grey[None])}, attributes)
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See :mod:`data_prep.rsna_synthetic`."""
-        from data_prep.rsna_synthetic import write
+        """See ``rsna_synthetic``."""
+        from .rsna_synthetic import write
 
         write(out, size=size, seed=seed)
 

@@ -13,12 +13,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.chest_drawing import STRENGTHS, VIEWS, radiograph
-from data_prep.rsna import BOXES, CLASSES, IMAGES, NAMES
-from data_prep.sign_sampling import sample_signs
-from fedmeki_bench.cohort.dataset import write_marker
+from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import derive, generator
 from fedmeki_bench.signs import FINDINGS
+
+from .chest_drawing import STRENGTHS, VIEWS, radiograph
+from .rsna import BOXES, CLASSES, IMAGES, NAMES
+from .sign_sampling import sample_signs
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.contract import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -19,10 +19,10 @@ from fedmeki_bench.cohort.dataset import (
     confined,
     require_folder,
 )
-from fedmeki_bench.cohort.images import grey_array
-from fedmeki_bench.cohort.json_reading import text
-from fedmeki_bench.cohort.official import official_overlap
-from fedmeki_bench.cohort.questions import question_rows
+from fedmeki_bench.data.prepare.official import official_overlap
+from fedmeki_bench.data.raw.images import grey_array
+from fedmeki_bench.data.raw.json_items import text
+from fedmeki_bench.data.raw.questions import question_rows
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ class Slake(DatasetPreparer):
         return Decoded({"image": grey_array(confined(raw / IMAGES, source), _options(options).image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See :mod:`data_prep.slake_synthetic`."""
-        from data_prep.slake_synthetic import write
+        """See ``slake_synthetic``."""
+        from .slake_synthetic import write
 
         write(out, size=size, seed=seed)
 

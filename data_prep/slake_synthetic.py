@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_prep.slake import IMAGES, PARTS
-from data_prep.vqa_rad_synthetic import DIFFICULTY, MODALITY, draw, draw_scene, sign_questions
-from fedmeki_bench.cohort.dataset import write_marker
+from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
+
+from .slake import IMAGES, PARTS
+from .vqa_rad_synthetic import DIFFICULTY, MODALITY, draw, draw_scene, sign_questions
 
 GENERATOR_VERSION = 2
 _SHARES = {"train": 0.5, "valid": 0.1, "test": 0.4}  # of the pictures; more test than in the release, to be of use

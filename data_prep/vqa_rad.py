@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.contract import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -19,10 +19,10 @@ from fedmeki_bench.cohort.dataset import (
     confined,
     require_folder,
 )
-from fedmeki_bench.cohort.images import grey_array
-from fedmeki_bench.cohort.json_reading import text
-from fedmeki_bench.cohort.official import official_overlap
-from fedmeki_bench.cohort.questions import question_rows
+from fedmeki_bench.data.prepare.official import official_overlap
+from fedmeki_bench.data.raw.images import grey_array
+from fedmeki_bench.data.raw.json_items import text
+from fedmeki_bench.data.raw.questions import question_rows
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ class VqaRad(DatasetPreparer):
         return Decoded({"image": grey_array(confined(_pictures(raw), source), _side(options))})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See :mod:`data_prep.vqa_rad_synthetic`."""
-        from data_prep.vqa_rad_synthetic import write
+        """See ``vqa_rad_synthetic``."""
+        from .vqa_rad_synthetic import write
 
         write(out, size=size, seed=seed)
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.chest_drawing import STRENGTHS, draw_chest, draw_signs, exposed, inside
-from data_prep.sign_sampling import sample_signs
-from data_prep.vqa_rad import DIVIDED
-from fedmeki_bench.cohort.dataset import write_marker
+from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import SIGNS
+
+from .chest_drawing import STRENGTHS, draw_chest, draw_signs, exposed, inside
+from .sign_sampling import sample_signs
+from .vqa_rad import DIVIDED
 
 if TYPE_CHECKING:
     import numpy as np

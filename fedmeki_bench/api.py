@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.algorithm import Algorithm
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.clients.partition import Partition
+from fedmeki_bench.data.contract import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -17,14 +18,13 @@ from fedmeki_bench.cohort.dataset import (
     require_folder,
     write_marker,
 )
-from fedmeki_bench.cohort.images import grey_array
-from fedmeki_bench.cohort.partitions import Partition
-from fedmeki_bench.cohort.reading import read_table
+from fedmeki_bench.data.raw.images import grey_array
+from fedmeki_bench.data.raw.tables import read_table
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
 from fedmeki_bench.federation.stage import Stage
-from fedmeki_bench.injection import AdapterChoice, InjectionTraining
+from fedmeki_bench.foundation.choices import AdapterChoice, InjectionTraining
 from fedmeki_bench.options import later
 from fedmeki_bench.seeds import derive, generator
 from fedmeki_bench.task import Clinical, Exclude, Task, TaskMeta

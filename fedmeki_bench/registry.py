@@ -31,9 +31,9 @@ _BASES = {
     "rules": "fedmeki_bench.federation.rule:Rule",
     "stages": "fedmeki_bench.federation.stage:Stage",
     "tasks": "fedmeki_bench.task:Task",
-    "datasets": "fedmeki_bench.cohort.dataset:DatasetPreparer",
+    "datasets": "fedmeki_bench.data.contract:DatasetPreparer",
     "encoders": "fedmeki_bench.models.encoder:Encoder",
-    "partitions": "fedmeki_bench.cohort.partitions:Partition",
+    "partitions": "fedmeki_bench.data.clients.partition:Partition",
 }
 """Kinds of plug-ins that are classes, and from what they descend."""
 

@@ -15,15 +15,15 @@ import importlib.metadata
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench import registry
+from fedmeki_bench import builtin, registry
 
-CORE = ("fedmeki_bench", "baselines", "tasks", "data_prep")
-"""Top-level packages of this project: their plug-ins carry versions, which the tests guard by digests."""
+CORE = "fedmeki_bench"
+"""This project's package: its plug-ins carry versions, which the tests guard by digests."""
 
 Follow = Callable[[str, Path], bool]
 """Whether an imported module, by name and file, belongs to what is digested."""
@@ -39,7 +39,7 @@ def plugin_source(kind: str, name: str) -> str | None:
     module, _, _ = plugin.target.rpartition(":")
     if plugin.origin.startswith("file:"):
         return digest("", Path(module), _belongs_beside(Path(module).parent))
-    if module.split(".")[0] in CORE:
+    if module.split(".")[0] == CORE:
         return None
     file = module_file(module)
     if file is None:  # built into a binary module: the distribution's name and version are all there is to say
@@ -51,7 +51,7 @@ def class_source(cls: type) -> str | None:
     """As :func:`plugin_source`, for a class at hand; None for a built-in or interactively defined one."""
     name = cls.__module__
     file = getattr(sys.modules.get(name), "__file__", None)
-    if name.split(".")[0] in CORE or file is None:
+    if name.split(".")[0] == CORE or file is None:
         return None
     return digest(name, Path(file), _belongs_beside(Path(file).parent))
 
@@ -115,6 +115,8 @@ def module_file(name: str, *, beside: Path | None = None) -> Path | None:
         beside: a folder that is looked through first, as Python does for the folder of a script.
     """
     top, *rest = name.split(".")
+    if [top, *rest[:1]] == builtin.__name__.split(".") and rest[1:]:
+        return _below(builtin.__path__, rest[1:])
     spec = importlib.machinery.PathFinder.find_spec(top, [str(beside)]) if beside else None
     try:
         spec = spec or importlib.util.find_spec(top)
@@ -124,7 +126,12 @@ def module_file(name: str, *, beside: Path | None = None) -> Path | None:
         return None
     if not rest:
         return _python(spec.origin)
-    for folder in spec.submodule_search_locations or ():
+    return _below(spec.submodule_search_locations or (), rest)
+
+
+def _below(folders: Iterable[str], rest: Sequence[str]) -> Path | None:
+    """The source file of a module below one of these folders of its package."""
+    for folder in folders:
         inner = Path(folder).joinpath(*rest)
         for file in (inner.with_suffix(".py"), inner / "__init__.py"):
             if file.is_file():
@@ -142,7 +149,7 @@ def _belongs_beside(root: Path) -> Follow:
     root = root.resolve()
 
     def follow(name: str, file: Path) -> bool:
-        if name.split(".")[0] in CORE:
+        if name.split(".")[0] == CORE:
             return False
         if name.split(".")[0] in _plugin_packages():
             return True
@@ -162,7 +169,7 @@ def _plugin_packages() -> frozenset[str]:
                 top = file.parts[0]
                 if file.suffix == ".py" and top not in ("..", "__pycache__"):
                     found.add(top.removesuffix(".py"))
-    return frozenset(found - set(CORE))
+    return frozenset(found - {CORE})
 
 
 def _package(name: str, file: Path) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from fedmeki_bench.task import TaskMeta
-from tasks.chexpert_finding import ChexpertFinding, finding_meta
+
+from .chexpert_finding import ChexpertFinding, finding_meta
 
 
 class PleuralEffusion(ChexpertFinding):

@@ -14,7 +14,7 @@ import pytest
 def cohorts(tmp_path_factory) -> Path:
     """A data folder with ecg_abnormal (120 records) and lung_opacity (130 images at 64 px)."""
     from fedmeki_bench import registry
-    from fedmeki_bench.cohort.prepare import prepare
+    from fedmeki_bench.data.prepare.prepare import prepare
 
     root = tmp_path_factory.mktemp("synthetic")
     for dataset, task, size, options in (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmeki_bench import registry, sources
-from fedmeki_bench.models.foundation import tiny_config
+from fedmeki_bench.foundation import tiny_config
 
 LOCK = Path(__file__).with_suffix(".json")
 KINDS = ("rules", "stages", "tasks", "datasets", "partitions", "encoders", "foundations", "metrics")
@@ -26,7 +26,7 @@ def present() -> dict[str, dict[str, Any]]:
         for name in registry.names(kind):
             plugin = registry.find(kind, name)
             module = plugin.target.partition(":")[0]
-            if module.split(".")[0] not in sources.CORE:
+            if module.split(".")[0] != sources.CORE:
                 continue
             file = sources.module_file(module)
             assert file is not None, module

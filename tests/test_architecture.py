@@ -43,7 +43,7 @@ def test_plug_in_packages_do_not_import_each_other():
 
 
 def test_only_the_evaluation_opens_the_test_split():
-    sealed = "fedmeki_bench.cohort.sealed"
+    sealed = "fedmeki_bench.data.sealed"
     allowed = ROOT / "fedmeki_bench" / "evaluation"
     assert not [f for f in FILES if reaches(f, sealed) and allowed not in f.parents]
 

@@ -31,7 +31,7 @@ def test_a_moved_source_is_a_problem_until_it_is_accounted_for():
 
 
 def test_the_digest_follows_the_source_and_nothing_else(tmp_path):
-    source = Path(sources.module_file("baselines.fedprox"))
+    source = Path(sources.module_file("fedmeki_bench.builtin.baselines.fedprox"))
     file = tmp_path / "fedprox.py"
     shutil.copy(source, file)
 

@@ -1,5 +1,5 @@
 """MIMIC-III as hourly series: the mortality cohort ``mimic3`` and the sepsis cohort ``mimic3_sepsis``."""
 
-from data_prep.mimic3.preparer import Mimic3, Mimic3Sepsis
+from .preparer import Mimic3, Mimic3Sepsis
 
 __all__ = ["Mimic3", "Mimic3Sepsis"]

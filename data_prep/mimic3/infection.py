@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from data_prep.mimic3.release import reading
-from data_prep.mimic3.workspace import BY_ADMISSION, Workspace
+from .release import reading
+from .workspace import BY_ADMISSION, Workspace
 
 if TYPE_CHECKING:
     import numpy as np

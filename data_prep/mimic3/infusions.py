@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from data_prep.mimic3.release import reading
-from data_prep.mimic3.workspace import WEIGHT, Workspace
+from .release import reading
+from .workspace import WEIGHT, Workspace
 
 INFUSION_COLUMNS: dict[str, tuple[str, ...]] = {
     "INPUTEVENTS_CV": ("icustay_id", "itemid", "charttime", "rate", "rateuom", "linkorderid"),

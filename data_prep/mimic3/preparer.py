@@ -9,28 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from data_prep.mimic3.release import EXPECTED, Release
-from data_prep.mimic3.sepsis import SEPSIS_COLUMNS, onsets, score_items
-from data_prep.mimic3.stays import (
-    LONGEST,
-    STAY_COLUMNS,
-    Selection,
-    Stay,
-    general_exclusions,
-    mortality_exclusions,
-    read_stays,
-)
-from data_prep.mimic3.variables import NAMES
-from data_prep.mimic3.workspace import (
-    EVENT_COLUMNS,
-    HEIGHT,
-    WEIGHT,
-    Item,
-    Workspace,
-    body_items,
-    variable_items,
-)
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.contract import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -39,8 +18,30 @@ from fedmeki_bench.cohort.dataset import (
     Drops,
     PreparerOptions,
 )
-from fedmeki_bench.cohort.series import series_statistics
-from fedmeki_bench.cohort.zero_shot import training_assignment
+from fedmeki_bench.data.prepare.zero_shot import training_assignment
+from fedmeki_bench.data.series import series_statistics
+
+from .release import EXPECTED, Release
+from .sepsis import SEPSIS_COLUMNS, onsets, score_items
+from .stays import (
+    LONGEST,
+    STAY_COLUMNS,
+    Selection,
+    Stay,
+    general_exclusions,
+    mortality_exclusions,
+    read_stays,
+)
+from .variables import NAMES
+from .workspace import (
+    EVENT_COLUMNS,
+    HEIGHT,
+    WEIGHT,
+    Item,
+    Workspace,
+    body_items,
+    variable_items,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,8 +154,8 @@ class _Stays(DatasetPreparer):
             self._close()
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See :mod:`data_prep.mimic3.synthetic`."""
-        from data_prep.mimic3.synthetic import write
+        """See ``synthetic``."""
+        from .synthetic import write
 
         write(out, size=size, seed=seed)
 

@@ -6,16 +6,16 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from data_prep.mimic3.infection import INFECTION_COLUMNS, suspicions
-from data_prep.mimic3.infusions import INFUSION_COLUMNS, hourly_rates, store_infusions
-from data_prep.mimic3.sofa import DAY, VASOPRESSORS, sofa
-from data_prep.mimic3.variables import CHART, NAMES, SUMMED
-from data_prep.mimic3.workspace import PROCEDURE, Item, Workspace
+from .infection import INFECTION_COLUMNS, suspicions
+from .infusions import INFUSION_COLUMNS, hourly_rates, store_infusions
+from .sofa import DAY, VASOPRESSORS, sofa
+from .variables import CHART, NAMES, SUMMED
+from .workspace import PROCEDURE, Item, Workspace
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from data_prep.mimic3.stays import Stay
+    from .stays import Stay
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def onsets(work: Workspace, stays: Sequence[Stay], *, prescribed: bool) -> dict[
     """Stay number -> hour of sepsis onset since ICU admission, for the stays that have one.
 
     Args:
-        prescribed: see :func:`data_prep.mimic3.infection.suspicions`.
+        prescribed: see ``infection.suspicions``.
     """
     deaths = {
         number: int((stay.death - stay.intime) / 3600)

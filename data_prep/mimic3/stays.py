@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from data_prep.mimic3.workspace import Workspace
-from fedmeki_bench.cohort.dataset import Dropped, Drops
+from fedmeki_bench.data.contract import Dropped, Drops
+
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

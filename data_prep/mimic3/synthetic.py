@@ -14,17 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.mimic3.synthetic_events import (
+from fedmeki_bench.data.contract import write_marker
+from fedmeki_bench.seeds import generator
+from fedmeki_bench.signs import FINDINGS
+
+from ..sign_sampling import sample_signs
+from .synthetic_events import (
     chart_events,
     lab_events,
     moments,
     output_events,
 )
-from data_prep.mimic3.synthetic_treatments import treatment_events
-from data_prep.sign_sampling import sample_signs
-from fedmeki_bench.cohort.dataset import write_marker
-from fedmeki_bench.seeds import generator
-from fedmeki_bench.signs import FINDINGS
+from .synthetic_treatments import treatment_events
 
 if TYPE_CHECKING:
     import numpy as np

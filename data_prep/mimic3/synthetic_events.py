@@ -1,16 +1,16 @@
-"""The event tables of the synthetic stand-in; see :mod:`data_prep.mimic3.synthetic`."""
+"""The event tables of the synthetic stand-in; see ``synthetic``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from data_prep.mimic3.variables import LAB, NAMES, SOURCES
+from .variables import LAB, NAMES, SOURCES
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from data_prep.mimic3.synthetic import SyntheticStay
+    from .synthetic import SyntheticStay
 
 # variable -> mean, SD between patients, SD between measurements, shift by a shock of strength 1
 _VALUES: dict[str, tuple[float, float, float, float]] = {

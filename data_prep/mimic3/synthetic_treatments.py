@@ -1,16 +1,16 @@
-"""Antibiotics, cultures and vasopressors of the synthetic stand-in; see :mod:`data_prep.mimic3.synthetic`."""
+"""Antibiotics, cultures and vasopressors of the synthetic stand-in; see ``synthetic``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from data_prep.mimic3.synthetic_events import Rows
+from .synthetic_events import Rows
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from data_prep.mimic3.synthetic import SyntheticStay
+    from .synthetic import SyntheticStay
 
 _ANTIBIOTIC, _NOREPINEPHRINE, _NOREPINEPHRINE_CAREVUE, _CULTURE = 225798, 221906, 30120, 70012
 

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from data_prep.mimic3.release import RawTable, Release, reading
-from data_prep.mimic3.variables import CHART, LAB, NAMES, OUTPUT, SOURCES, SUMMED, VARIABLES
 from fedmeki_bench.errors import InputError
+
+from .release import RawTable, Release, reading
+from .variables import CHART, LAB, NAMES, OUTPUT, SOURCES, SUMMED, VARIABLES
 
 if TYPE_CHECKING:
     import duckdb
     import numpy as np
 
-    from data_prep.mimic3.stays import Stay
+    from .stays import Stay
 
 logger = logging.getLogger(__name__)
 

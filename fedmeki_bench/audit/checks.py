@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from fedmeki_bench.audit.findings import Example, Finding, Level, examples_of
 from fedmeki_bench.audit.near import blanks, learnt_and_tested, near_duplicates, pools
 from fedmeki_bench.audit.reading import Audited
-from fedmeki_bench.cohort.official import LEARNT_PARTS, shared_groups
+from fedmeki_bench.data.prepare.official import LEARNT_PARTS, shared_groups
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.evaluation.intervals import Estimate
 
 _STRONG = 0.75

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.cohort.format import Cohort, prepared
+from fedmeki_bench.data.cohort import Cohort, prepared
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import CheckFailed
 
 _COLOURS = {"leak": "bold red", "note": "yellow", "ok": "green"}
@@ -38,7 +38,7 @@ def audit_command(
     """
     from fedmeki_bench.audit.checks import run_all
     from fedmeki_bench.audit.reading import facts_of, read
-    from fedmeki_bench.console import print_table
+    from fedmeki_bench.cli.view import print_table
 
     audited = read(data, [name.strip() for name in cohorts.split(",")] if cohorts else ())
     if full:
@@ -76,7 +76,7 @@ def audit_command(
 
 def _dealt(audited: Sequence[Any], clients: int, partition: str, seed: int) -> Any:
     """The training cohorts as a run would deal them; None if there is none."""
-    from fedmeki_bench.cohort.dealing import deal
+    from fedmeki_bench.data.clients.assignment import deal
 
     training = {one.name: one.cohort for one in audited if one.cohort.role == "training"}
     if not training:

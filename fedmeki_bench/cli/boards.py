@@ -12,7 +12,7 @@ import click
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.run import build_stand_in, check_device
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import FedmekiError, InputError, RunFailed, UsageError, nearest
 
 
@@ -28,7 +28,7 @@ def sweep_command(
     board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, plain: bool | None
 ) -> None:
     """Run what BOARD lacks; killed at any moment, a second call goes on."""
-    from fedmeki_bench.leaderboard.board import find_board
+    from fedmeki_bench.boards.board import find_board
 
     check_device(device)
     run_board(find_board(board), data, results, jobs=jobs, only=only, device=device, plain=plain)
@@ -44,8 +44,8 @@ def run_board(
         InputError: no cohort at all is there.
         RunFailed: some runs failed or are not done (another sweep is at them); all others are.
     """
-    from fedmeki_bench.console import SweepView
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.cli.view import SweepView
+    from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs import sweep as sweeping
     from fedmeki_bench.runs.execute import up_to_date
     from fedmeki_bench.runs.plan import inspect
@@ -112,10 +112,10 @@ def _cached(entry: Any) -> Any:
 @options.as_json
 def status_command(board: str, data: Path, results: Path, as_json: bool) -> None:
     """Which of BOARD's runs are done, missing (and why) or failed, with estimated time and bytes."""
-    from fedmeki_bench.console import print_table
-    from fedmeki_bench.console.dealt import dealt_as
-    from fedmeki_bench.leaderboard.board import find_board
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.boards.board import find_board
+    from fedmeki_bench.cli.view import print_table
+    from fedmeki_bench.cli.view.dealt import dealt_as
+    from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.plan import inspect
 
     chosen = find_board(board)
@@ -200,7 +200,7 @@ def leaderboard_command(
     board: str, results: Path, out: Path | None, formats: str | None, check: bool, as_json: bool
 ) -> None:
     """Build BOARD's tables, figure and page from records and their predictions. The same ones give the same bytes."""
-    from fedmeki_bench.leaderboard.board import find_board
+    from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.leaderboard.build import FORMATS, default_folder
 
     chosen = find_board(board)
@@ -219,8 +219,8 @@ def build_board(
 ) -> None:
     """Write or check the tables, then show the main one."""
     from fedmeki_bench.leaderboard import build as building
-    from fedmeki_bench.results.record import Record
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.records.record import Record
+    from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.plan import cells
 
     store = RecordStore(results)
@@ -266,7 +266,7 @@ def context_of(board: Any) -> Any:
 
 def show_page(page: Any) -> None:
     """The board's tables of main metrics in the terminal, with how the data were dealt and what marks mean."""
-    from fedmeki_bench.console import print_table
+    from fedmeki_bench.cli.view import print_table
 
     for section in page.sections:
         columns = ["algorithm", *(column.header for column in section.table.columns)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedmeki_bench.cli import options
-from fedmeki_bench.console.echo import echo, escape
+from fedmeki_bench.cli.view.echo import echo, escape
 from fedmeki_bench.errors import CheckFailed
 from fedmeki_bench.options import split_pairs
 
@@ -51,7 +51,7 @@ def check_command(plugin: str, kind: str | None, pairs: Sequence[str], as_json: 
 
 def _told(outcome: Outcome) -> None:
     """One line of the table as soon as it is known, and three sentences below a clause that does not hold."""
-    from fedmeki_bench.console import make_console
+    from fedmeki_bench.cli.view import make_console
 
     text = outcome.found if outcome.status == "skipped" else outcome.expected if outcome.status == "passed" else ""
     console = make_console()

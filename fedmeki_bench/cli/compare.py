@@ -14,7 +14,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import InputError, UsageError, nearest
 
 
@@ -72,7 +72,7 @@ def compare_command(a: str, b: str, board: str | None, metrics: str | None, resu
 def _report(
     a: str, b: str, found: Sequence[Any], dealings: Sequence[str], over: Any | None, notes: Sequence[str]
 ) -> None:
-    from fedmeki_bench.console import print_table
+    from fedmeki_bench.cli.view import print_table
 
     columns = ["task", "metric", "A - B", "interval", "A is", "p", "p (family)", "seeds", "patients", "note"]
     rows = []
@@ -133,10 +133,10 @@ class _Sides:
 def _of_board(a: str, b: str, board: str, results: Path) -> _Sides:
     """All rows of the board where both sides have a number."""
     from fedmeki_bench.algorithms import described
-    from fedmeki_bench.leaderboard.board import find_board
+    from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.leaderboard.collect import collect
     from fedmeki_bench.leaderboard.reading import reader
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.plan import cells
 
     chosen = find_board(board)
@@ -163,12 +163,12 @@ def _of_board(a: str, b: str, board: str, results: Path) -> _Sides:
 def _of_records(a: str, b: str, results: Path) -> _Sides:
     """One outcome each of the two records, each by the view of its algorithm."""
     from fedmeki_bench.algorithms import described
-    from fedmeki_bench.console.dealt import dealt_as
-    from fedmeki_bench.leaderboard.board import DEFAULT_MARGIN
-    from fedmeki_bench.leaderboard.cells import Cell
+    from fedmeki_bench.boards.board import DEFAULT_MARGIN
+    from fedmeki_bench.boards.cells import Cell
+    from fedmeki_bench.cli.view.dealt import dealt_as
     from fedmeki_bench.leaderboard.collect import Outcome
     from fedmeki_bench.leaderboard.reading import reader
-    from fedmeki_bench.results.store import read_record
+    from fedmeki_bench.records.store import read_record
 
     sides, readers = [], {}
     for given in (a, b):

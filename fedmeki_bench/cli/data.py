@@ -11,7 +11,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.options import parse_options, split_pairs
 
@@ -55,7 +55,7 @@ def synthesize(dataset: str, out: Path, *, size: int | None, seed: int) -> None:
         raise InputError(f"--seed cannot be {seed}: it is not negative")
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out} is not empty: name a new folder, nothing is overwritten")
-    from fedmeki_bench.cohort.storage import install, partial_folder
+    from fedmeki_bench.data.prepare.storage import install, partial_folder
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with partial_folder(out) as folder:
@@ -127,7 +127,7 @@ def _all_in(raw: Path, pairs: Sequence[str]) -> dict[str, tuple[Path, dict[str, 
 
 
 def _report(found: Sequence[Any], split: str) -> None:
-    from fedmeki_bench.console import print_table
+    from fedmeki_bench.cli.view import print_table
 
     columns = [
         "cohort", "dataset", "records", "groups", "negative", "positive", "client", "valid", "public", "test",
@@ -160,8 +160,8 @@ def prepare_dataset(
     plain: bool | None = None,
 ) -> list[Any]:  # fmt: skip
     """Prepare every known task of a dataset; returns the cohorts."""
-    from fedmeki_bench.cohort.prepare import prepare
-    from fedmeki_bench.console import PrepareView
+    from fedmeki_bench.cli.view import PrepareView
+    from fedmeki_bench.data.prepare.prepare import prepare
 
     preparer = registry.load("datasets", dataset)()
     chosen = parse_options(type(preparer).Options, options, owner=f"dataset {dataset}")

@@ -10,8 +10,8 @@ import click
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.boards import build_board, run_board
 from fedmeki_bench.cli.data import prepare_dataset, releases, synthesize
-from fedmeki_bench.cohort.card import synthetic_facts
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
+from fedmeki_bench.data.card import synthetic_facts
 from fedmeki_bench.errors import InputError
 
 
@@ -24,7 +24,7 @@ from fedmeki_bench.errors import InputError
 @options.plain
 def demo_command(out: Path, board: str, jobs: int | None, plain: bool | None) -> None:
     """Synthetic raw files, cohorts, a sweep and its leaderboard. A second call finds everything done."""
-    from fedmeki_bench.leaderboard.board import find_board
+    from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.leaderboard.build import FORMATS
 
     started = time.perf_counter()

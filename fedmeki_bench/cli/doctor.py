@@ -13,7 +13,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
-from fedmeki_bench.console.echo import echo, escape
+from fedmeki_bench.cli.view.echo import echo, escape
 from fedmeki_bench.errors import CheckFailed, FedmekiError
 
 _MARKS = {"ok": "[green]✓ ok[/]  ", "warn": "[yellow]! note[/]", "bad": "[bold red]✕ bad[/] "}
@@ -29,7 +29,7 @@ def doctor_command(data: Path, results: Path, as_json: bool) -> None:
     if as_json:
         echo(json.dumps(checks, indent=1, ensure_ascii=False))
     else:
-        from fedmeki_bench.console import make_console
+        from fedmeki_bench.cli.view import make_console
 
         console = make_console()
         for check in checks:
@@ -76,7 +76,7 @@ def _plugins() -> list[dict[str, str]]:
 
 
 def _cohorts(data: Path) -> list[dict[str, str]]:
-    from fedmeki_bench.cohort.format import find, prepared
+    from fedmeki_bench.data.cohort import find, prepared
 
     names = prepared(data)
     if not names:
@@ -108,8 +108,8 @@ def _determinism() -> list[dict[str, str]]:
     """Two short runs of the same specification, compared bit for bit, for every synthesizable dataset that loads."""
     from fedmeki_bench.algorithms import resolve
     from fedmeki_bench.cli.data import prepare_dataset, synthesize
-    from fedmeki_bench.cohort.format import prepared
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.data.cohort import prepared
+    from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.execute import execute
     from fedmeki_bench.runs.spec import specify
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from fedmeki_bench import __version__
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import FedmekiError, RunFailed, nearest
 from fedmeki_bench.files import UNWRITABLE
 from fedmeki_bench.processes import interrupt_once

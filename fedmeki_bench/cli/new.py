@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import UsageError, nearest
 
 

@@ -13,7 +13,7 @@ import click
 
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.boards import context_of
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import InputError
 
 _ROUGH = 5
@@ -43,11 +43,11 @@ def plan_command(board: str, separate: float | None, power: float, results: Path
 
     Per task and for the mean over tasks: the smallest difference that is found now, and what it takes to find another.
     """
-    from fedmeki_bench.leaderboard.board import find_board
+    from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.leaderboard.build import page_of
     from fedmeki_bench.leaderboard.planning import plans
-    from fedmeki_bench.results.record import Record
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.records.record import Record
+    from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.plan import cells
 
     chosen = find_board(board)
@@ -88,7 +88,7 @@ def _told(plan: Any) -> dict[str, Any]:
 
 
 def _show(section: Any, planned: Sequence[Any], power: float) -> None:
-    from fedmeki_bench.console import print_table
+    from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.statistics.power import MOST_PATIENTS, MOST_SEEDS
 
     if not planned:

@@ -13,7 +13,7 @@ import click
 
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.run import build_stand_in, check_device
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import CheckFailed, InputError, RunFailed, UsageError
 from fedmeki_bench.plain import plain_text
 
@@ -41,8 +41,8 @@ def reproduce_command(
     Exits with 1 if a metric differs by more than the tolerance, if predictions differ by more than rounding, or if the
     data or the code define another run. Code that the record names is listed first, and run only if you agree.
     """
-    from fedmeki_bench.console import RunView
-    from fedmeki_bench.results.store import RecordStore, read_record
+    from fedmeki_bench.cli.view import RunView
+    from fedmeki_bench.records.store import RecordStore, read_record
     from fedmeki_bench.runs.execute import execute, open_cohorts
     from fedmeki_bench.runs.reproduce import changes, compared, environment_changes, foreign_code, spec_of
 
@@ -97,7 +97,7 @@ def _agree_to(code: list[str], trust: bool) -> None:
 
 
 def _report(found: list[Any], around: list[Any], allowed: float, agreement: Any, as_json: bool) -> None:
-    from fedmeki_bench.console import print_table
+    from fedmeki_bench.cli.view import print_table
 
     differing = [row for row in around if not row[3]]
     if as_json:

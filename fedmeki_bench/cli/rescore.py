@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from fedmeki_bench.cli import options
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import CheckFailed, InputError
 
 
@@ -21,10 +21,10 @@ def rescore_command(results: Path, as_json: bool) -> None:
     For records that were scored by an older version of a metric. Exits with 1 if predictions are missing or damaged:
     those records stay as they are.
     """
-    from fedmeki_bench.console import print_table
+    from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.evaluation.rescoring import outdated, rescore
-    from fedmeki_bench.results.record import Record
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.records.record import Record
+    from fedmeki_bench.records.store import RecordStore
 
     store = RecordStore(results)
     records = [record for record in store.all() if isinstance(record, Record) and record.status == "ok"]

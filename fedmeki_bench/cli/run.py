@@ -11,11 +11,11 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import RunFailed, UsageError
 
 if TYPE_CHECKING:
-    from fedmeki_bench.models.foundation.tiny_config import TinyConfig
+    from fedmeki_bench.foundation.tiny_config import TinyConfig
 
 
 @click.command("run")
@@ -78,7 +78,7 @@ def _chosen(tasks: str | None, data: Path) -> tuple[list[str], list[str]]:
 
     Zero-shot tasks alone mean that every prepared training task is trained on.
     """
-    from fedmeki_bench.cohort.format import prepared
+    from fedmeki_bench.data.cohort import prepared
     from fedmeki_bench.runs.spec import by_role
 
     known = set(registry.names("tasks"))
@@ -109,7 +109,7 @@ def prepared_training_tasks(data: Path) -> list[str]:
     Raises:
         InputError: there is none.
     """
-    from fedmeki_bench.cohort.format import prepared
+    from fedmeki_bench.data.cohort import prepared
     from fedmeki_bench.errors import InputError
 
     training = {n for n in registry.names("tasks") if registry.load("tasks", n).meta.role == "training"}
@@ -122,7 +122,7 @@ def prepared_training_tasks(data: Path) -> list[str]:
 def build_stand_in(specs: Sequence[Any], *, plain: bool | None) -> None:
     """Build the stand-in foundation models that a run wants, each once per machine; shows how far it is."""
     from fedmeki_bench.cache import cache_folder
-    from fedmeki_bench.models.foundation.tiny_config import STAND_INS
+    from fedmeki_bench.foundation.tiny_config import STAND_INS
 
     for name in sorted({str(spec.params["stage"].get("foundation")) for spec in specs} & set(STAND_INS)):
         config = STAND_INS[name]
@@ -131,8 +131,8 @@ def build_stand_in(specs: Sequence[Any], *, plain: bool | None) -> None:
 
 
 def _pretrain(name: str, config: TinyConfig, *, plain: bool | None) -> None:
-    from fedmeki_bench.console import PrepareView
-    from fedmeki_bench.models.foundation.tiny import tiny_folder
+    from fedmeki_bench.cli.view import PrepareView
+    from fedmeki_bench.foundation.tiny import tiny_folder
 
     with PrepareView(name, plain=plain) as view:
         tiny_folder(
@@ -143,8 +143,8 @@ def _pretrain(name: str, config: TinyConfig, *, plain: bool | None) -> None:
 def _execute(
     specs: Sequence[Any], data: Path, results: Path, *, device: str, fresh: bool, keep_model: bool, plain: bool | None
 ) -> list[Any]:
-    from fedmeki_bench.console import RunView
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.cli.view import RunView
+    from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.execute import execute, open_cohorts
     from fedmeki_bench.runs.superseded import sentence, superseded
 
@@ -166,8 +166,8 @@ def _execute(
 
 def _report(records: Sequence[Any], results: Path) -> None:
     """One table per set of metrics: classification and generation have different ones."""
-    from fedmeki_bench.console import print_table
-    from fedmeki_bench.console.dealt import dealt_as
+    from fedmeki_bench.cli.view import print_table
+    from fedmeki_bench.cli.view.dealt import dealt_as
 
     dealt = ", ".join(dict.fromkeys(dealt_as(r.partition, r.params) for r in records))
     tables: dict[tuple[str, ...], list[list[Any]]] = {}

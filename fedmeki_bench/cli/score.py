@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fedmeki_bench.cli import options
-from fedmeki_bench.console.echo import echo
+from fedmeki_bench.cli.view.echo import echo
 
 
 @click.command("score")
@@ -68,7 +68,7 @@ def score_command(
         }
         echo(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
         return
-    from fedmeki_bench.console import print_table
+    from fedmeki_bench.cli.view import print_table
 
     rows = [
         [specs[name].title, _shown(e.value), _interval(e.low, e.high), specs[name].direction, e.note]

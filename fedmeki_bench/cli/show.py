@@ -12,7 +12,7 @@ import click
 
 from fedmeki_bench import registry
 from fedmeki_bench.cli import options
-from fedmeki_bench.console.echo import echo, escape
+from fedmeki_bench.cli.view.echo import echo, escape
 from fedmeki_bench.errors import UsageError, nearest
 
 _LISTED = (
@@ -30,7 +30,7 @@ def list_command(kind: str, as_json: bool) -> None:
     KIND is tasks, algorithms, rules, stages, datasets, partitions, metrics, encoders, foundations, leaderboards or
     profiles.
     """
-    from fedmeki_bench.console import print_table
+    from fedmeki_bench.cli.view import print_table
 
     if kind not in _LISTED:
         raise UsageError(f"there is no kind {kind!r} to list; {nearest(kind, _LISTED)}")
@@ -91,8 +91,8 @@ def _algorithms() -> Table:
 
 
 def _leaderboards() -> Table:
+    from fedmeki_bench.boards.board import known_boards, load_board
     from fedmeki_bench.errors import InputError
-    from fedmeki_bench.leaderboard.board import known_boards, load_board
 
     rows: list[list[Any]] = []
     for name, path in known_boards().items():
@@ -150,10 +150,10 @@ def _draw_partition(
     name: str, data: Path, *, clients: int, seed: int, pairs: Sequence[str], svg: Path | None, as_json: bool
 ) -> None:
     from fedmeki_bench.cli.run import prepared_training_tasks
-    from fedmeki_bench.cohort.availability import Availability
-    from fedmeki_bench.cohort.dealing import deal
-    from fedmeki_bench.cohort.format import find
-    from fedmeki_bench.console.dealt import picture, save_svg
+    from fedmeki_bench.cli.view.dealt import picture, save_svg
+    from fedmeki_bench.data.clients.assignment import deal
+    from fedmeki_bench.data.clients.availability import Availability
+    from fedmeki_bench.data.cohort import find
     from fedmeki_bench.options import parse_options, split_pairs
 
     cls = registry.load("partitions", name)
@@ -167,7 +167,7 @@ def _draw_partition(
     if as_json:
         echo(json.dumps({"digest": dealt.digest, "counts": dealt.counts()}, indent=1))
     else:
-        from fedmeki_bench.console import make_console
+        from fedmeki_bench.cli.view import make_console
 
         make_console().print(picture(dealt.counts(), dealt.digest))
 
@@ -179,7 +179,7 @@ def describe(name: str) -> dict[str, Any]:
         UsageError: nothing has that name; offers the nearest.
     """
     from fedmeki_bench import algorithms
-    from fedmeki_bench.leaderboard.board import find_board, known_boards
+    from fedmeki_bench.boards.board import find_board, known_boards
     from fedmeki_bench.profiles import PROFILES, profile
 
     facts: dict[str, Any] = {}
@@ -242,7 +242,7 @@ def _fields(model: Any, values: dict[str, Any] | None = None) -> list[dict[str, 
 
 
 def _print_facts(name: str, facts: dict[str, Any]) -> None:
-    from fedmeki_bench.console import make_console
+    from fedmeki_bench.cli.view import make_console
 
     console = make_console()
     for kind, content in facts.items():

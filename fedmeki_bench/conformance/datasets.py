@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.cohort.card import CARD
-from fedmeki_bench.cohort.dataset import SYNTHETIC_MARKER, Drops, PreparerOptions
-from fedmeki_bench.cohort.format import Cohort, prepared
-from fedmeki_bench.cohort.prepare import prepare
 from fedmeki_bench.conformance import loading
 from fedmeki_bench.conformance.clause import LOADS, Check, Clause, NotApplicable, Violation
 from fedmeki_bench.conformance.standins import Standin, any_task, changed, contents, standin
 from fedmeki_bench.conformance.subject import Subject
+from fedmeki_bench.data.card import CARD
+from fedmeki_bench.data.cohort import Cohort, prepared
+from fedmeki_bench.data.contract import SYNTHETIC_MARKER, Drops, PreparerOptions
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import FedmekiError, InputError
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.prepare import PreparedCohort
+    from fedmeki_bench.data.prepare.prepare import PreparedCohort
 
 _SIZE = 60
 _TEXTS = ("title", "modalities", "grouping", "licence", "access", "citation", "url", "real_layout")

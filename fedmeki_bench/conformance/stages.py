@@ -29,8 +29,8 @@ _VIEWS = (*views.VIEWS, "foundation")
 @cache
 def _foundation() -> tuple[tempfile.TemporaryDirectory[str], str]:
     """A language model of the smallest size, hardly trained, in a folder that goes with the process."""
-    from fedmeki_bench.models.foundation.tiny import tiny_folder
-    from fedmeki_bench.models.foundation.tiny_config import TinyConfig
+    from fedmeki_bench.foundation.tiny import tiny_folder
+    from fedmeki_bench.foundation.tiny_config import TinyConfig
 
     smallest = TinyConfig(hidden=16, layers=1, heads=2, intermediate=32, vocabulary=300, steps=1, batch=2)
     folder = tempfile.TemporaryDirectory(prefix="fedmeki-bench-check-")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fedmeki_bench.cohort.dataset import DatasetMeta, DatasetPreparer, PreparerOptions
+from fedmeki_bench.data.contract import DatasetMeta, DatasetPreparer, PreparerOptions
 from fedmeki_bench.options import parse_options
 from fedmeki_bench.task import Clinical, Row, Task, TaskMeta
 

@@ -60,7 +60,7 @@ class Subject:
 
 def base(kind: str) -> type:
     """The class from which every plug-in of a kind descends."""
-    from fedmeki_bench.cohort.dataset import DatasetPreparer
+    from fedmeki_bench.data.contract import DatasetPreparer
     from fedmeki_bench.federation.rule import Rule
     from fedmeki_bench.federation.stage import Stage
     from fedmeki_bench.task import Task

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from fedmeki_bench import registry
-from fedmeki_bench.cohort.dataset import Drops
-from fedmeki_bench.cohort.format import Cohort
-from fedmeki_bench.cohort.prepare import prepare
 from fedmeki_bench.conformance import loading
 from fedmeki_bench.conformance.clause import LOADS, Check, Clause, NotApplicable, Violation
 from fedmeki_bench.conformance.standins import Standin, standin
 from fedmeki_bench.conformance.subject import Subject
+from fedmeki_bench.data.cohort import Cohort
+from fedmeki_bench.data.contract import Drops
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import FedmekiError, nearest
 from fedmeki_bench.evaluation.intervals import per_sample_values
 from fedmeki_bench.evaluation.metrics import MetricSpec

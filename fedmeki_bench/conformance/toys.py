@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fedmeki_bench.cohort.card import CARD, SAMPLES
-from fedmeki_bench.cohort.dataset import (
+from fedmeki_bench.data.card import CARD, SAMPLES
+from fedmeki_bench.data.cohort import Cohort, find
+from fedmeki_bench.data.contract import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -24,7 +25,6 @@ from fedmeki_bench.cohort.dataset import (
     PreparerOptions,
     write_marker,
 )
-from fedmeki_bench.cohort.format import Cohort, find
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.task import Clinical, Row, Task, TaskMeta
@@ -127,7 +127,7 @@ class Series(_Generated):
 
     def statistics(self, arrays: Mapping[str, np.ndarray], samples: pd.DataFrame) -> dict[str, Any]:
         """Figures to fill and standardise by."""
-        from fedmeki_bench.cohort.series import series_statistics
+        from fedmeki_bench.data.series import series_statistics
 
         return {"clinical": series_statistics(arrays["clinical"], samples["array_row"].to_numpy()).as_json()}
 
@@ -190,7 +190,7 @@ def cohorts(altered: tuple[str, ...] = ()) -> dict[str, Cohort]:
 
 @cache
 def _cohorts(altered: tuple[str, ...]) -> dict[str, Cohort]:
-    from fedmeki_bench.cohort.prepare import prepare
+    from fedmeki_bench.data.prepare.prepare import prepare
 
     data = Path(_root().name) / "-".join(("data", *altered))
     if altered:

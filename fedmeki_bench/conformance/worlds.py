@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedmeki_bench.cohort.format import Cohort, CohortPart, TestSplitSealed
-from fedmeki_bench.cohort.series import SeriesStatistics
 from fedmeki_bench.conformance import loading, toys
 from fedmeki_bench.conformance.subject import Subject
-from fedmeki_bench.engine.sequential import SequentialEngine
+from fedmeki_bench.data.cohort import Cohort, CohortPart, TestSplitSealed
+from fedmeki_bench.data.series import SeriesStatistics
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
+from fedmeki_bench.federation.sequential import SequentialEngine
 from fedmeki_bench.federation.stage import Stage
 from fedmeki_bench.models.client_model import ClientModel, Input, Series
 from fedmeki_bench.models.flat import FlatTensors

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.evaluation.metrics import MetricSpec
     from fedmeki_bench.evaluation.views import View
     from fedmeki_bench.federation.loop import Federation

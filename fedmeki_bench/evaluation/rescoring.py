@@ -16,7 +16,7 @@ from fedmeki_bench.evaluation.predictions import (
     read_predictions,
     read_text_predictions,
 )
-from fedmeki_bench.results.record import Evaluation, MetricValue, Record
+from fedmeki_bench.records.record import Evaluation, MetricValue, Record
 from fedmeki_bench.sources import plugin_source
 
 _LONGEST = 200  # characters of a path below the run's folder

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedmeki_bench import seeds
-from fedmeki_bench.cohort.sealed import open_test
+from fedmeki_bench.data.sealed import open_test
 from fedmeki_bench.evaluation.constant_answer import CONSTANT, best_constant, constantly
 from fedmeki_bench.evaluation.estimates import score_predictions, value_of
 from fedmeki_bench.evaluation.predictions import (
@@ -26,10 +26,10 @@ from fedmeki_bench.evaluation.rescoring import metric, values_of
 from fedmeki_bench.evaluation.subgroups import memberships, memberships_of, subgroups
 from fedmeki_bench.evaluation.thresholds import threshold_at
 from fedmeki_bench.evaluation.views import VIEWS, Answers, foundation, foundation_alone, foundation_blind
-from fedmeki_bench.results.record import Evaluation
+from fedmeki_bench.records.record import Evaluation
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.format import Cohort, CohortPart
+    from fedmeki_bench.data.cohort import Cohort, CohortPart
     from fedmeki_bench.federation.loop import Federation
     from fedmeki_bench.task import Task
 

@@ -12,11 +12,11 @@ from fedmeki_bench.evaluation.interval_methods import method_of
 from fedmeki_bench.evaluation.intervals import estimate
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.evaluation.predictions import Predictions, TextPredictions
-from fedmeki_bench.results.record import Subgroup
+from fedmeki_bench.records.record import Subgroup
 from fedmeki_bench.statistics import age_band_names, age_bands, by_group
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.data.cohort import CohortPart
 
 
 def memberships(part: CohortPart) -> dict[str, list[str]]:

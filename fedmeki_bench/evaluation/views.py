@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from fedmeki_bench.errors import RunFailed
-from fedmeki_bench.models.injected import described
+from fedmeki_bench.foundation.injected import described
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.loop import Federation
     from fedmeki_bench.federation.server import Server, ServerContext
     from fedmeki_bench.federation.stage import Stage
+    from fedmeki_bench.foundation.injected import Injected
+    from fedmeki_bench.foundation.language import Language
     from fedmeki_bench.models.client_model import ClientModel
-    from fedmeki_bench.models.foundation.language import Language
-    from fedmeki_bench.models.injected import Injected
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.federation.payload import Payload, Update
-from fedmeki_bench.federation.training import Batch, Trained, schedule, train
+from fedmeki_bench.models.training import Batch, Trained, schedule, train
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.rule import Rule
     from fedmeki_bench.models.client_model import ClientModel, Outputs
     from fedmeki_bench.models.flat import FlatTensors

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fedmeki_bench import seeds
-from fedmeki_bench.engine.sequential import SequentialEngine
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation import checkpoint
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
+from fedmeki_bench.federation.sequential import SequentialEngine
 from fedmeki_bench.federation.server import Server, ServerContext
 from fedmeki_bench.federation.stage import Stage
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task

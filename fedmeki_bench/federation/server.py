@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from fedmeki_bench.federation.training import Trained, schedule, train
+from fedmeki_bench.models.training import Trained, schedule, train
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.payload import Update
-    from fedmeki_bench.injection import InjectionTraining
+    from fedmeki_bench.foundation.choices import InjectionTraining
+    from fedmeki_bench.foundation.injected import Injected
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.flat import FlatTensors
-    from fedmeki_bench.models.injected import Injected
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 
@@ -147,15 +147,15 @@ class ServerContext:
 
         Args:
             foundation: ``tiny``, or the folder, GGUF file or name of a causal LM.
-            adapter: keywords of :class:`~fedmeki_bench.models.injected.AdapterChoice`.
+            adapter: keywords of :class:`~fedmeki_bench.foundation.injected.AdapterChoice`.
             scale_soft: start soft tokens at the size of the model's embeddings.
-            direct: modalities without a projector, see :class:`~fedmeki_bench.models.injected.Injected`.
-            prompt_format: how questions are put, see :mod:`fedmeki_bench.models.foundation.prompts`.
+            direct: modalities without a projector, see :class:`~fedmeki_bench.foundation.injected.Injected`.
+            prompt_format: how questions are put, see :mod:`fedmeki_bench.foundation.prompts`.
         """
         if self._injected is None:
-            from fedmeki_bench.injection import AdapterChoice
-            from fedmeki_bench.models.foundation.build import build
-            from fedmeki_bench.models.injected import Injected, described
+            from fedmeki_bench.foundation.build import build
+            from fedmeki_bench.foundation.choices import AdapterChoice
+            from fedmeki_bench.foundation.injected import Injected, described
 
             language = build(
                 foundation,
@@ -179,13 +179,13 @@ class ServerContext:
         """Train the way in on public data; encoders go back to ``server.model``, the rest to ``server.memory``.
 
         Args:
-            how: see :func:`fedmeki_bench.federation.injecting.inject`.
+            how: see :func:`fedmeki_bench.foundation.training.inject`.
             moments: whether the optimiser's state of projectors, adapters and gate goes on from the round before.
 
         Returns:
             The mean loss.
         """
-        from fedmeki_bench.federation.injecting import InjectionRound, inject
+        from fedmeki_bench.foundation.training import InjectionRound, inject
 
         self.model.load(server.model)
         known = server.memory.get("injection_moments", {}) if moments == "kept" else {}

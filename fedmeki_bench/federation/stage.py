@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.server import Server, ServerContext
-    from fedmeki_bench.models.injected import Injected
+    from fedmeki_bench.foundation.injected import Injected
 
 
 class Stage:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.errors import CheckFailed, InputError, UsageError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
 from fedmeki_bench.files import write_atomically
-from fedmeki_bench.leaderboard.board import Board
-from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.leaderboard.checking import checking
 from fedmeki_bench.leaderboard.collect import collect
 from fedmeki_bench.leaderboard.environments import moved_since
@@ -19,8 +19,8 @@ from fedmeki_bench.leaderboard.latex import page_latex
 from fedmeki_bench.leaderboard.page import Context, Page, make_page
 from fedmeki_bench.leaderboard.reading import reader
 from fedmeki_bench.leaderboard.render import markdown, page_json, rows_csv
-from fedmeki_bench.results.record import Record
-from fedmeki_bench.results.store import BadRecord, RecordStore
+from fedmeki_bench.records.record import Record
+from fedmeki_bench.records.store import BadRecord, RecordStore
 
 FORMATS = ("md", "csv", "json", "tex", "html", "svg")
 

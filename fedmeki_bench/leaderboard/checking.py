@@ -11,7 +11,7 @@ from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.evaluation.predictions import PredictionsChanged
 from fedmeki_bench.leaderboard.collect import Check, Status
 from fedmeki_bench.leaderboard.reading import Reader
-from fedmeki_bench.results.record import Evaluation, Record
+from fedmeki_bench.records.record import Evaluation, Record
 
 _ROUNDING = 1e-9
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
+from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
-from fedmeki_bench.leaderboard.cells import Cell
-from fedmeki_bench.results.record import Evaluation, Record
-from fedmeki_bench.results.store import BadRecord
+from fedmeki_bench.records.record import Evaluation, Record
+from fedmeki_bench.records.store import BadRecord
 
 if TYPE_CHECKING:
     from fedmeki_bench.task import TaskMeta

@@ -16,7 +16,7 @@ from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.leaderboard.collect import Row, environment_digest
 from fedmeki_bench.plain import plain_text
-from fedmeki_bench.results.record import Record
+from fedmeki_bench.records.record import Record
 
 _LARGEST = 200_000_000  # characters of a page's CSV
 _MOVED = 1e-6

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.boards.board import Board
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.evaluation.metrics import MetricSpec
-from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.collect import Collected, Outcome, traffic
 from fedmeki_bench.leaderboard.judging import Scale
-from fedmeki_bench.results.record import MetricValue
+from fedmeki_bench.records.record import MetricValue
 from fedmeki_bench.statistics import over_seeds, summarise_seeds
 
 if TYPE_CHECKING:

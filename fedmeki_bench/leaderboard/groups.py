@@ -10,7 +10,7 @@ from fedmeki_bench.statistics import ChanceGap, GroupValue, Spread, chance_gap, 
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
-    from fedmeki_bench.results.record import Dealt, Subgroup
+    from fedmeki_bench.records.record import Dealt, Subgroup
 
 ATTRIBUTES = {"site": "Sites", "sex": "Sexes", "age": "Age bands"}
 _QUANTILE = 1.959964

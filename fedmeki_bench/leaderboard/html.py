@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.grid import Column, Entry
     from fedmeki_bench.leaderboard.page import Page, Section
     from fedmeki_bench.leaderboard.tables import Table, TableRow
-    from fedmeki_bench.results.record import Record
+    from fedmeki_bench.records.record import Record
 
 _SHADES = 5
 _SECTION_WORDS = {"bound": "Bounds", "ranked": "Federated", "incomplete": "Incomplete, not ranked"}

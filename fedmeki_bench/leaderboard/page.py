@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.boards.board import Board
 from fedmeki_bench.evaluation.metrics import BUILT_IN, MetricSpec
 from fedmeki_bench.leaderboard.analysis import Analysis, analyse
-from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.collect import Collected, Outcome, Row, tidy
 from fedmeki_bench.leaderboard.differences import differences_table
 from fedmeki_bench.leaderboard.environments import described
@@ -25,7 +25,7 @@ from fedmeki_bench.leaderboard.words import constant_outcomes
 
 if TYPE_CHECKING:
     from fedmeki_bench.algorithm import Algorithm
-    from fedmeki_bench.results.record import Record
+    from fedmeki_bench.records.record import Record
     from fedmeki_bench.task import TaskMeta
 
 

@@ -12,7 +12,7 @@ from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
     from fedmeki_bench.algorithm import Algorithm
-    from fedmeki_bench.leaderboard.board import Board
+    from fedmeki_bench.boards.board import Board
     from fedmeki_bench.leaderboard.page import Section
 
 _COLUMNS = ("paper_table", "task", "metric", "aggregation", "scope", "stage", "percent")

@@ -14,7 +14,7 @@ from fedmeki_bench.evaluation.predictions import (
 from fedmeki_bench.evaluation.rescoring import predictions_file, stored
 
 if TYPE_CHECKING:
-    from fedmeki_bench.results.record import Evaluation, Record
+    from fedmeki_bench.records.record import Evaluation, Record
 
 Reader = Callable[["Record", "Evaluation"], "Predictions | TextPredictions | None"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.boards.board import Board
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.leaderboard import words
-from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.grid import NO_INTERVAL, NO_INTERVAL_NOTE, Column, Entry, Grid
 
 if TYPE_CHECKING:

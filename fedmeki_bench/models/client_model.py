@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from fedmeki_bench import registry, seeds
-from fedmeki_bench.cohort.series import Imputation, SeriesStatistics, model_input
+from fedmeki_bench.data.series import Imputation, SeriesStatistics, model_input
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.models.encoder import Encoder
+from fedmeki_bench.models.encoders.image import shrink
 from fedmeki_bench.models.flat import FlatTensors, flatten
-from fedmeki_bench.models.image import shrink
 from fedmeki_bench.options import parse_options
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
-from fedmeki_bench.cohort.availability import Availability
-from fedmeki_bench.cohort.dealing import Dealt, deal
-from fedmeki_bench.cohort.series import SeriesStatistics
+from fedmeki_bench.data.clients.assignment import Dealt, deal
+from fedmeki_bench.data.clients.availability import Availability
+from fedmeki_bench.data.series import SeriesStatistics
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
@@ -18,7 +18,7 @@ from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.runs.start import take
 
 if TYPE_CHECKING:
-    from fedmeki_bench.cohort.format import Cohort
+    from fedmeki_bench.data.cohort import Cohort
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 

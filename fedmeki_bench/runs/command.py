@@ -11,7 +11,7 @@ from fedmeki_bench import algorithms
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.errors import UsageError
 from fedmeki_bench.profiles import profile
-from fedmeki_bench.results.record import Record
+from fedmeki_bench.records.record import Record
 from fedmeki_bench.runs.spec import FOUNDATION, installed_models
 
 

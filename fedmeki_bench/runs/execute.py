@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from fedmeki_bench import registry
-from fedmeki_bench.cohort.format import Cohort, find
+from fedmeki_bench.data.cohort import Cohort, find
 from fedmeki_bench.errors import FedmekiError, InputError
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
 from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
 from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
 from fedmeki_bench.files import UNWRITABLE
-from fedmeki_bench.results.record import (
+from fedmeki_bench.records.record import (
     CohortRef,
     Dealt,
     PluginRef,
@@ -26,7 +26,7 @@ from fedmeki_bench.results.record import (
     RunError,
     Versions,
 )
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.environment import environment, peak_memory
 from fedmeki_bench.runs.kept_card import FOLDER as KEPT_FOLDER
 from fedmeki_bench.runs.plugins import portable, portable_params
@@ -174,7 +174,7 @@ def _train_and_score(
 ) -> None:  # fmt: skip
     import torch
 
-    from fedmeki_bench.evaluation.foundation import foundation_facts
+    from fedmeki_bench.evaluation.foundation_facts import foundation_facts
     from fedmeki_bench.evaluation.scoring import Validation, score_test
     from fedmeki_bench.runs.assemble import assemble, dealt
     from fedmeki_bench.runs.keep import keep

@@ -10,14 +10,14 @@ import torch
 
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.files import replacing
-from fedmeki_bench.models.injected import described
+from fedmeki_bench.foundation.injected import described
 from fedmeki_bench.runs.kept_card import CARD, FOLDER, INJECTED, MODEL, KeptCard, KeptInput, KeptSeries, KeptTask
 from fedmeki_bench.runs.plugins import portable, portable_params
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fedmeki_bench.cohort.format import Cohort
+    from fedmeki_bench.data.cohort import Cohort
     from fedmeki_bench.federation.loop import Federation
     from fedmeki_bench.models.client_model import Input
     from fedmeki_bench.runs.spec import RunSpec

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fedmeki_bench import registry
-from fedmeki_bench.cohort.series import SeriesStatistics
+from fedmeki_bench.data.series import SeriesStatistics
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.views import Answers, foundation, probabilities
 from fedmeki_bench.federation.server import Server, ServerContext
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from fedmeki_bench.cohort.format import CohortPart
+    from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.stage import Stage
-    from fedmeki_bench.models.injected import Injected
+    from fedmeki_bench.foundation.injected import Injected
     from fedmeki_bench.task import Task
 
 

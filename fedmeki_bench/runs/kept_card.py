@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedmeki_bench.bounded import bounded_json, first_problem, regular_text
-from fedmeki_bench.cohort.series import Imputation
+from fedmeki_bench.data.series import Imputation
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import InputError
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from fedmeki_bench import algorithms, registry
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.boards.board import Board, Dealing
+from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
-from fedmeki_bench.leaderboard.board import Board, Dealing
-from fedmeki_bench.leaderboard.cells import Cell
-from fedmeki_bench.results.record import Record
-from fedmeki_bench.results.store import BadRecord, RecordStore
+from fedmeki_bench.records.record import Record
+from fedmeki_bench.records.store import BadRecord, RecordStore
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.recorded import is_file, recorded
 from fedmeki_bench.runs.spec import FOUNDATION, RunSpec, by_role, option_models, specify, zero_shot_of

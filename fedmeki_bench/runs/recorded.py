@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.boards.board import Board, Dealing
 from fedmeki_bench.errors import UsageError
-from fedmeki_bench.leaderboard.board import Board, Dealing
-from fedmeki_bench.results.record import Record
-from fedmeki_bench.results.store import BadRecord
+from fedmeki_bench.records.record import Record
+from fedmeki_bench.records.store import BadRecord
 from fedmeki_bench.runs.plugins import placeless
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.sources import plugin_source

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fedmeki_bench.errors import CheckFailed, InputError
 from fedmeki_bench.evaluation.predictions import Predictions, TextPredictions
 from fedmeki_bench.evaluation.rescoring import stored
-from fedmeki_bench.results.record import Record
+from fedmeki_bench.records.record import Record
 from fedmeki_bench.runs.command import answering, asked, changed_options
 from fedmeki_bench.runs.spec import RunSpec, specify
 from fedmeki_bench.runs.superseded import differences

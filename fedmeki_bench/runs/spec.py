@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from fedmeki_bench import algorithms, registry
 from fedmeki_bench.algorithm import Algorithm
-from fedmeki_bench.cohort.availability import Availability
+from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, profile

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench.results.record import Record
-from fedmeki_bench.results.store import BadRecord
+from fedmeki_bench.records.record import Record
+from fedmeki_bench.records.store import BadRecord
 from fedmeki_bench.runs.plugins import placeless
 from fedmeki_bench.runs.spec import RunSpec
 

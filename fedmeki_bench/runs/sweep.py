@@ -14,7 +14,7 @@ from typing import Any
 from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.events import Event, Listener, RunEnded
 from fedmeki_bench.processes import end_with_parent, interrupt_once
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.plan import Planned
 from fedmeki_bench.runs.spec import RunSpec
 

@@ -12,7 +12,7 @@ import pytest
 from fedmeki_bench.audit.checks import run_all
 from fedmeki_bench.audit.page import render
 from fedmeki_bench.audit.reading import read
-from fedmeki_bench.cohort.card import SAMPLES
+from fedmeki_bench.data.card import SAMPLES
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import InputError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedmeki_bench import registry
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.near import SEARCHES
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -11,7 +11,7 @@ import pytest
 from test_commands import FAST, one_sentence
 
 from fedmeki_bench.evaluation.predictions import read_predictions, write_predictions
-from fedmeki_bench.results.store import RecordStore, read_record
+from fedmeki_bench.records.store import RecordStore, read_record
 
 
 @pytest.fixture

@@ -90,8 +90,8 @@ def test_run_says_how_the_data_were_dealt_and_what_is_doubtful(bench, cohorts, t
 
 
 def test_the_live_grid_keeps_dealings_apart(cohorts, swept, monkeypatch):
+    from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.cli import boards
-    from fedmeki_bench.leaderboard.board import find_board
 
     seen = {}
 
@@ -105,7 +105,7 @@ def test_the_live_grid_keeps_dealings_apart(cohorts, swept, monkeypatch):
         def __exit__(self, *_):
             return None
 
-    monkeypatch.setattr("fedmeki_bench.console.SweepView", Grid)
+    monkeypatch.setattr("fedmeki_bench.cli.view.SweepView", Grid)
     boards.run_board(find_board(swept / "dealt.yaml"), cohorts, swept / "r", plain=True)
     rows = {place[0] for places in seen.values() for place in places}
     assert {"fedavg_s, iid", "fedavg_s, dirichlet alpha 0.3"} <= rows

@@ -65,7 +65,8 @@ def test_a_plug_in_that_keeps_everything_ends_with_0(bench):
 
 def test_json_is_a_list_of_clauses_and_a_failure_ends_with_1(bench, plugin):
     path = plugin(
-        "from tasks.medvqa import MedVqa\n\nprint('loading')\n\n\nclass Deaf(MedVqa):\n    'Reads nothing.'\n\n"
+        "from fedmeki_bench.builtin.tasks.medvqa import MedVqa\n\nprint('loading')\n\n\n"
+        "class Deaf(MedVqa):\n    'Reads nothing.'\n\n"
         "    def parse(self, text):\n        print('parsing')\n        return None\n"
     )
     code, out, err = bench("check", f"{path}:Deaf", "--json")
@@ -79,7 +80,7 @@ def test_json_is_a_list_of_clauses_and_a_failure_ends_with_1(bench, plugin):
 
 
 def test_a_failure_is_told_in_three_sentences(bench, plugin):
-    path = plugin("from tasks.medvqa import MedVqa\n\n\nclass Plain(MedVqa):\n    pass\n")
+    path = plugin("from fedmeki_bench.builtin.tasks.medvqa import MedVqa\n\n\nclass Plain(MedVqa):\n    pass\n")
     code, out, _ = bench("check", f"{path}:Plain")
     assert code == 1
     assert "✕ loads" in out
@@ -156,7 +157,7 @@ def test_the_command_survives_it(bench, plugin):
 def test_the_kind_is_found_from_class_file_or_name(monkeypatch):
     assert [find(name).kind for name in ("fedavg", "plus", "covid19", "rsna")] == list(KINDS)
     assert find(f"{WRONG}:Idle").kind == "rules"
-    assert find("baselines.stages:Plus").kind == "stages"
+    assert find("fedmeki_bench.builtin.baselines.stages:Plus").kind == "stages"
     assert find(Rule).kind == find(Rule()).kind == "rules"
     with pytest.raises(UsageError, match="say --kind"):
         find(int)

@@ -13,8 +13,8 @@ import pandas as pd
 from pydantic import BaseModel
 
 from fedmeki_bench.api import ArraySpec, DatasetMeta, DatasetPreparer, Dropped
-from fedmeki_bench.cohort.dataset import Decoded, confined, require_folder, write_marker
-from fedmeki_bench.cohort.reading import read_table
+from fedmeki_bench.data.contract import Decoded, confined, require_folder, write_marker
+from fedmeki_bench.data.raw.tables import read_table
 
 TABLE, RECORDS = "visits.csv", "records"
 

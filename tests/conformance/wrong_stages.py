@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from fedmeki_bench.builtin.baselines.injection import Injection, KimInjection
 
-from baselines.injection import Injection, KimInjection
 from fedmeki_bench.api import Stage
 
 

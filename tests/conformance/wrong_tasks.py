@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fedmeki_bench.builtin.tasks.covid19 import Covid19
+from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
+from fedmeki_bench.builtin.tasks.medvqa import MedVqa
+
 from fedmeki_bench.api import Exclude
-from tasks.covid19 import Covid19
-from tasks.ecg_abnormal import EcgAbnormal
-from tasks.medvqa import MedVqa
 
 
 class NeedsAnArgument(Covid19):

@@ -4,9 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from data_prep.ptbxl import PtbXl
-from data_prep.rsna_synthetic import write as write_rsna
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.data_prep.rsna_synthetic import write as write_rsna
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real"
 

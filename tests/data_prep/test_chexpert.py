@@ -3,14 +3,14 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from fedmeki_bench.builtin.data_prep.chexpert import FINDINGS, Chexpert, ChexpertOptions
+from fedmeki_bench.builtin.data_prep.chexpert_synthetic import write
+from fedmeki_bench.builtin.tasks.atelectasis import Atelectasis
+from fedmeki_bench.builtin.tasks.enlarged_cardiomediastinum import EnlargedCardiomediastinum
+from fedmeki_bench.builtin.tasks.pleural_effusion import PleuralEffusion
 
-from data_prep.chexpert import FINDINGS, Chexpert, ChexpertOptions
-from data_prep.chexpert_synthetic import write
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
-from tasks.atelectasis import Atelectasis
-from tasks.enlarged_cardiomediastinum import EnlargedCardiomediastinum
-from tasks.pleural_effusion import PleuralEffusion
 
 TASKS = (EnlargedCardiomediastinum, Atelectasis, PleuralEffusion)
 

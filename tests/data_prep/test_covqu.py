@@ -4,13 +4,13 @@ import shutil
 
 import pandas as pd
 import pytest
+from fedmeki_bench.builtin.data_prep.covqu import Covqu, CovquOptions
+from fedmeki_bench.builtin.data_prep.covqu_synthetic import write
+from fedmeki_bench.builtin.tasks.covid19 import Covid19
 from PIL import Image
 
-from data_prep.covqu import Covqu, CovquOptions
-from data_prep.covqu_synthetic import write
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
-from tasks.covid19 import Covid19
 
 
 def run(raw, out, **options):

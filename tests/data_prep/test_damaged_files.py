@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.data_prep.rsna import Rsna, RsnaOptions
 
-from data_prep.ptbxl import PtbXl
-from data_prep.rsna import Rsna, RsnaOptions
-from fedmeki_bench.cohort.dataset import Dropped
+from fedmeki_bench.data.contract import Dropped
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:

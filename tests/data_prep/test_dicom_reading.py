@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fedmeki_bench.builtin.data_prep.dicom_reading import MOST_PIXELS, dicom_grey
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -21,8 +22,7 @@ from pydicom.uid import (
     JPEGLosslessSV1,
 )
 
-from data_prep.dicom_reading import MOST_PIXELS, dicom_grey
-from fedmeki_bench.cohort.dataset import Dropped
+from fedmeki_bench.data.contract import Dropped
 
 
 def smooth(side: int = 64) -> np.ndarray:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fedmeki_bench.builtin.data_prep.ecg_qa import STAND_IN, EcgQa, EcgQaOptions
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
+from fedmeki_bench.builtin.tasks.ecg_noise import EcgNoise
 
-from data_prep.ecg_qa import STAND_IN, EcgQa, EcgQaOptions
-from data_prep.ptbxl import PtbXl
-from fedmeki_bench.cohort.format import Cohort
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.cohort import Cohort
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
-from tasks.ecg_abnormal import EcgAbnormal
-from tasks.ecg_noise import EcgNoise
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real"
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.tasks.ectopic_beats import EctopicBeats
 
-from data_prep.ptbxl import PtbXl
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.task import Exclude
-from tasks.ectopic_beats import EctopicBeats
 
 
 @pytest.mark.parametrize("text", ["1ES", "VES", "SVES", "ves", "VES1,alles", "2 ses in II", "ES,ALLES"])

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3, Mimic3Sepsis
+from fedmeki_bench.builtin.data_prep.mimic3.infection import continuous, suspicion
+from fedmeki_bench.builtin.data_prep.mimic3.infusions import _merged, _rates
+from fedmeki_bench.builtin.data_prep.mimic3.preparer import MortalityOptions, SepsisOptions
+from fedmeki_bench.builtin.data_prep.mimic3.sepsis import onset
+from fedmeki_bench.builtin.data_prep.mimic3.sofa import VASOPRESSORS, carried, coma_scale, horowitz, sofa, urine_per_day
+from fedmeki_bench.builtin.tasks.mortality import Mortality
+from fedmeki_bench.builtin.tasks.sepsis import Sepsis
 
-from data_prep.mimic3 import Mimic3, Mimic3Sepsis
-from data_prep.mimic3.infection import continuous, suspicion
-from data_prep.mimic3.infusions import _merged, _rates
-from data_prep.mimic3.preparer import MortalityOptions, SepsisOptions
-from data_prep.mimic3.sepsis import onset
-from data_prep.mimic3.sofa import VASOPRESSORS, carried, coma_scale, horowitz, sofa, urine_per_day
-from fedmeki_bench.cohort.prepare import PreparedCohort, prepare
+from fedmeki_bench.data.prepare.prepare import PreparedCohort, prepare
 from fedmeki_bench.errors import InputError
-from tasks.mortality import Mortality
-from tasks.sepsis import Sepsis
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real" / "mimic3_demo"
 NAN = float("nan")

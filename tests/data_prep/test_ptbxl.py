@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fedmeki_bench.builtin.data_prep.ptbxl import LEADS, PtbXl
+from fedmeki_bench.builtin.data_prep.ptbxl_synthetic import COLUMNS
+from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 
-from data_prep.ptbxl import LEADS, PtbXl
-from data_prep.ptbxl_synthetic import COLUMNS
-from fedmeki_bench.cohort.dataset import Dropped
-from fedmeki_bench.cohort.format import Cohort
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.cohort import Cohort
+from fedmeki_bench.data.contract import Dropped
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
-from tasks.ecg_abnormal import EcgAbnormal
 
 OPTIONS = PtbXl.Options()
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fedmeki_bench.builtin.data_prep.rsna import Rsna, RsnaOptions
+from fedmeki_bench.builtin.data_prep.rsna_synthetic import write
+from fedmeki_bench.builtin.tasks.lung_opacity import LungOpacity
 from PIL import Image
 from pydicom import dcmread
 
-from data_prep.rsna import Rsna, RsnaOptions
-from data_prep.rsna_synthetic import write
-from fedmeki_bench.cohort.dataset import Dropped
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.contract import Dropped
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.options import parse_options
-from tasks.lung_opacity import LungOpacity
 
 SMALL = RsnaOptions(image_size=16)
 

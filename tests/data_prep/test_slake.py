@@ -4,12 +4,12 @@ import json
 
 import pandas as pd
 import pytest
+from fedmeki_bench.builtin.data_prep.slake import Slake, SlakeOptions
+from fedmeki_bench.builtin.data_prep.slake_synthetic import write
+from fedmeki_bench.builtin.tasks.medvqa_slake import MedVqaSlake
 
-from data_prep.slake import Slake, SlakeOptions
-from data_prep.slake_synthetic import write
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
-from tasks.medvqa_slake import MedVqaSlake
 
 
 def run(raw, out, **options):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fedmeki_bench.builtin.data_prep.vqa_rad import VqaRad, VqaRadOptions
+from fedmeki_bench.builtin.data_prep.vqa_rad_synthetic import write
+from fedmeki_bench.builtin.tasks.medvqa import MedVqa
 
-from data_prep.vqa_rad import VqaRad, VqaRadOptions
-from data_prep.vqa_rad_synthetic import write
-from fedmeki_bench.cohort.prepare import prepare
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
-from tasks.medvqa import MedVqa
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real"
 

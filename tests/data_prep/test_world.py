@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from data_prep import (
+from fedmeki_bench.builtin.data_prep import (
     chest_drawing,
     chexpert_synthetic,
     covqu_synthetic,
@@ -21,14 +20,15 @@ from data_prep import (
     slake_synthetic,
     vqa_rad_synthetic,
 )
-from data_prep.chexpert import Chexpert
-from data_prep.covqu import Covqu
-from data_prep.mimic3 import Mimic3, Mimic3Sepsis
-from data_prep.mimic3 import synthetic as mimic3_synthetic
-from data_prep.ptbxl import PtbXl
-from data_prep.rsna import Rsna
+from fedmeki_bench.builtin.data_prep.chexpert import Chexpert
+from fedmeki_bench.builtin.data_prep.covqu import Covqu
+from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3, Mimic3Sepsis
+from fedmeki_bench.builtin.data_prep.mimic3 import synthetic as mimic3_synthetic
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.data_prep.rsna import Rsna
+
 from fedmeki_bench import registry
-from fedmeki_bench.cohort.dataset import Drops
+from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import FINDINGS, SIGNS
 from fedmeki_bench.task import Exclude

@@ -12,13 +12,13 @@ import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
-from fedmeki_bench.engine.sequential import SequentialEngine
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.payload import Update
 from fedmeki_bench.federation.rule import Rule
+from fedmeki_bench.federation.sequential import SequentialEngine
+from fedmeki_bench.foundation.tiny import tiny_folder
+from fedmeki_bench.foundation.tiny_config import TinyConfig
 from fedmeki_bench.models.flat import FlatTensors
-from fedmeki_bench.models.foundation.tiny import tiny_folder
-from fedmeki_bench.models.foundation.tiny_config import TinyConfig
 from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.spec import specify

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fedmeki_bench import registry
-from fedmeki_bench.cohort.format import CohortPart, find
+from fedmeki_bench.data.cohort import CohortPart, find
 from fedmeki_bench.evaluation.metrics import AUROC
 from fedmeki_bench.evaluation.views import VIEWS
 

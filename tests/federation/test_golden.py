@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from fedmeki_bench.api import Rule, Update
-from fedmeki_bench.federation.training import schedule, train
 from fedmeki_bench.models.flat import FlatTensors
+from fedmeki_bench.models.training import schedule, train
 
 from .conftest import PUBLISHED_ECG, SMALL, finish, under
 
@@ -58,7 +58,7 @@ def test_tasks_without_a_shared_modality_train_together_as_alone(build):
 
 def test_order_of_execution_does_not_matter(build, monkeypatch):
     """The engine may run clients in any order as long as updates come back in client order."""
-    from fedmeki_bench.engine.sequential import SequentialEngine
+    from fedmeki_bench.federation.sequential import SequentialEngine
 
     expected = finish(build("fedavg_m", ECG + LUNG))
     forwards = SequentialEngine.run

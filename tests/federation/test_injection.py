@@ -14,10 +14,10 @@ import torch
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve, table
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.evaluation.foundation import foundation_facts
-from fedmeki_bench.federation.injecting import InjectionRound, inject, learning_rate
-from fedmeki_bench.injection import InjectionTraining
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.evaluation.foundation_facts import foundation_facts
+from fedmeki_bench.foundation.choices import InjectionTraining
+from fedmeki_bench.foundation.training import InjectionRound, inject, learning_rate
+from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.execute import execute
 from fedmeki_bench.runs.spec import specify
 
@@ -185,7 +185,7 @@ def bench_data(cohorts, tmp_path_factory):
     """The shared cohorts with two zero-shot ones beside them."""
     import shutil
 
-    from fedmeki_bench.cohort.prepare import prepare
+    from fedmeki_bench.data.prepare.prepare import prepare
 
     root = tmp_path_factory.mktemp("zero_shot")
     shutil.copytree(cohorts, root / "data")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedmeki_bench.algorithms import resolve
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.execute import execute
 from fedmeki_bench.runs.spec import specify
 

@@ -10,9 +10,9 @@ import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
-from fedmeki_bench.cohort.format import CohortPart
+from fedmeki_bench.data.cohort import CohortPart
 from fedmeki_bench.evaluation.views import aggregated, personal
-from fedmeki_bench.federation.training import schedule
+from fedmeki_bench.models.training import schedule
 from fedmeki_bench.runs.spec import specify
 
 from .conftest import WITHOUT_BATCH_NORM, finish

@@ -14,7 +14,7 @@ from hostile.conftest import within
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedmeki_bench.cohort.dataset import Dropped
+from fedmeki_bench.data.contract import Dropped
 from fedmeki_bench.errors import FedmekiError
 
 QUICK, LONG = 200, int(os.environ.get("FEDMEKI_BENCH_FUZZ", "2000"))

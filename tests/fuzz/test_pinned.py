@@ -7,13 +7,13 @@ import json
 
 import numpy as np
 import pytest
+from fedmeki_bench.builtin.data_prep.mimic3.release import Release
 
-from data_prep.mimic3.release import Release
-from fedmeki_bench.cohort.format import Cohort
+from fedmeki_bench.boards.board import load_board
+from fedmeki_bench.data.cohort import Cohort
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.answer_files import read_answers
 from fedmeki_bench.evaluation.predictions import Predictions, read_predictions, write_predictions
-from fedmeki_bench.leaderboard.board import load_board
 from fedmeki_bench.options import split_pairs
 from fedmeki_bench.plain import plain_text
 
@@ -83,7 +83,7 @@ def test_every_error_is_one_line_without_control_characters():
 
 
 def test_a_column_without_a_name_in_a_packed_table_of_mimic(tmp_path):
-    from data_prep.mimic3.release import Release
+    from fedmeki_bench.builtin.data_prep.mimic3.release import Release
 
     (tmp_path / "CHARTEVENTS.csv").write_text('"ROW_ID","",ICUSTAY_ID,ITEMID\n1,2,3,4\n')
     needed = {"CHARTEVENTS": ("icustay_id", "itemid")}

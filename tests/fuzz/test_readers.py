@@ -9,16 +9,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.data_prep.rsna import Rsna, RsnaOptions
 from hypothesis import strategies as st
 
-from data_prep.ptbxl import PtbXl
-from data_prep.rsna import Rsna, RsnaOptions
-from fedmeki_bench.cohort.dataset import Drops
-from fedmeki_bench.cohort.format import Cohort
-from fedmeki_bench.cohort.images import grey_picture
-from fedmeki_bench.cohort.json_reading import mapping, read_items, text, whole
-from fedmeki_bench.cohort.questions import question_rows
-from fedmeki_bench.cohort.reading import read_table
+from fedmeki_bench.data.cohort import Cohort
+from fedmeki_bench.data.contract import Drops
+from fedmeki_bench.data.raw.images import grey_picture
+from fedmeki_bench.data.raw.json_items import mapping, read_items, text, whole
+from fedmeki_bench.data.raw.questions import question_rows
+from fedmeki_bench.data.raw.tables import read_table
 
 from .mutation import CASES, changes, edits, explore, refused_in_words
 
@@ -162,8 +162,7 @@ MIMIC = "ROW_ID,ICUSTAY_ID,ITEMID,CHARTTIME,VALUE,VALUENUM\n" + "".join(
 @pytest.mark.parametrize("level", ["packed", pytest.param("text", marks=pytest.mark.slow)])
 def test_packed_tables_of_mimic(folder, examples, level):
     import duckdb
-
-    from data_prep.mimic3.release import Release, reading
+    from fedmeki_bench.builtin.data_prep.mimic3.release import Release, reading
 
     packed = gzip.compress(MIMIC.encode(), mtime=0)
     base = duckdb.connect(config={"threads": 1})
@@ -217,7 +216,7 @@ def test_cards(cohort, examples, level):
 @pytest.mark.parametrize("examples", CASES)
 @pytest.mark.parametrize("name", ["samples.parquet", "signal.npy", "values"])
 def test_files_of_cohorts(cohort, examples, name, monkeypatch):
-    monkeypatch.setattr("fedmeki_bench.cohort.format.check_files", lambda folder, card: None)  # its digests see all
+    monkeypatch.setattr("fedmeki_bench.data.cohort.check_files", lambda folder, card: None)  # its digests see all
     path = cohort / ("samples.parquet" if name == "values" else name)
     data, table = path.read_bytes(), pd.read_parquet(cohort / "samples.parquet")
 

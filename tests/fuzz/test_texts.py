@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
+from fedmeki_bench.boards.board import Board, load_board
 from fedmeki_bench.evaluation.answer_files import read_answers
 from fedmeki_bench.evaluation.predictions import (
     Predictions,
@@ -22,12 +23,11 @@ from fedmeki_bench.evaluation.predictions import (
     write_text_predictions,
 )
 from fedmeki_bench.evaluation.protocols import score_answers
-from fedmeki_bench.leaderboard.board import Board, load_board
 from fedmeki_bench.options import parse_options, split_pairs
 from fedmeki_bench.plain import plain_values
 from fedmeki_bench.profiles import Profile
-from fedmeki_bench.results.record import Record, content_digest
-from fedmeki_bench.results.store import BadRecord, RecordStore
+from fedmeki_bench.records.record import Record, content_digest
+from fedmeki_bench.records.store import BadRecord, RecordStore
 
 from .mutation import CASES, EXTREMES, changes, edits, explore, one_line, refused_in_words
 
@@ -67,9 +67,9 @@ def test_boards(tmp_path, examples, level):
 
 @pytest.mark.parametrize("examples", CASES)
 def test_options(examples):
-    from baselines.feddyn import FedDyn
-    from baselines.fedprox import FedProx
-    from data_prep.ptbxl import PtbXl
+    from fedmeki_bench.builtin.baselines.feddyn import FedDyn
+    from fedmeki_bench.builtin.baselines.fedprox import FedProx
+    from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
 
     models = [Profile, FedProx.Params, FedDyn.Params, PtbXl.Options]
     names = sorted({name for model in models for name in model.model_fields})

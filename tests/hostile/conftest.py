@@ -121,7 +121,7 @@ class World:
 
     def write(self, content: dict, key: str | None = None) -> Path:
         """A record with a right digest in the folder of its key; with ``key``, beside the one it was made from."""
-        from fedmeki_bench.results.record import content_digest
+        from fedmeki_bench.records.record import content_digest
 
         old = content["key"]
         content = {**content, "key": key or old}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
-from fedmeki_bench.leaderboard.board import Board
-from fedmeki_bench.leaderboard.cells import Cell
-from fedmeki_bench.results.record import Record, Subgroup
+from fedmeki_bench.records.record import Record, Subgroup
 
 TASKS = ["ecg_abnormal", "lung_opacity"]
 
@@ -100,7 +100,7 @@ STRENGTH = {"majority": 0.0, "central": 3.0, "fedavg_s": 1.6, "fedprox_s": 1.7, 
 
 def judged(folder: Any, seeds: list[int], tasks: list[str] = TASKS) -> tuple[Board, list[Cell], Any]:
     """A board with bounds, three competitors and predictions behind every number."""
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.records.store import RecordStore
 
     algorithms = [
         algorithm("majority", view="constant"), algorithm("central", pooled=True), algorithm("fedavg_s"),

@@ -8,8 +8,8 @@ import json
 import pytest
 from board_fakes import TASKS, algorithm, board, cells, judged, record
 
+from fedmeki_bench.boards.board import Board
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.leaderboard.board import Board
 from fedmeki_bench.leaderboard.build import build, page_of, render
 from fedmeki_bench.leaderboard.page import Context
 from fedmeki_bench.leaderboard.published import load_published

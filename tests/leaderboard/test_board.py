@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fedmeki_bench.boards.board import Board, find_board, known_boards, load_board
 from fedmeki_bench.errors import InputError, UsageError
-from fedmeki_bench.leaderboard.board import Board, find_board, known_boards, load_board
 
 GOOD = """\
 name: toy

@@ -12,7 +12,7 @@ from fedmeki_bench.leaderboard.build import FORMATS, build, check, default_folde
 from fedmeki_bench.leaderboard.page import Context
 from fedmeki_bench.leaderboard.reading import reader
 from fedmeki_bench.leaderboard.render import markdown
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.store import RecordStore
 
 
 @pytest.fixture

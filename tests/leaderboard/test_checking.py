@@ -11,7 +11,7 @@ from board_fakes import TASKS, judged
 
 from fedmeki_bench.evaluation.predictions import read_predictions, write_predictions
 from fedmeki_bench.leaderboard.build import page_of
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.store import RecordStore
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from board_fakes import TASKS, algorithm, board, cells, record
 
+from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.leaderboard.build import page_of
-from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.leaderboard.collect import collect, tidy
 from fedmeki_bench.leaderboard.render import markdown
-from fedmeki_bench.results.store import BadRecord
+from fedmeki_bench.records.store import BadRecord
 
 A = [algorithm("majority", view="constant"), algorithm("fedavg_s"), algorithm("fedprox_s")]
 VALUES = {

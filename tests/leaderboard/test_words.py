@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from board_fakes import algorithm, board, record
 
+from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.evaluation.constant_answer import constantly
 from fedmeki_bench.evaluation.estimates import score_predictions
 from fedmeki_bench.evaluation.metrics import BUILT_IN
 from fedmeki_bench.evaluation.predictions import TextPredictions, predictions_path, write_text_predictions
 from fedmeki_bench.evaluation.text_metrics import UNPARSED
 from fedmeki_bench.leaderboard.build import page_of, render
-from fedmeki_bench.leaderboard.cells import Cell
 from fedmeki_bench.leaderboard.judging import Scale, judge
 from fedmeki_bench.leaderboard.page import Context
 from fedmeki_bench.leaderboard.panels import panel
 from fedmeki_bench.leaderboard.reading import reader
-from fedmeki_bench.results.record import Evaluation, MetricValue
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.record import Evaluation, MetricValue
+from fedmeki_bench.records.store import RecordStore
 
 TASK = "ecg_abnormal"
 ROWS = [algorithm("fedavg_m_fm", view="foundation", sup="F"), algorithm("fedprox_m_fm", view="foundation", sup="F")]

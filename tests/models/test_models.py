@@ -8,9 +8,9 @@ import torch
 from fedmeki_bench import registry
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.models.client_model import ClientModel, Input
+from fedmeki_bench.models.encoders.image import DeiTTinyEncoder
+from fedmeki_bench.models.encoders.signal import PublishedSignalEncoder
 from fedmeki_bench.models.flat import FlatTensors, Layout
-from fedmeki_bench.models.image import DeiTTinyEncoder
-from fedmeki_bench.models.signal import PublishedSignalEncoder
 
 INPUTS = {"image": Input((1, 64, 64), 1 / 255), "signal": Input((12, 1000), 0.001)}
 SMALL = {"image": ("small_image", {}), "signal": ("small_signal", {})}
@@ -151,7 +151,7 @@ def test_pictures_are_shrunk_never_enlarged(cohorts, tmp_path):
 def test_the_paper_profile_trains(cohorts, tmp_path):
     """DeiT-tiny and the published ECG net through one round; 64 px pictures, so as to stay affordable."""
     from fedmeki_bench.algorithms import resolve
-    from fedmeki_bench.results.store import RecordStore
+    from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.execute import execute
     from fedmeki_bench.runs.spec import specify
 

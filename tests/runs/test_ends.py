@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.store import RecordStore
 
 BOARD = """\
 name: small

@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from fedmeki_bench import options, sources
-from fedmeki_bench.cohort.availability import Availability
-from fedmeki_bench.leaderboard.board import find_board
+from fedmeki_bench.boards.board import find_board
+from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.runs.plan import plan
 
 from .conftest import RULE
@@ -39,7 +39,7 @@ class Flat(Encoder):
 
 TASK = '''"""A task over PTB-XL."""
 from dataclasses import replace
-from tasks.ecg_abnormal import EcgAbnormal
+from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 
 
 class Turned(EcgAbnormal):

@@ -14,12 +14,12 @@ import torch
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.cli.main import main
-from fedmeki_bench.cohort.prepare import prepare
-from fedmeki_bench.cohort.sealed import open_test
+from fedmeki_bench.data.prepare.prepare import prepare
+from fedmeki_bench.data.sealed import open_test
 from fedmeki_bench.errors import InputError, UsageError
-from fedmeki_bench.models.foundation.tiny import tiny_folder
-from fedmeki_bench.models.foundation.tiny_config import TinyConfig
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.foundation.tiny import tiny_folder
+from fedmeki_bench.foundation.tiny_config import TinyConfig
+from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import execute, open_cohorts
 from fedmeki_bench.runs.kept import open_kept

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fedmeki_bench.leaderboard.board import Board
-from fedmeki_bench.results.record import Record
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.records.record import Record
 from fedmeki_bench.runs.plan import cells
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedmeki_bench.evaluation.predictions import read_predictions, write_predictions
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.store import RecordStore
 
 from .conftest import RULE
 

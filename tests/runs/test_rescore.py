@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from fedmeki_bench.results.record import Record
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.record import Record
+from fedmeki_bench.records.store import RecordStore
 
 METRIC = """from dataclasses import replace
 from fedmeki_bench.evaluation.metrics import AUROC
@@ -21,7 +21,7 @@ HALVED = replace(AUROC, name="halved", function=halved, version={version})
 """
 
 TASK = '''from dataclasses import replace
-from tasks.ecg_abnormal import EcgAbnormal
+from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 
 
 class Halved(EcgAbnormal):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fedmeki_bench.boards.board import find_board
 from fedmeki_bench.cli.boards import run_board
 from fedmeki_bench.cli.data import prepare_dataset, releases, synthesize
 from fedmeki_bench.cli.run import build_stand_in
-from fedmeki_bench.leaderboard.board import find_board
-from fedmeki_bench.results.store import RecordStore
+from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.plan import plan
 
 WORKING, BROKEN = ("fedavg_m_fm", "fedavg_m_kim"), ("fm_shuffled", "fm_untrained")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fedmeki_bench.leaderboard.page import Page, Section
-    from fedmeki_bench.results.record import Record, Round
+    from fedmeki_bench.records.record import Record, Round
 
 _ACROSS = 4
 _AXES: dict[str, Callable[[Round], float]] = {

@@ -19,7 +19,7 @@ from fedmeki_bench.leaderboard.plots.theme import (
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.page import Page, Section
-    from fedmeki_bench.results.record import GateFacts, Record
+    from fedmeki_bench.records.record import GateFacts, Record
 
 
 def draw(page: Page, section: Section) -> list[Picture]:

@@ -1,0 +1,276 @@
+"""A board: which algorithms meet on which tasks, under which budget, in one YAML file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from fedmeki_bench.bounded import regular_text
+from fedmeki_bench.errors import InputError, UsageError, nearest
+from fedmeki_bench.options import safe_yaml
+from fedmeki_bench.plain import one_line, plain_text, plain_values
+
+Scalar = bool | int | float | str
+
+_LARGEST = 1_000_000
+
+DEFAULT_MARGIN = 0.01
+"""The smallest difference that matters, of a metric for which a board declares none."""
+
+
+class SynthSpec(BaseModel):
+    """How much stand-in data ``demo`` generates for a dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: int = Field(gt=0)
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Dealing:
+    """A way to deal the private samples: a partition and its options; each has tables of its own.
+
+    ``label`` tells it from the board's others, and is empty where there are none.
+    """
+
+    partition: str
+    options: tuple[tuple[str, Scalar], ...] = ()
+    label: str = ""
+
+
+class Board(BaseModel):
+    """The content of a board file.
+
+    Attributes:
+        name, title, summary: identifier, heading, and one paragraph on what is compared and what it is worth.
+        profile: named budget, ``demo`` or ``paper``.
+        seeds, clients, partition: the federation; every algorithm gets the same.
+        partitions: several ways to deal instead of one, e.g. ``[iid, {dirichlet: {alpha: 0.3}}]``.
+        tasks, algorithms: columns and rows, by name.
+        reference: the row others are compared with.
+        margins: metric -> the smallest difference that matters; 0.01 for a metric that is not named.
+        questions: bound -> what is asked of every competitor about it: ``better``, or ``not_worse`` by more than the
+            margin. By default pooled training is a ceiling not to fall below, every other trained bound a floor.
+        groups: heading -> tasks whose main metrics are also averaged apart.
+        options: the same keys as ``-o`` on the command line.
+        synth, prepare: what ``demo`` generates per dataset and the options it prepares it with.
+        published: name of a table of published numbers to be shown beside the measured ones.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,100}$")
+    title: str = ""
+    summary: str = ""
+    profile: str
+    seeds: list[int] = Field(min_length=1)
+    clients: int = Field(default=5, ge=1)
+    partition: str = "iid"
+    partitions: list[str | dict[str, dict[str, Scalar]]] = Field(default_factory=list)
+    tasks: list[str] = Field(min_length=1)
+    algorithms: list[str] = Field(min_length=1)
+    reference: str | None = None
+    margins: dict[str, float] = Field(default_factory=dict)
+    questions: dict[str, Literal["better", "not_worse"]] | None = None
+    groups: dict[str, list[str]] = Field(default_factory=dict)
+    options: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
+    synth: dict[str, SynthSpec] = Field(default_factory=dict)
+    prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
+    published: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,100}$")
+    _source: Path | None = PrivateAttr(default=None)
+
+    @property
+    def source(self) -> Path | None:
+        """The file the board was read from."""
+        return self._source
+
+    def margin(self, metric: str) -> float:
+        """The smallest difference of a metric that matters."""
+        return self.margins.get(metric, DEFAULT_MARGIN)
+
+    @property
+    def dealings(self) -> list[Dealing]:
+        """How the private samples are dealt; one dealing, or one per entry of ``partitions``."""
+        if not self.partitions:
+            return [Dealing(self.partition)]
+        found = []
+        for entry in self.partitions:
+            name, options = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+            label = " ".join([name, *(f"{key} {value}" for key, value in options.items())])
+            found.append(Dealing(name, tuple(options.items()), label if len(self.partitions) > 1 else ""))
+        return found
+
+    @property
+    def dealt(self) -> str:
+        """How the private samples are dealt, in words."""
+        dealings = self.dealings
+        said = " and ".join(d.label or " ".join([d.partition, *(f"{k} {v}" for k, v in d.options)]) for d in dealings)
+        return f"{said} partition{'s' * (len(dealings) > 1)}"
+
+    @model_validator(mode="after")
+    def _one_way_to_deal(self) -> Board:
+        if self.partitions and "partition" in self.model_fields_set:
+            raise ValueError("give either partition or partitions")
+        if any(isinstance(entry, dict) and len(entry) != 1 for entry in self.partitions):
+            raise ValueError("an entry of partitions is a name or one name with its options")
+        return self
+
+    @field_validator("seeds", "tasks", "algorithms", "partitions")
+    @classmethod
+    def _unique(cls, values: list[Any]) -> list[Any]:
+        twice = [v for i, v in enumerate(values) if v in values[:i]]
+        if twice:
+            raise ValueError(f"{twice[0]!r} is listed twice")
+        return values
+
+    @field_validator("margins")
+    @classmethod
+    def _positive(cls, values: dict[str, float]) -> dict[str, float]:
+        wrong = [name for name, value in values.items() if not 0 < value < math.inf]
+        if wrong:
+            raise ValueError(f"the margin of {wrong[0]} is not positive")
+        return values
+
+    @field_validator("seeds")
+    @classmethod
+    def _not_negative(cls, values: list[int]) -> list[int]:
+        if min(values) < 0:
+            raise ValueError("seeds are not negative")
+        return values
+
+
+def load_board(path: Path) -> Board:
+    """Read a board file.
+
+    Raises:
+        InputError: unreadable, not YAML, a repeated or unknown key, or a value of the wrong kind; the message
+            names file, line and key, and for an unknown key the nearest known one.
+    """
+    text = _text(path)
+    try:
+        content = safe_yaml(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error) or "cannot be parsed"
+        raise InputError(f"{path}{at}: not valid YAML: {problem}") from error
+    if not isinstance(content, dict) or node is None:
+        raise InputError(f"{path}: a board is a mapping of keys such as name, tasks and algorithms")
+    lines = dict(_lines(node, (), path))
+    if plain_values(content) != content:
+        raise InputError(f"{path}: a text holds an escaped control character; boards are plain text")
+    try:
+        board = Board.model_validate(content)
+    except ValidationError as error:
+        raise InputError(_explain(error, path, lines)) from error
+    if board.reference is not None and board.reference not in board.algorithms:
+        hint = nearest(board.reference, board.algorithms)
+        line = lines.get(("reference",), 1)
+        raise InputError(f"{path}:{line}: reference {board.reference!r} is not among its algorithms; {hint}")
+    for name in board.questions or {}:
+        if name not in board.algorithms:
+            line = lines.get(("questions", name), 1)
+            raise InputError(
+                f"{path}:{line}: {name!r} of questions is not among its algorithms; {nearest(name, board.algorithms)}"
+            )
+    for title, tasks in board.groups.items():
+        for task in tasks:
+            if task not in board.tasks:
+                line = lines.get(("groups", title), 1)
+                hint = nearest(task, board.tasks)
+                raise InputError(f"{path}:{line}: task {task!r} of group {title!r} is not among its tasks; {hint}")
+    board._source = path
+    return board
+
+
+def _text(path: Path) -> str:
+    """The text of a board file, which must be a regular file of a plausible size without control characters."""
+    try:
+        text = regular_text(path, _LARGEST, "board")
+    except OSError:
+        raise InputError(f"{path}: there is no such file") from None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if plain_text(line) != line:
+            raise InputError(f"{path}:{number}: holds a control character ({one_line(line)[:60]})")
+    return text
+
+
+def _lines(node: yaml.Node, at: tuple[Any, ...], path: Path) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Line (1-based) of every key and list item below ``node``; repeated keys are refused on the way."""
+    yield at, node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _lines(item, (*at, index), path)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise InputError(f"{path}:{line}: key {key.value!r} occurs twice")
+            seen.add(key.value)
+            yield from _lines(value, (*at, key.value), path)
+            yield (*at, key.value), line
+
+
+def _explain(error: ValidationError, path: Path, lines: dict[tuple[Any, ...], int]) -> str:
+    problems = error.errors(include_url=False)
+    # A misspelt key is also a missing one; the misspelling is what the reader can mend.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    place = tuple(problem["loc"])
+    line = next((lines[place[:k]] for k in range(len(place), 0, -1) if place[:k] in lines), 1)
+    key = ".".join(str(part) for part in place) or "the board"
+    if problem["type"] == "extra_forbidden":
+        known = SynthSpec.model_fields if place[0] == "synth" else Board.model_fields
+        return f"{path}:{line}: unknown key {key!r}; {nearest(str(place[-1]), known)}"
+    if problem["type"] == "missing":
+        return f"{path}:{line}: key {key!r} is missing"
+    return f"{path}:{line}: {key}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def board_folders() -> list[Path]:
+    """Where boards are looked for by name, first hit wins: here, the checkout, the installed package."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parents[1]
+    folders = [Path("leaderboards")]
+    if (checkout / "pyproject.toml").exists():  # not site-packages, where leaderboards/ could be anyone's
+        folders.append(checkout / "leaderboards")
+    folders.append(package / "built_in")
+    return folders
+
+
+def known_boards() -> dict[str, Path]:
+    """Name to file of every board that can be given by name, sorted by name."""
+    found: dict[str, Path] = {}
+    for folder in board_folders():
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def find_board(name_or_path: str | Path) -> Board:
+    """The board of that name, or in that file.
+
+    Raises:
+        UsageError: no such board; names the nearest.
+        InputError: its file is bad.
+    """
+    text = str(name_or_path)
+    if text.endswith((".yaml", ".yml")) or "/" in text:
+        path = Path(text)
+        if not path.exists():
+            raise UsageError(f"no board file {text}")
+        return load_board(path)
+    boards = known_boards()
+    if text not in boards:
+        raise UsageError(f"unknown board {text!r}; {nearest(text, boards)}")
+    return load_board(boards[text])

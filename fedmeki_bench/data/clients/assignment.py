@@ -1,0 +1,63 @@
+"""Who of the clients holds which private samples, with a digest that names the outcome."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedmeki_bench.data.clients.availability import Availability
+from fedmeki_bench.data.clients.partition import Partition, partition
+
+if TYPE_CHECKING:
+    from fedmeki_bench.data.cohort import Cohort, CohortPart
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """The private samples of every client.
+
+    Attributes:
+        parts: per client, task -> samples; a task the client has nothing of is absent.
+        digest: SHA-256 over task, client and sample ids (16 hex digits): equal digests, equal federations.
+    """
+
+    parts: list[dict[str, CohortPart]]
+    digest: str
+
+    def counts(self) -> dict[str, list[dict[str, Any]]]:
+        """Task -> per client ``{"n": samples, "groups": groups, "positive": positives or None}``."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for task in sorted({t for held in self.parts for t in held}):
+            rows = []
+            for held in self.parts:
+                part = held.get(task)
+                rows.append({"n": 0, "groups": 0, "positive": 0} if part is None else _count(part))
+            found[task] = rows
+        return found
+
+
+def deal(
+    cohorts: Mapping[str, Cohort], how: Partition, clients: int, seed: int, availability: Availability | None = None
+) -> Dealt:
+    """Deal the ``client`` split of every cohort; the same seed deals every algorithm the same."""
+    matrix = availability or Availability()
+    held: list[dict[str, CohortPart]] = [{} for _ in range(clients)]
+    digest = hashlib.sha256()
+    for name in sorted(cohorts):
+        part = cohorts[name].part("client")
+        holders = matrix.holders(cohorts[name].arrays, clients, seed)
+        for client, index in zip(holders, partition(part, how, len(holders), seed), strict=True):
+            held[client][name] = mine = part.take(index)
+            digest.update(f"{name}\x1f{client}\x1f{chr(30).join(mine.sample_ids)}\x1d".encode())
+    return Dealt(held, digest.hexdigest()[:16])
+
+
+def _count(part: CohortPart) -> dict[str, Any]:
+    labels = part.labels
+    return {
+        "n": len(part),
+        "groups": len(set(part.group_ids.tolist())),
+        "positive": None if labels is None else int(labels.sum()),
+    }

@@ -1,0 +1,341 @@
+"""Reading a prepared cohort. The test split stays shut here: see :mod:`fedmeki_bench.data.sealed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any, Literal
+
+from fedmeki_bench.data.card import CARD, SAMPLES, card_hash, check_files, read_card
+from fedmeki_bench.data.contract import ArraySpec
+from fedmeki_bench.data.prepare.splits import SPLITS
+from fedmeki_bench.data.prepare.storage import array_digest
+from fedmeki_bench.data.pseudonyms import pseudonym, read_key
+from fedmeki_bench.digests import file_digest
+from fedmeki_bench.errors import FedmekiError, InputError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    import pandas as pd
+
+_OPEN_SPLITS = ("client", "valid", "public")
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, MemoryError, OverflowError)
+"""What numpy raises on files that are no arrays."""
+_NUMBERS = {"array_row": "int64", "label": "float32", "hours": "int64"}
+_COLUMNS = ("sample_id", "group_id", "site", "split", "question", "answer", "array_row")
+
+
+class TestSplitSealed(FedmekiError):
+    """Someone other than the evaluation asked for the test split."""
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+
+class Cohort:
+    """One dataset prepared for one task.
+
+    Attributes:
+        path: its folder.
+        card: the data card (see ``card.json``).
+        card_hash: SHA-256 identity of the data, as told in records.
+        name, task: the task's name (a cohort is called after its task).
+        dataset: the dataset's name, which also names the random streams of splits and partitions.
+        kind: ``classification`` or ``generation``.
+        role: ``training`` or ``validation``.
+        synthetic: whether it came from a stand-in; stamps everything computed from it.
+        split_mode: ``patient``, ``published`` or ``test only``.
+        arrays: modality -> :class:`ArraySpec`.
+    """
+
+    def __init__(self, path: Path, card: dict[str, Any]) -> None:
+        self.path = path
+        self.card = card
+        self.card_hash = card_hash(card)
+        self.task: str = card["task"]
+        self.name = self.task
+        self.dataset: str = card["dataset"]
+        self.kind: str = card["kind"]
+        self.role: str = card["role"]
+        self.synthetic: bool = card["synthetic"]
+        self.split_mode: str = card["split_mode"]
+        self.arrays = {
+            name: ArraySpec(tuple(spec["shape"]), spec["dtype"], spec["scale"], spec["unit"])
+            for name, spec in card["arrays"].items()
+        }
+        self._columns: dict[str, np.ndarray] | None = None
+        self._maps: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def open(cls, path: Path) -> Cohort:
+        """Open the cohort in folder ``path``; reads the card only, the rest when it is asked for.
+
+        Raises:
+            InputError: there is none, or a file is missing or was changed since it was prepared. An unchanged file is
+                read for this once and then known by its dates.
+        """
+        path = Path(path)
+        card = read_card(path)
+        try:
+            check_files(path, card)
+            return cls(path, card)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"{path / CARD} is damaged ({error!r}): prepare the cohort again") from None
+
+    def part(self, split: str) -> CohortPart:
+        """The samples of ``client``, ``valid`` or ``public``.
+
+        Raises:
+            TestSplitSealed: ``split`` is ``test``, which only the evaluation opens.
+            InputError: there is no such split.
+        """
+        if split == "test":
+            raise TestSplitSealed(
+                f"the test split of '{self.name}' is opened by the evaluation only; use valid for selection"
+            )
+        if split not in _OPEN_SPLITS:
+            raise InputError(f"unknown split {split!r}: {nearest(split, _OPEN_SPLITS)}")
+        return self._part(split)
+
+    def verify(self) -> None:
+        """Read every file whole and compare it with the card; raises InputError at the first that differs.
+
+        The arrays are also compared with what the card's own hash rests on, so that card and array can't be exchanged
+        together without the cohort becoming another one.
+        """
+        for name, facts in self.card["files"].items():
+            if file_digest(self.path / name) != facts["sha256"]:
+                raise InputError(f"{self.path / name} was changed after it was prepared: prepare it again")
+        for modality in self.arrays:
+            if array_digest(self.path / f"{modality}.npy") != self.card["content"][modality]:
+                raise InputError(f"{self.path / modality}.npy is not what the card describes: prepare it again")
+
+    def pseudonyms(self, ids: Iterable[str], what: Literal["sample", "group"]) -> np.ndarray:
+        """Keyed hashes of ids, text of shape (n,): what may leave this machine in the place of the ids.
+
+        HMAC-SHA256, 64 bits shown. The key lies with the cohort and follows from the release's tables, so that whoever
+        has the data gets the same hashes, and runs pair; who lacks the data can neither read nor guess them.
+        """
+        import numpy as np
+
+        key = read_key(self.path, self.card)
+        return np.asarray([pseudonym(key, what, str(name)) for name in ids], dtype=str)
+
+    def _part(self, split: str) -> CohortPart:
+        import numpy as np
+
+        return CohortPart(self, split, np.flatnonzero(self._table()["split"] == split))
+
+    def _table(self) -> dict[str, np.ndarray]:
+        if self._columns is None:
+            self._columns = _read_columns(self.path / SAMPLES, self.kind)
+        return self._columns
+
+    def _attribute(self, name: str) -> list[Any] | None:
+        import pyarrow.parquet as pq
+
+        path = self.path / SAMPLES
+        if name not in pq.read_schema(path).names:
+            return None
+        values: list[Any] = pq.read_table(path, columns=[name]).column(name).to_pylist()
+        return values
+
+    def array(self, modality: str) -> np.ndarray:
+        """The memory map of one modality, shape (sources, \\*spec.shape), read-only.
+
+        Raises:
+            InputError: the file holds anything else than the card and the sample table say.
+        """
+        if modality not in self._maps:
+            self._maps[modality] = _mapped(self.path / f"{modality}.npy", self.arrays[modality])
+            rows = self._table()["array_row"]
+            if len(rows) and not 0 <= rows.min() <= rows.max() < len(self._maps[modality]):
+                raise InputError(
+                    f"{self.path / SAMPLES} names rows that {modality}.npy lacks: prepare the cohort again"
+                )
+        return self._maps[modality]
+
+    def samples(self) -> pd.DataFrame:
+        """The sample table with all its columns, for those who look at a cohort as a whole.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._table()
+        try:
+            table = pq.read_table(self.path / SAMPLES)
+            table.validate(full=True)  # texts that are not UTF-8 would fail only when they are looked at
+            found: pd.DataFrame = table.to_pandas()
+        except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+            raise InputError(f"{self.path / SAMPLES} is damaged ({error}): prepare the cohort again") from None
+        if not {"source", "digest"} <= set(found.columns):
+            raise InputError(f"{self.path / SAMPLES} lacks sources or digests: prepare the cohort again")
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process maps the files itself: pickling a memory map would copy all of it
+        return self.__dict__ | {"_maps": {}}
+
+    def __repr__(self) -> str:
+        return f"Cohort({self.name!r}, {str(self.path)!r})"
+
+
+class CohortPart:
+    """Samples of one split, or a selection of them, in the order of the sample table.
+
+    Attributes:
+        cohort: where they come from.
+        split: the split's name.
+        rows: their positions in the cohort's sample table.
+    """
+
+    def __init__(self, cohort: Cohort, split: str, rows: np.ndarray) -> None:
+        self.cohort = cohort
+        self.split = split
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def sample_ids(self) -> np.ndarray:
+        """Text ids, unique in the cohort; shape (n,)."""
+        return self._column("sample_id")
+
+    @property
+    def group_ids(self) -> np.ndarray:
+        """The unit that never crosses splits or clients, as text; shape (n,)."""
+        return self._column("group_id")
+
+    @property
+    def sites(self) -> np.ndarray:
+        """Where the sample was recorded, as text, ``""`` if unknown; shape (n,)."""
+        return self._column("site")
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """0.0 or 1.0 as float32, shape (n,); ``None`` for generation tasks."""
+        return self._column("label") if self.cohort.kind == "classification" else None
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The labels of a classification task, shape (n,).
+
+        Raises:
+            InputError: the task asks for text.
+        """
+        if self.labels is None:
+            raise InputError(f"cohort '{self.cohort.name}' holds answers in words, not labels")
+        return self.labels
+
+    @property
+    def questions(self) -> np.ndarray:
+        """The question put to the foundation model, as text; shape (n,)."""
+        return self._column("question")
+
+    @property
+    def answers(self) -> np.ndarray:
+        """The gold answer, as text; shape (n,)."""
+        return self._column("answer")
+
+    def attribute(self, name: str) -> list[Any] | None:
+        """A column such as ``sex`` or ``age``, None where a value is unknown; None if the cohort has no such column."""
+        found = self.cohort._attribute(name)
+        return None if found is None else [found[row] for row in self.rows]
+
+    def batch(self, index: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
+        """Arrays of the samples at ``index`` (positions in this part), as stored: a copy per modality.
+
+        Multiply by ``cohort.arrays[modality].scale`` for physical units. Shape (len(index), \\*spec.shape).
+        Where series differ in length, ``hours`` tells how many rows belong to each; the rest is padding.
+        """
+        import numpy as np
+
+        chosen = np.asarray(index, dtype=np.intp)
+        at = self._column("array_row")[chosen]
+        found = {name: np.asarray(self.cohort.array(name)[at]) for name in self.cohort.arrays}
+        if "hours" in self.cohort._table():
+            found["hours"] = self._column("hours")[chosen]
+        return found
+
+    def take(self, index: Sequence[int] | np.ndarray) -> CohortPart:
+        """The part made of the samples at ``index`` (positions in this part), in that order."""
+        import numpy as np
+
+        return CohortPart(self.cohort, self.split, self.rows[np.asarray(index, dtype=np.intp)])
+
+    def _column(self, name: str) -> np.ndarray:
+        values: np.ndarray = self.cohort._table()[name][self.rows]
+        return values
+
+    def __repr__(self) -> str:
+        return f"CohortPart({self.cohort.name!r}, {self.split!r}, n={len(self)})"
+
+
+def find(data: Path, task: str, *, dataset: str = "DATASET") -> Cohort:
+    """The cohort of ``task`` under the data folder.
+
+    Args:
+        dataset: the dataset to name in the advice, where the caller knows it.
+
+    Raises:
+        InputError: it is not there (names the command that prepares it, and what is there) or damaged.
+    """
+    data = Path(data)
+    folder = data / task
+    if (folder / CARD).is_file():
+        return Cohort.open(folder)
+    there = ", ".join(prepared(data)) or "nothing"
+    raise InputError(
+        f"no cohort for task '{task}' in {data} (prepared there: {there}); prepare it with "
+        f"'fedmeki-bench prepare {dataset} --raw RAW --out {data}'"
+    )
+
+
+def prepared(data: Path) -> list[str]:
+    """Names of the tasks that have a cohort under ``data``, sorted."""
+    if not data.is_dir():
+        return []
+    return sorted(entry.name for entry in data.iterdir() if not entry.name.startswith(".") and (entry / CARD).is_file())
+
+
+def _read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [*_COLUMNS, "label"] if kind == "classification" else list(_COLUMNS)
+    try:
+        if "hours" in pq.read_schema(path).names:
+            names.append("hours")
+        table = pq.read_table(path, columns=names)
+        columns = {name: table.column(name).to_pylist() for name in names}
+        if any(None in values for values in columns.values()):
+            raise ValueError("a needed column has blanks")
+        found = {name: np.asarray(columns[name], dtype=str) for name in _COLUMNS if name != "array_row"}
+        for name in names:
+            if name in _NUMBERS:
+                found[name] = np.asarray(columns[name], dtype=_NUMBERS[name])
+        if kind == "classification" and not np.isin(found["label"], (0, 1)).all():
+            raise ValueError("a label is neither 0 nor 1")
+        if not set(found["split"].tolist()) <= set(SPLITS):
+            raise ValueError("a split is none of the four")
+    except (pa.ArrowException, KeyError, OSError, ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
+    return found
+
+
+def _mapped(path: Path, spec: ArraySpec) -> np.ndarray:
+    import numpy as np
+
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _DAMAGED as error:
+        raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
+    if not isinstance(found, np.ndarray) or found.shape[1:] != spec.shape or found.dtype != np.dtype(spec.dtype):
+        raise InputError(f"{path} is not the array that the card describes: prepare the cohort again")
+    return found

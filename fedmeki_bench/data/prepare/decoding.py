@@ -1,0 +1,67 @@
+"""Decoding many sources in order, in this process or in a pool of spawned ones."""
+
+from __future__ import annotations
+
+import importlib.machinery
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedmeki_bench.data.contract import Decoded, Dropped
+from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.processes import end_with_parent
+
+if TYPE_CHECKING:
+    from fedmeki_bench.data.contract import DatasetPreparer, PreparerOptions
+
+_CHUNK = 64
+Outcome = tuple[str, Decoded | Dropped]
+
+
+def decode_in_order(
+    preparer: DatasetPreparer, raw: Path, sources: Sequence[str], options: PreparerOptions, workers: int
+) -> Iterator[Outcome]:
+    """Yield ``(source, Decoded or Dropped)`` in the order of ``sources``, whatever the number of workers."""
+    if workers < 2 or len(sources) < preparer.pool_from or not _importable(type(preparer)):
+        for source in sources:
+            yield _decode_one(preparer, raw, source, options)
+        return
+    from multiprocessing import get_context
+
+    chunks = (sources[i : i + _CHUNK] for i in range(0, len(sources), _CHUNK))
+    # spawn: the parent may hold threads (torch, pyarrow), with which a forked child can deadlock
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent)
+    waiting: deque[Future[list[Outcome]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(_decode_chunk, preparer, raw, chunk, options))
+            if len(waiting) > 2 * workers:  # bounds memory: finished chunks wait for the writer
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise RunFailed("a decoding process was killed (out of memory?): prepare again with fewer workers") from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode_one(preparer: DatasetPreparer, raw: Path, source: str, options: PreparerOptions) -> Outcome:
+    try:
+        return source, preparer.decode(raw, source, options)
+    except Dropped as dropped:
+        return source, dropped
+
+
+def _decode_chunk(
+    preparer: DatasetPreparer, raw: Path, sources: Sequence[str], options: PreparerOptions
+) -> list[Outcome]:
+    return [_decode_one(preparer, raw, source, options) for source in sources]
+
+
+def _importable(plugin: type) -> bool:
+    """Whether a spawned process could import the plug-in by name (one loaded from a file path could not)."""
+    top = plugin.__module__.partition(".")[0]
+    return top != "__main__" and importlib.machinery.PathFinder.find_spec(top) is not None

@@ -1,0 +1,138 @@
+"""One task's share of a dataset's table, from labels to the sample table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fedmeki_bench.data.contract import ArraySpec, DatasetPreparer, Drops, PreparerOptions
+from fedmeki_bench.data.prepare.joining import Joined
+from fedmeki_bench.data.prepare.splits import assign
+from fedmeki_bench.data.prepare.storage import ArrayWriter
+from fedmeki_bench.data.prepare.zero_shot import TRAINING_SPLITS
+from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.task import Exclude, Row, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(slots=True)
+class Plan:
+    """A task's share of the table while its sources are decoded."""
+
+    task: Task
+    digest: str
+    specs: dict[str, ArraySpec]
+    drops: Drops
+    rows: list[int] = field(default_factory=list)  # positions in the table
+    labels: list[int] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    excluded: dict[str, int] = field(default_factory=dict)
+    seen: frozenset[str] = frozenset()  # groups that a training split of the same source holds
+    registry: str | None = None  # whose patients they are
+    wanted: set[str] = field(default_factory=set)
+    array_row: dict[str, int] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict)
+    writers: dict[str, ArrayWriter] = field(default_factory=dict)
+    content: dict[str, str] = field(default_factory=dict)
+    moved: int = 0  # samples on another side because of near-identical ones
+
+
+def look_up(plan: Plan, preparer: DatasetPreparer, registry: Mapping[str, str] | None) -> None:
+    """Remember which groups a validation task must not use."""
+    if plan.task.meta.role == "validation" and registry is not None:
+        plan.registry = preparer.registry_name or preparer.meta.name
+        plan.seen = frozenset(group for group, split in registry.items() if split in TRAINING_SPLITS)
+
+
+def label_rows(plan: Plan, rows: Sequence[Row], options: PreparerOptions) -> None:
+    """Ask the task about every row."""
+    task = plan.task
+    shut = plan.seen if options.zero_shot == "unseen" else frozenset()
+    plan.excluded = dict(plan.drops.left_out)
+    for position, row in enumerate(rows):
+        verdict = task.label(row) if task.meta.kind == "classification" else task.answer(row)
+        if not isinstance(verdict, Exclude) and str(row["group_id"]) in shut:
+            verdict = Exclude(f"zero-shot: training on '{plan.registry}' has seen this patient")
+        if isinstance(verdict, Exclude):
+            plan.excluded[verdict.reason] = plan.excluded.get(verdict.reason, 0) + 1
+            continue
+        if task.meta.kind == "classification":
+            if verdict not in (0, 1):
+                raise RunFailed(f"task '{task.meta.name}' labelled {row['sample_id']!r} {verdict!r}, not 0 or 1")
+            plan.labels.append(int(verdict))
+            answer = task.answer(row)
+        else:
+            answer = verdict  # type: ignore[assignment]
+        plan.rows.append(position)
+        plan.answers.append(str(answer))
+        plan.questions.append(task.question(row))
+        plan.wanted.add(row["source"])
+
+
+def completed(table: pd.DataFrame, attributes: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """The table with what only the files told (site, sex, age)."""
+    import pandas as pd
+
+    table = table.copy()
+    for name in sorted({key for facts in attributes.values() for key in facts}):
+        told = table["source"].map({s: facts[name] for s, facts in attributes.items() if name in facts})
+        table[name] = told if name not in table else told.where(told.notna(), table[name])
+    table["site"] = table["site"].fillna("").astype(str)
+    if "sex" in table:
+        table["sex"] = table["sex"].fillna("").astype(str)
+    if "age" in table:
+        table["age"] = pd.to_numeric(table["age"]).astype("float32")
+    return table
+
+
+def sample_table(
+    plan: Plan,
+    table: pd.DataFrame,
+    digests: dict[str, str],
+    options: PreparerOptions,
+    preparer: DatasetPreparer,
+    joined: Joined,
+) -> pd.DataFrame:
+    """The sample table of a task, in the raw table's order, without rows that could not be decoded.
+
+    In a training task, groups that near-identical samples join bear one name and lie in one split.
+    """
+    import numpy as np
+
+    meta = plan.task.meta
+    part = table.iloc[plan.rows].reset_index(drop=True)
+    where = {"mode": options.split, "seed": options.split_seed, "dataset": preparer.meta.name}
+    if meta.role == "validation":
+        split = np.full(len(part), "test", dtype=object)
+    elif options.split == "published":
+        split = assign(part["group_id"].tolist(), **where)  # type: ignore[arg-type]
+    else:
+        # dealt over the whole table: every task of the dataset finds a patient in the same split
+        groups = table["group_id"].astype(str).to_numpy()
+        dealt = assign(groups.tolist(), **where)  # type: ignore[arg-type]
+        split = joined.splits(groups, dealt)[plan.rows] if joined.group else dealt[plan.rows]
+        part = part.assign(group_id=part["group_id"].astype(str).map(lambda g: joined.group.get(g, g)))
+    samples = part[["sample_id", "group_id", "site"]].astype(str)
+    samples["split"] = split.astype(str)
+    if meta.kind == "classification":
+        samples["label"] = np.asarray(plan.labels, dtype=np.int8)
+    samples["question"] = np.asarray(plan.questions, dtype=str)
+    samples["answer"] = np.asarray(plan.answers, dtype=str)
+    samples["source"] = part["source"].astype(str)
+    samples["digest"] = [digests.get(source, "") for source in part["source"]]
+    samples["array_row"] = np.asarray([plan.array_row.get(s, -1) for s in part["source"]], dtype=np.int32)
+    for name in preparer.extra_columns:
+        if name in part:
+            samples[name] = part[name]
+    for sample, source in zip(samples["sample_id"], samples["source"], strict=True):
+        if source in plan.bad:
+            plan.drops.add(plan.bad[source], f"{sample} ({source})" if sample != source else sample)
+    usable = ~samples["source"].isin(plan.bad)
+    if meta.role == "training" and joined.group:
+        plan.moved = int((usable & (samples["split"] != dealt[plan.rows])).sum())
+    kept: pd.DataFrame = samples[usable].reset_index(drop=True)
+    return kept

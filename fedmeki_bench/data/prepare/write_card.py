@@ -1,0 +1,159 @@
+"""Writing the data card of one task: rows, splits, audit, zero-shot registry, statistics."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedmeki_bench.data import card as cards
+from fedmeki_bench.data.contract import DatasetPreparer, plain
+from fedmeki_bench.data.prepare.joining import Joined, joinable
+from fedmeki_bench.data.prepare.official import overlap_note
+from fedmeki_bench.data.prepare.splits import SPLITS
+from fedmeki_bench.data.prepare.task_share import Plan
+from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fedmeki_bench.data.contract import PreparerOptions
+
+
+def options_told(task: Task, options: PreparerOptions) -> dict[str, Any]:
+    """The options that bear on this task, as JSON values."""
+    told = plain(options)
+    if task.meta.role == "training":
+        del told["zero_shot"]
+    if told["join_duplicates"] or not joinable(options, task.meta.role):
+        del told["join_duplicates"]  # the default, or of no consequence
+    return told
+
+
+def card_of(
+    preparer: DatasetPreparer,
+    raw: Path,
+    table: pd.DataFrame,
+    plan: Plan,
+    samples: pd.DataFrame,
+    options: PreparerOptions,
+    joined: Joined,
+) -> dict[str, Any]:
+    """The card, but for the hashes of the files. ``table`` is the dataset's, ``samples`` the task's."""
+    meta = plan.task.meta
+    markers = [cards.synthetic_facts(folder) for folder in (raw, *preparer.companions(raw, options))]
+    facts = next((marker for marker in markers if marker is not None), None)
+    drops = plan.drops
+    rows = {
+        "read": drops.read,
+        "merged": drops.merged,
+        "kept": len(samples),
+        "dropped": drops.total,
+        "excluded": sum(plan.excluded.values()),
+    }
+    if rows["read"] != sum(rows.values()) - rows["read"]:
+        raise RunFailed(f"rows of task '{meta.name}' do not add up: {rows}")
+    counted = cards.counts(samples)
+    notes = list(drops.notes)
+    if meta.role == "training":
+        empty = [name for name in SPLITS if not counted["splits"][name]["samples"]]
+        notes += [f"split '{name}' is empty: too few samples" for name in empty]
+    extra = _extra(plan, table, samples, options, notes)
+    if joinable(options, meta.role) and joined.pairs:
+        extra["near_duplicates"] = joined.told(plan.moved)
+        notes += joined.notes(plan.moved)
+    return {
+        "schema": cards.SCHEMA,
+        "dataset": preparer.meta.name,
+        "dataset_version": preparer.meta.version,
+        "task": meta.name,
+        "task_version": meta.version,
+        "kind": meta.kind,
+        "role": meta.role,
+        "modalities": list(meta.modalities),
+        "release": "synthetic stand-in" if facts is not None else preparer.release(raw, table),
+        "synthetic": facts is not None,
+        "synthetic_source": facts,
+        "options": options_told(plan.task, options),
+        "input_digest": plan.digest,
+        "rows": rows,
+        "dropped": drops.as_json(),
+        "excluded": dict(sorted(plan.excluded.items())),
+        **counted,
+        "split_mode": "test only" if meta.role == "validation" else options.split,
+        "grouping": preparer.grouping(options),
+        "groups": int(samples["group_id"].nunique()),
+        "shortcuts": list(preparer.shortcuts),
+        "notes": notes,
+        "audit": cards.audit(samples),
+        "arrays": {
+            modality: {"shape": list(s.shape), "dtype": s.dtype, "scale": s.scale, "unit": s.unit}
+            for modality, s in plan.specs.items()
+        },
+        "licence": preparer.meta.licence,
+        "citation": preparer.meta.citation,
+        **extra,
+    }
+
+
+def _extra(
+    plan: Plan, table: pd.DataFrame, samples: pd.DataFrame, options: PreparerOptions, notes: list[str]
+) -> dict[str, Any]:
+    """What only some cards tell: the zero-shot registry of validation tasks, the official division."""
+    told: dict[str, Any] = {}
+    official = table.attrs.get("official_split")
+    if official is not None:
+        told["official_split"] = official
+        notes.append(overlap_note(official, options.split))
+    if plan.task.meta.role == "validation":
+        leak = options.zero_shot == "all" and plan.registry is not None
+        told |= {"zero_shot": options.zero_shot, "zero_shot_leak": leak, "registry": plan.registry}
+        if plan.task.meta.kind == "classification" and samples["label"].nunique() == 1:
+            held = "positive" if samples["label"].iloc[0] else "negative"
+            text = f"all {len(samples)} samples are {held}: no ranking metric is defined"
+            if options.zero_shot == "unseen" and plan.seen:
+                text += "; -o zero_shot=all keeps the patients that training has seen, and marks the card"
+            notes.append(text)
+        if leak:
+            seen = int(samples["group_id"].isin(plan.seen).sum())
+            notes.append(f"zero_shot=all: training on '{plan.registry}' has seen {seen} of these samples' patients")
+    return told
+
+
+def statistics_of(folder: Path, plan: Plan, samples: pd.DataFrame, preparer: DatasetPreparer) -> dict[str, Any]:
+    """The preparer's statistics of the client split; none for validation tasks, which have no such split."""
+    import numpy as np
+
+    private = samples[samples["split"] == "client"]
+    if plan.task.meta.role != "training" or private.empty:
+        return {}
+    arrays = {m: np.load(folder / f"{m}.npy", mmap_mode="r", allow_pickle=False) for m in plan.writers}
+    found = preparer.statistics(arrays, private)
+    if not _finite(found):
+        raise RunFailed(f"preparer '{preparer.meta.name}' returned statistics that are no finite JSON values")
+    return found
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _finite(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(_finite(item) for item in value)
+    return value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value))
+
+
+def nothing_left(plan: Plan, raw: Path, preparer: DatasetPreparer) -> str:
+    """One sentence that says why no sample is left and what was expected."""
+    reasons = plan.drops.as_json()
+    why = "every row is excluded by the task"
+    if plan.excluded and not reasons:
+        reason = max(plan.excluded, key=lambda name: plan.excluded[name])
+        why = f"{plan.excluded[reason]} x left out: {reason}"
+    if reasons:
+        reason, facts = next(iter(reasons.items()))
+        why = f"{facts['n']} x {reason}, e.g. {facts['examples'][0]}"
+    return (
+        f"{raw} leaves no sample for task '{plan.task.meta.name}' ({why}); "
+        f"dataset '{preparer.meta.name}' expects {preparer.meta.real_layout}"
+    )

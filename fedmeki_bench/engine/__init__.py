@@ -1,1 +1,0 @@
-"""How the clients of a round are executed; the result never depends on it."""

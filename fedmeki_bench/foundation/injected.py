@@ -1,0 +1,216 @@
+"""The foundation model with what is injected into it: projectors, and adapters with their gate if there are any.
+
+For a sample of task t: the encoders' tokens e go through their modality's projector g, the prompt p follows, and the
+frozen model F answers: h = [g(e); p] (FedKIM, arXiv 2408.10276). Without adapters this is FedPlug, with one LoRA
+FedPlug_L, with gated experts M3OE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedmeki_bench.errors import InputError, nearest
+from fedmeki_bench.foundation.adapters import Adapters
+from fedmeki_bench.foundation.choices import AdapterChoice
+from fedmeki_bench.foundation.gate import Gate, OracleGate, UniformGate, load_balance, mutual_information
+from fedmeki_bench.foundation.language import Language
+from fedmeki_bench.foundation.projector import Projector
+from fedmeki_bench.models.client_model import ClientModel
+from fedmeki_bench.models.encoder import Encoder
+from fedmeki_bench.task import Task
+
+MODALITY_TEXT = {
+    "image": "a chest radiograph or another medical image, as picture patches",
+    "signal": "a twelve-lead electrocardiogram of ten seconds, as a signal over time",
+    "clinical": "laboratory results, vital signs, inputs and outputs of an intensive care stay, hour by hour",
+    "text": "plain text",
+}
+"""The description M_t of each modality that the gate reads; an unknown modality is described by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a gate may know of a task: its description T_t, its modalities, and for an oracle its context."""
+
+    text: str
+    modalities: tuple[str, ...]
+    context: str = ""
+
+
+TEXT_ONLY = Described("Answering a question about a short text.", ("text",))
+"""The description under which plain-text questions are asked."""
+
+
+class Injected(nn.Module):
+    """F with projectors and adapters; F itself is frozen and no part of this module's parameters.
+
+    Args:
+        language: F.
+        model: the client model whose encoders feed F; one projector per encoder.
+        adapter: what is trained inside F.
+        seed: initial weights.
+        scale_soft: whether soft tokens start at the size of F's embeddings.
+        direct: modalities whose encoder already writes into F's space, as the published code has it for signals and
+            clinical series: no projector of the server's own follows.
+        contexts: the contexts of the tasks trained on, for an oracle gate.
+
+    Raises:
+        InputError: an encoder of ``direct`` is not as wide as F.
+    """
+
+    def __init__(
+        self, language: Language, model: ClientModel, adapter: AdapterChoice, *, seed: int, scale_soft: bool = True,
+        direct: Sequence[str] = (), contexts: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        object.__setattr__(self, "language", language)  # not a submodule: its weights are nobody's to train or save
+        rms = language.embedding_rms if scale_soft else None
+        self.projectors = nn.ModuleDict()
+        known_modalities(direct, "direct", model)
+        for modality, encoder in model.encoders.items():
+            assert isinstance(encoder, Encoder)
+            if modality in direct:
+                if encoder.width != language.hidden_size:
+                    raise InputError(
+                        f"stage.direct names {modality}, but its encoder is {encoder.width} wide and the foundation "
+                        f"model {language.hidden_size}: set the encoder's width to that, or leave {modality} out"
+                    )
+                self.projectors[modality] = nn.Identity()
+                continue
+            self.projectors[modality] = Projector(
+                encoder.width, language.hidden_size, seed=seed, name=modality, rms=rms
+            )
+        self.adapter = adapter
+        self.adapters: Adapters | None = None
+        self.gate: Gate | UniformGate | OracleGate | None = None
+        if adapter.kind != "none":
+            experts = adapter.experts if adapter.kind == "m3oe" else 1
+            self.adapters = Adapters(
+                language, rank=adapter.rank, alpha=adapter.alpha, dropout=adapter.dropout, experts=experts, seed=seed,
+                init=adapter.init,
+            )  # fmt: skip
+            if experts > 1:
+                self.gate = _gate(language, adapter, seed, contexts)
+        self.to(language.device)
+
+    language: Language
+
+    def trainable(self) -> list[nn.Parameter]:
+        """Parameters of projectors, adapters and gate."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def alpha(self, of: Described) -> Tensor | None:
+        """The gate's vector (P,) for a task; None without a gate."""
+        if self.gate is None:
+            return None
+        if isinstance(self.gate, OracleGate):
+            return self.gate.of(of.context, self.language.device)
+        modalities = "; ".join(MODALITY_TEXT.get(m, m) for m in of.modalities)
+        return self.gate(self.language.embed_text(modalities), self.language.embed_text(of.text))
+
+    def routing_loss(self, tasks: Iterable[Task]) -> Tensor | None:
+        """What the gate is trained for beside the answers, from the tasks' descriptions alone; None without any.
+
+        ``balance`` times the load-balancing loss, less ``routing`` times the mutual information of task and expert.
+        """
+        if not isinstance(self.gate, Gate) or not (self.adapter.routing or self.adapter.balance):
+            return None
+        found = [self.alpha(described(task)) for task in tasks]
+        alphas = torch.stack([alpha for alpha in found if alpha is not None])
+        return self.adapter.balance * load_balance(alphas) - self.adapter.routing * mutual_information(alphas)
+
+    def applies(self, task: Task) -> bool:
+        """Whether every modality of the task was trained here."""
+        return all(m in self.projectors for m in task.meta.modalities)
+
+    def soft(
+        self, model: ClientModel, modalities: Sequence[str], inputs: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Soft tokens (batch, S, H) of all modalities one after another, and which of them are real (batch, S)."""
+        pieces, masks = [], []
+        for modality in modalities:
+            tokens = self.projectors[modality](model.encoders[modality](inputs[modality]))
+            there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+            if modality == "clinical":  # padded hours say nothing
+                there = inputs[modality][..., -1] < 0.5
+            pieces.append(tokens)
+            masks.append(there)
+        return torch.cat(pieces, dim=1), torch.cat(masks, dim=1)
+
+    def losses(
+        self,
+        model: ClientModel,
+        task: Task,
+        inputs: Mapping[str, Tensor],
+        prompts: Sequence[str],
+        answers: Sequence[str],
+    ) -> tuple[Tensor, Tensor]:
+        """Summed next-token loss of each answer (batch,) and its tokens (batch,); gradients reach the encoders."""
+        soft, there = self.soft(model, task.meta.modalities, inputs)
+        with self.gated(task):
+            return self.language.answer_losses(soft, there, prompts, answers)
+
+    def gated(self, task: Task) -> AbstractContextManager[Any]:
+        """The adapters under the task's gate, as they are trained."""
+        alpha = self.alpha(described(task))
+        return nullcontext() if self.adapters is None or alpha is None else self.adapters.gated(alpha)
+
+    def merged(self, of: Described) -> AbstractContextManager[Any]:
+        """The adapters folded into F's weights under a task's gate, for evaluation; F gets its own bits back."""
+        if self.adapters is None:
+            return nullcontext()
+        with torch.no_grad():
+            alpha = self.alpha(of)
+        return self.adapters.merged(alpha)
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """F as it was before anything was injected: its own weights, adapters switched off."""
+        if self.adapters is None:
+            yield
+            return
+        zeros = torch.zeros(self.adapters.experts, device=self.language.device)
+        with self.adapters.gated(zeros):
+            yield
+
+    def detach(self) -> None:
+        """Take the adapters off F, which other runs in this process may use."""
+        if self.adapters is not None:
+            self.adapters.detach()
+
+
+def known_modalities(named: Iterable[str], option: str, model: ClientModel) -> None:
+    """Refuse a misspelt modality in an option of the stage; one that this training lacks is no mistake.
+
+    Raises:
+        InputError: it is no modality.
+    """
+    known = sorted({*MODALITY_TEXT, *model.encoders})
+    for modality in named:
+        if modality not in known:
+            raise InputError(f"stage.{option} names {modality!r}, which is no modality; {nearest(modality, known)}")
+
+
+def described(task: Task) -> Described:
+    """What the gate reads of a task."""
+    meta = task.meta
+    return Described(f"{meta.title}. {meta.clinical.what}", meta.modalities, meta.context or meta.name)
+
+
+def _gate(
+    language: Language, adapter: AdapterChoice, seed: int, contexts: Sequence[str]
+) -> Gate | UniformGate | OracleGate:
+    if adapter.gate == "uniform":
+        return UniformGate(adapter.experts)
+    if adapter.gate == "oracle":
+        return OracleGate(adapter.experts, contexts)
+    return Gate(
+        language.hidden_size, adapter.experts, seed=seed, use_task=adapter.use_task, use_modality=adapter.use_modality,
+        centre=language.embedding_mean if adapter.normalise else None, top_k=adapter.top_k,
+    )  # fmt: skip
