@@ -24,6 +24,7 @@ _KEPT_OF_100 = 16  # of 100 rows, those of one of the 48 variables, as in the de
 def write_release(folder: Path, rows: int) -> None:
     """CHARTEVENTS at full width; the other tables as small as they can be."""
     import duckdb
+
     from fedmeki_bench.builtin.data_prep.mimic3.variables import CHART, SOURCES
 
     stays = max(rows // _PER_STAY, 10)
@@ -79,7 +80,6 @@ def prepare(raw: Path, out: Path, memory_gb: float) -> None:
     """Prepare the cohort; prints the card's counts as JSON."""
     from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3
     from fedmeki_bench.builtin.tasks.mortality import Mortality
-
     from fedmeki_bench.data.prepare.prepare import prepare as prepare_cohort
     from fedmeki_bench.data.preparer_options import parse_options
 

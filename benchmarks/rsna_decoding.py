@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 from fedmeki_bench.builtin.data_prep.rsna import Rsna
-from fedmeki_bench.builtin.data_prep.rsna_synthetic import write
+from fedmeki_bench.builtin.data_prep.rsna.synthetic import write
 from fedmeki_bench.builtin.tasks.lung_opacity import LungOpacity
-
 from fedmeki_bench.data.prepare.prepare import prepare
 
 RELEASE = 26_684

@@ -12,7 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from fedmeki_bench.errors import nearest
+
 Row = Mapping[str, Any]
+
+ROLES = ("training", "zero_shot")
 
 _YES_NO = re.compile(r"[^a-z0-9]+")
 
@@ -36,7 +40,7 @@ class TaskMeta:
         dataset: the name of the dataset preparer whose rows this task reads.
         modalities: what the model sees, e.g. ``("image",)``; ``text`` is implied by the prompt.
         kind: ``classification`` (binary label) or ``generation`` (free-text answer).
-        role: ``training``, or ``validation`` for zero-shot tasks that are never trained on.
+        role: ``training``, or ``zero_shot`` for tasks that are never trained on.
         metrics: names of metrics, the main one first.
         grouping: the unit that never crosses splits, e.g. ``patient`` or ``image``.
         positive: what label 1 means, in words.
@@ -55,7 +59,7 @@ class TaskMeta:
     dataset: str
     modalities: tuple[str, ...]
     kind: Literal["classification", "generation"]
-    role: Literal["training", "validation"]
+    role: Literal["training", "zero_shot"]
     clinical: Clinical
     licence: str
     access: str
@@ -70,6 +74,10 @@ class TaskMeta:
         *("auroc", "auprc", "accuracy", "precision", "recall", "f1", "mcc"),
         *("sensitivity_at_90", "brier_skill"),
     )
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise ValueError(f"the role of task {self.name!r} is {self.role!r}; {nearest(str(self.role), ROLES)}")
 
 
 @dataclass(frozen=True, slots=True)

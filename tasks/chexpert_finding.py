@@ -18,7 +18,7 @@ def finding_meta(*, name: str, title: str, what: str, positive: str, asks: str) 
         dataset="chexpert",
         modalities=("image",),
         kind="classification",
-        role="validation",
+        role="zero_shot",
         trained_by="lung_opacity",
         clinical=Clinical(
             what=what,

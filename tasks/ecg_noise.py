@@ -17,7 +17,7 @@ class EcgNoise(Task):
         dataset="ecg_qa",
         modalities=("signal",),
         kind="generation",
-        role="validation",
+        role="zero_shot",
         trained_by="ecg_abnormal",
         clinical=Clinical(
             what="Which kinds of noise disturb this 12-lead ECG, and in which leads?",

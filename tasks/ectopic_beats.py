@@ -24,7 +24,7 @@ class EctopicBeats(Task):
         dataset="ptbxl",
         modalities=("signal",),
         kind="classification",
-        role="validation",
+        role="zero_shot",
         trained_by="ecg_abnormal",
         clinical=Clinical(
             what="Are there ectopic beats (extrasystoles) in this 12-lead ECG?",

@@ -17,7 +17,7 @@ class MedVqaSlake(Task):
         dataset="slake",
         modalities=("image",),
         kind="generation",
-        role="validation",
+        role="zero_shot",
         trained_by="lung_opacity",
         clinical=Clinical(
             what="What does this radiological picture show?",

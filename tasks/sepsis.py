@@ -1,4 +1,4 @@
-"""Sepsis in intensive care (FedMEKI's zero-shot validation task for clinical series)."""
+"""Sepsis in intensive care (FedMEKI's zero-shot task for clinical series)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sepsis(Task):
         dataset="mimic3_sepsis",
         modalities=("clinical",),
         kind="classification",
-        role="validation",
+        role="zero_shot",
         trained_by="mortality",
         clinical=Clinical(
             what="Has this intensive care patient developed sepsis?",

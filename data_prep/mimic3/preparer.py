@@ -23,11 +23,10 @@ from fedmeki_bench.data.series import series_statistics
 
 from .release import EXPECTED, Release
 from .sepsis import SEPSIS_COLUMNS, onsets, score_items
+from .stay import LONGEST, Stay
 from .stays import (
-    LONGEST,
     STAY_COLUMNS,
     Selection,
-    Stay,
     general_exclusions,
     mortality_exclusions,
     read_stays,

@@ -15,7 +15,7 @@ from .workspace import PROCEDURE, Item, Workspace
 if TYPE_CHECKING:
     import numpy as np
 
-    from .stays import Stay
+    from .stay import Stay
 
 logger = logging.getLogger(__name__)
 

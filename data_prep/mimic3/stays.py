@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench.data.contract import Dropped, Drops
 
+from .stay import HOUR, Stay
 from .workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
 
-HOUR = 3600
-LONGEST = 168  # hours of a stay that are looked at
 STAY_COLUMNS: dict[str, tuple[str, ...]] = {
     "ICUSTAYS": ("subject_id", "hadm_id", "icustay_id", "first_careunit", "intime", "outtime"),
     "ADMISSIONS": ("hadm_id", "deathtime", "hospital_expire_flag"),
@@ -24,34 +23,6 @@ STAY_COLUMNS: dict[str, tuple[str, ...]] = {
 }
 _EPOCH = datetime(1970, 1, 1)
 _WARDS = {"", "NWARD"}  # wards that are no ICU (only ICUs and the nursery have a unit's name)
-
-
-@dataclass(frozen=True, slots=True)
-class Stay:
-    """One ICU stay; times in seconds since 1970, as shifted by MIMIC."""
-
-    icustay_id: str
-    hadm_id: str
-    subject_id: str
-    careunit: str
-    intime: int
-    outtime: int
-    age: float  # years; 90 stands for "over 89"
-    sex: str
-    hospital_death: bool
-    death: int | None
-    position: int  # row of ICUSTAYS
-    icu_death: bool = False
-
-    @property
-    def hours(self) -> float:
-        """Length of the stay."""
-        return (self.outtime - self.intime) / HOUR
-
-    @property
-    def last_hour(self) -> int:
-        """The last hour that is looked at."""
-        return min(LONGEST, int(self.hours))
 
 
 @dataclass(slots=True)

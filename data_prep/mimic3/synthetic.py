@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,18 @@ from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import FINDINGS
 
 from ..sign_sampling import sample_signs
+from .stay import HOUR
 from .synthetic_events import (
     chart_events,
     lab_events,
     moments,
     output_events,
 )
+from .synthetic_stay import SyntheticStay
 from .synthetic_treatments import treatment_events
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 GENERATOR_VERSION = 2
 STRENGTH = (0.2, 1.0)
@@ -47,43 +48,6 @@ UNITS = {
 }
 _CAREVUE = 0.1  # antibiotics are charted in MetaVision only: sepsis of these stays is not seen
 _COURSE = 84  # hours of a septic stay after organs fail: the antibiotics go on for 72
-_HOUR = 3600
-
-
-@dataclass(frozen=True, slots=True)
-class SyntheticStay:
-    """One ICU stay; times in seconds since 1970, hours since ICU admission, strengths 0 where the sign is absent."""
-
-    number: int
-    subject: int
-    hadm: int
-    unit: str
-    metavision: bool
-    intime: int
-    outtime: int
-    signs: frozenset[str]
-    shock: float
-    begins: float  # hour from which the shock shows, faintly
-    fails: float  # hour from which it fails organs, if it is there
-    infection: float
-    ill: float  # hour from which the infection shows
-    suspected: float  # hour of its first antibiotic
-    traits: np.ndarray  # (48,) what is usual for this patient, in SD
-    often: float  # relative frequency of measurements
-    ventilated: bool
-    dies: str  # "", "icu" or "ward"
-    female: bool
-    age: float
-
-    @property
-    def icustay(self) -> int:
-        """The icustay_id."""
-        return 200_001 + self.number
-
-    @property
-    def hours(self) -> int:
-        """Whole hours of the stay."""
-        return (self.outtime - self.intime) // _HOUR
 
 
 def write(out: Path, *, size: int, seed: int) -> None:
@@ -129,8 +93,8 @@ def cases(size: int, seed: int) -> Iterator[SyntheticStay]:
                 suspected = fails + float(rng.uniform(-8, 8))
                 if FINDINGS["sepsis"].holds(signs):
                     hours = fails + _COURSE
-                intime = left + int(rng.integers(0, 18 * _HOUR))
-                outtime = intime + int(hours * _HOUR)
+                intime = left + int(rng.integers(0, 18 * HOUR))
+                outtime = intime + int(hours * HOUR)
                 yield SyntheticStay(
                     number=done,
                     subject=10_000 + subject,
@@ -154,7 +118,7 @@ def cases(size: int, seed: int) -> Iterator[SyntheticStay]:
                     age=age,
                 )
                 done += 1
-                left = outtime + int(rng.integers(6, 60)) * _HOUR
+                left = outtime + int(rng.integers(6, 60)) * HOUR
             count = 0 if fatal else count - visits
             left += int(rng.integers(60, 900)) * 86_400
 
@@ -167,7 +131,7 @@ def _admission_tables(stays: list[SyntheticStay]) -> dict[str, dict[str, Any]]:
         admissions.setdefault(stay.hadm, []).append(stay)
     first = {hadm: part[0] for hadm, part in admissions.items()}
     last = {hadm: part[-1] for hadm, part in admissions.items()}
-    ward = 30 * _HOUR
+    ward = 30 * HOUR
     left = {hadm: s.outtime + (0 if s.dies == "icu" else ward) for hadm, s in last.items()}
     moves: list[tuple[int, int | None, int, str, str | None, int, int]] = []
     for hadm, part in admissions.items():
@@ -191,7 +155,7 @@ def _admission_tables(stays: list[SyntheticStay]) -> dict[str, dict[str, Any]]:
         "ADMISSIONS": {
             "SUBJECT_ID": [s.subject for s in last.values()],
             "HADM_ID": list(last),
-            "ADMITTIME": moments([s.intime - 2 * _HOUR for s in first.values()]),
+            "ADMITTIME": moments([s.intime - 2 * HOUR for s in first.values()]),
             "DISCHTIME": moments(list(left.values())),
             "DEATHTIME": [moments([left[h]])[0] if s.dies else None for h, s in last.items()],
             "HOSPITAL_EXPIRE_FLAG": [int(bool(s.dies)) for s in last.values()],

@@ -10,7 +10,7 @@ from .variables import LAB, NAMES, SOURCES
 if TYPE_CHECKING:
     import numpy as np
 
-    from .synthetic import SyntheticStay
+    from .synthetic_stay import SyntheticStay
 
 # variable -> mean, SD between patients, SD between measurements, shift by a shock of strength 1
 _VALUES: dict[str, tuple[float, float, float, float]] = {

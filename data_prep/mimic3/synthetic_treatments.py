@@ -10,7 +10,7 @@ from .synthetic_events import Rows
 if TYPE_CHECKING:
     import numpy as np
 
-    from .synthetic import SyntheticStay
+    from .synthetic_stay import SyntheticStay
 
 _ANTIBIOTIC, _NOREPINEPHRINE, _NOREPINEPHRINE_CAREVUE, _CULTURE = 225798, 221906, 30120, 70012
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import duckdb
     import numpy as np
 
-    from .stays import Stay
+    from .stay import Stay
 
 logger = logging.getLogger(__name__)
 

@@ -86,8 +86,8 @@ def _loads(subject: Subject) -> None:
 def _meta(subject: Subject) -> None:
     meta = subject.value.meta
     loading.described(meta, _TEXTS)
-    if meta.kind not in ("classification", "generation") or meta.role not in ("training", "validation"):
-        raise Violation(f"meta.kind is {meta.kind!r} and meta.role {meta.role!r}.")
+    if meta.kind not in ("classification", "generation"):
+        raise Violation(f"meta.kind is {meta.kind!r}.")
     if meta.role == "training" and meta.kind != "classification":
         raise Violation("the role is training and the kind generation: clients train on labels.")
     if meta.kind == "classification" and not meta.positive.strip():
@@ -169,7 +169,7 @@ def _splits(subject: Subject) -> None:
         if homes.setdefault(str(group), str(split)) != split:
             raise Violation(f"group {group!r} is in the splits {homes[str(group)]} and {split}.")
     found = set(table["split"])
-    wanted = {"test"} if cohort.role == "validation" else {"client", "valid", "public", "test"}
+    wanted = {"test"} if cohort.role == "zero_shot" else {"client", "valid", "public", "test"}
     if not found <= wanted or (cohort.role == "training" and "client" not in found):
         raise Violation(
             f"its samples are in the splits {', '.join(sorted(found))}; a {cohort.role} task has {sorted(wanted)}."

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedmeki_bench.bounded import bounded_json, first_problem, regular_text
+from fedmeki_bench.data.content import canonical, text_digest
 from fedmeki_bench.data.contract import SYNTHETIC_MARKER
-from fedmeki_bench.data.prepare.splits import SPLITS
-from fedmeki_bench.data.prepare.storage import canonical, text_digest
+from fedmeki_bench.data.splits import SPLITS
 from fedmeki_bench.digests import known_digest
 from fedmeki_bench.errors import InputError
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 CARD = "card.json"
 SAMPLES = "samples.parquet"
+STORED_ROLES = {"training": "training", "zero_shot": "validation"}
+"""Role of a task -> its word on the card: schema 1 has always said validation, and the card's hash names runs."""
+
 _LARGEST = 50_000_000  # bytes; a card with statistics of a hundred variables has a thousandth of it
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,200}$")]

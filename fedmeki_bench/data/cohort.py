@@ -6,11 +6,11 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Literal
 
-from fedmeki_bench.data.card import CARD, SAMPLES, card_hash, check_files, read_card
+from fedmeki_bench.data.card import CARD, SAMPLES, STORED_ROLES, card_hash, check_files, read_card
+from fedmeki_bench.data.content import array_digest
 from fedmeki_bench.data.contract import ArraySpec
-from fedmeki_bench.data.prepare.splits import SPLITS
-from fedmeki_bench.data.prepare.storage import array_digest
 from fedmeki_bench.data.pseudonyms import pseudonym, read_key
+from fedmeki_bench.data.splits import SPLITS
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
 
@@ -43,7 +43,7 @@ class Cohort:
         name, task: the task's name (a cohort is called after its task).
         dataset: the dataset's name, which also names the random streams of splits and partitions.
         kind: ``classification`` or ``generation``.
-        role: ``training`` or ``validation``.
+        role: ``training`` or ``zero_shot``.
         synthetic: whether it came from a stand-in; stamps everything computed from it.
         split_mode: ``patient``, ``published`` or ``test only``.
         arrays: modality -> :class:`ArraySpec`.
@@ -57,7 +57,7 @@ class Cohort:
         self.name = self.task
         self.dataset: str = card["dataset"]
         self.kind: str = card["kind"]
-        self.role: str = card["role"]
+        self.role: str = next(role for role, stored in STORED_ROLES.items() if stored == card["role"])
         self.synthetic: bool = card["synthetic"]
         self.split_mode: str = card["split_mode"]
         self.arrays = {

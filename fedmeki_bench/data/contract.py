@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fedmeki_bench.data.decoding import Decoded, Dropped, decode_in_order
 from fedmeki_bench.data.preparer_options import PreparerOptions, plain
 from fedmeki_bench.errors import InputError
 
@@ -58,26 +59,6 @@ class ArraySpec:
     dtype: str
     scale: float = 1.0
     unit: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One decoded source: an array per modality, and attributes told only by the file itself.
-
-    Attributes (``site``, ``sex``, ``age``, ``group_id``) replace the table's columns of the same name where not
-    ``None``.
-    """
-
-    arrays: Mapping[str, np.ndarray]
-    attributes: Mapping[str, str | float | None] = field(default_factory=dict)
-
-
-class Dropped(Exception):
-    """A record that cannot be used; the reason says what is wrong, without an id, so that it counts."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Drops:
@@ -206,7 +187,7 @@ class DatasetPreparer:
     def registry(self, raw: Path, table: pd.DataFrame, options: PreparerOptions) -> Mapping[str, str] | None:
         """Group -> split in the training cohorts that are made from the same source, under the same options.
 
-        A validation task then leaves out the groups that training has seen (see
+        A zero-shot task then leaves out the groups that training has seen (see
         :mod:`~fedmeki_bench.data.prepare.zero_shot`). ``None``: nothing is trained on this source.
         """
         return None
@@ -229,8 +210,6 @@ class DatasetPreparer:
         self, raw: Path, sources: Sequence[str], options: PreparerOptions, workers: int
     ) -> Iterator[tuple[str, Decoded | Dropped]]:
         """Decode many sources, in order. Override where one query serves all of them."""
-        from fedmeki_bench.data.prepare.decoding import decode_in_order
-
         return decode_in_order(self, raw, sources, options, workers)
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:

@@ -16,7 +16,7 @@ class PreparerOptions(BaseModel):
 
     ``split`` is ``patient`` (the grouping unit never crosses splits) or ``published`` (rows are dealt as in
     the papers, which leaks; every table it reaches is marked). ``join_duplicates`` (with ``split=patient``) keeps
-    groups together that hold near-identical samples. ``zero_shot`` concerns validation tasks only:
+    groups together that hold near-identical samples. ``zero_shot`` concerns zero-shot tasks only:
     ``unseen`` leaves out the groups that training on the same source has seen, ``all`` keeps them and marks the
     card.
     """
@@ -29,7 +29,7 @@ class PreparerOptions(BaseModel):
         True, description="split=patient: groups that hold near-identical samples go to one side"
     )
     zero_shot: ZeroShot = Field(
-        "unseen", description="validation tasks: only groups that no training split holds, or all (marked)"
+        "unseen", description="zero-shot tasks: only groups that no training split holds, or all (marked)"
     )
 
 

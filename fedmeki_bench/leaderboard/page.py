@@ -208,7 +208,7 @@ def _parts(board: Board, collected: Collected, tasks: Mapping[str, TaskMeta]) ->
 
     Of the zero-shot tasks only the rows that can answer at least one are shown.
     """
-    zero = {name for name, meta in tasks.items() if meta.role == "validation"}
+    zero = {name for name, meta in tasks.items() if meta.role == "zero_shot"}
     found = []
     for number, dealing in enumerate(d.label for d in board.dealings):
         suffix = f"_{number + 1}" if number else ""

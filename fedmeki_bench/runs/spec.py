@@ -42,7 +42,7 @@ class RunSpec:
     Attributes:
         algorithm: the name it was asked for under; not part of its identity.
         tasks: what is trained on, sorted.
-        zero_shot: validation tasks that the foundation view answers, sorted.
+        zero_shot: zero-shot tasks that the foundation view answers, sorted.
         params: section (profile, rule, stage, partition, availability, start) -> resolved parameters.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
@@ -111,7 +111,7 @@ def specify(
     """The trainings an algorithm needs for these tasks: one per task in scope ``s``, one over all in scope ``m``.
 
     Args:
-        zero_shot: validation tasks for the foundation view to answer; ignored where there is none. In scope ``s`` each
+        zero_shot: zero-shot tasks for the foundation view to answer; ignored where there is none. In scope ``s`` each
             goes to the training of the task it names as ``trained_by``.
         options: ``key`` or ``section.key`` -> value, as given with ``-o``.
 

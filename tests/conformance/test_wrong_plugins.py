@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from fedmeki_bench.builtin.tasks.covid19 import Covid19
 
 from fedmeki_bench import registry
+from fedmeki_bench.builtin.tasks.covid19 import Covid19
 from fedmeki_bench.conformance import clauses
 
 from . import wrong_datasets, wrong_rules, wrong_stages, wrong_tasks

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from fedmeki_bench.builtin.baselines.injection import Injection, KimInjection
 
 from fedmeki_bench.api import Stage
+from fedmeki_bench.builtin.baselines.injection import Injection, KimInjection
 
 
 class UnknownView(Stage):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fedmeki_bench.api import Exclude
 from fedmeki_bench.builtin.tasks.covid19 import Covid19
 from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 from fedmeki_bench.builtin.tasks.medvqa import MedVqa
-
-from fedmeki_bench.api import Exclude
 
 
 class NeedsAnArgument(Covid19):

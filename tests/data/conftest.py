@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
 from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
-
 from fedmeki_bench.data.prepare.prepare import prepare
 
 

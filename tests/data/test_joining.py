@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
-from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
-from fedmeki_bench.builtin.tasks.ectopic_beats import EctopicBeats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmeki_bench.audit.checks import run_all
 from fedmeki_bench.audit.reading import read
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
+from fedmeki_bench.builtin.tasks.ectopic_beats import EctopicBeats
 from fedmeki_bench.data.card import CARD, SAMPLES
 from fedmeki_bench.data.prepare.joining import DUPLICATES, Joined
 from fedmeki_bench.data.prepare.prepare import prepare
-from fedmeki_bench.data.prepare.splits import SPLITS, assign
-from fedmeki_bench.data.prepare.zero_shot import TRAINING_SPLITS
 from fedmeki_bench.data.preparer_options import PreparerOptions
+from fedmeki_bench.data.splits import SPLITS, TRAINING_SPLITS, assign
 from fedmeki_bench.near import joined_groups
 from fedmeki_bench.task import Exclude
 

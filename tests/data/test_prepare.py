@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
-from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 from fedmeki_bench.data.cohort import Cohort
 from fedmeki_bench.data.contract import ArraySpec, DatasetMeta, DatasetPreparer, Decoded, Dropped
 from fedmeki_bench.data.prepare.prepare import prepare
@@ -180,7 +180,7 @@ class Odd(Task):
 
 
 class Ask(Task):
-    meta = meta("ask", kind="generation", role="validation")
+    meta = meta("ask", kind="generation", role="zero_shot")
 
     def question(self, row):
         return f"which? {row['value']}"

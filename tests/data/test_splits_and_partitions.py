@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fedmeki_bench.data.clients.partition import Iid, Partition, partition
 from fedmeki_bench.data.cohort import find
-from fedmeki_bench.data.prepare.splits import SPLITS, assign
+from fedmeki_bench.data.splits import SPLITS, assign
 from fedmeki_bench.errors import InputError, RunFailed
 
 

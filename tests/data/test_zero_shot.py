@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
+
 from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
 from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 from fedmeki_bench.builtin.tasks.ectopic_beats import EctopicBeats
-
 from fedmeki_bench.data.contract import ArraySpec, DatasetMeta, DatasetPreparer, Decoded
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.data.prepare.zero_shot import training_assignment
@@ -128,9 +128,9 @@ def test_statistics_rest_on_the_client_split_alone(tmp_path, monkeypatch):
 
 def test_nothing_unseen_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match="50 x left out: zero-shot: training on 'numbers' has seen this patient"):
-        prepare(Numbers(), tmp_path, tmp_path / "out", [number_task("validation")], Numbers.Options(), workers=1)
+        prepare(Numbers(), tmp_path, tmp_path / "out", [number_task("zero_shot")], Numbers.Options(), workers=1)
     options = Numbers.Options(zero_shot="all")
-    cohort = prepare(Numbers(), tmp_path, tmp_path / "out", [number_task("validation")], options, workers=1)[0]
+    cohort = prepare(Numbers(), tmp_path, tmp_path / "out", [number_task("zero_shot")], options, workers=1)[0]
     assert "statistics" not in cohort.card
     assert any("has seen 50 of these" in note for note in cohort.card["notes"])
 

@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
-from fedmeki_bench.builtin.data_prep.rsna_synthetic import write as write_rsna
+from fedmeki_bench.builtin.data_prep.rsna.synthetic import write as write_rsna
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real"
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from fedmeki_bench.builtin.data_prep.chexpert import FINDINGS, Chexpert, ChexpertOptions
-from fedmeki_bench.builtin.data_prep.chexpert_synthetic import write
+
+from fedmeki_bench.builtin.data_prep.chexpert import Chexpert, ChexpertOptions
+from fedmeki_bench.builtin.data_prep.chexpert.layout import FINDINGS
+from fedmeki_bench.builtin.data_prep.chexpert.synthetic import write
 from fedmeki_bench.builtin.tasks.atelectasis import Atelectasis
 from fedmeki_bench.builtin.tasks.enlarged_cardiomediastinum import EnlargedCardiomediastinum
 from fedmeki_bench.builtin.tasks.pleural_effusion import PleuralEffusion
-
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
 
@@ -43,7 +44,7 @@ def test_each_task_reads_its_own_column(task):
     assert task().label(row | others) == 0
     for value in ("uncertain", "blank"):
         assert task().label(row | {task.column: value}).reason == f"{task.column} is {value}"
-    assert task.meta.role == "validation"
+    assert task.meta.role == "zero_shot"
 
 
 def test_cards_count_their_own_columns(chexpert, tmp_path):

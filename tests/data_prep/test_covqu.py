@@ -4,11 +4,11 @@ import shutil
 
 import pandas as pd
 import pytest
-from fedmeki_bench.builtin.data_prep.covqu import Covqu, CovquOptions
-from fedmeki_bench.builtin.data_prep.covqu_synthetic import write
-from fedmeki_bench.builtin.tasks.covid19 import Covid19
 from PIL import Image
 
+from fedmeki_bench.builtin.data_prep.covqu import Covqu, CovquOptions
+from fedmeki_bench.builtin.data_prep.covqu.synthetic import write
+from fedmeki_bench.builtin.tasks.covid19 import Covid19
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
 from fedmeki_bench.builtin.data_prep.rsna import Rsna, RsnaOptions
-
 from fedmeki_bench.data.contract import Dropped
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fedmeki_bench.builtin.data_prep.dicom_reading import MOST_PIXELS, dicom_grey
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -22,6 +21,7 @@ from pydicom.uid import (
     JPEGLosslessSV1,
 )
 
+from fedmeki_bench.builtin.data_prep.dicom_reading import MOST_PIXELS, dicom_grey
 from fedmeki_bench.data.contract import Dropped
 
 

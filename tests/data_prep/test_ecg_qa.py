@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fedmeki_bench.builtin.data_prep.ecg_qa import STAND_IN, EcgQa, EcgQaOptions
+
+from fedmeki_bench.builtin.data_prep.ecg_qa import EcgQa, EcgQaOptions
+from fedmeki_bench.builtin.data_prep.ecg_qa.layout import STAND_IN
 from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
 from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 from fedmeki_bench.builtin.tasks.ecg_noise import EcgNoise
-
 from fedmeki_bench.data.cohort import Cohort
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
+
 from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
 from fedmeki_bench.builtin.tasks.ectopic_beats import EctopicBeats
-
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.task import Exclude
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3
 from fedmeki_bench.builtin.data_prep.mimic3.preparer import MortalityOptions
 from fedmeki_bench.builtin.data_prep.mimic3.stays import activity
 from fedmeki_bench.builtin.data_prep.mimic3.variables import SOURCES, VARIABLES
 from fedmeki_bench.builtin.tasks.mortality import Mortality
-
 from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.data.prepare.prepare import PreparedCohort, prepare
 from fedmeki_bench.errors import InputError

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3
 from fedmeki_bench.builtin.data_prep.mimic3.preparer import MortalityOptions
 from fedmeki_bench.builtin.data_prep.mimic3.variables import NAMES, SOURCES, VARIABLES
 from fedmeki_bench.builtin.tasks.mortality import Mortality
-
 from fedmeki_bench.data.prepare.prepare import PreparedCohort, prepare
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real" / "mimic3_demo"

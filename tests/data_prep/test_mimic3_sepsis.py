@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3, Mimic3Sepsis
 from fedmeki_bench.builtin.data_prep.mimic3.infection import continuous, suspicion
 from fedmeki_bench.builtin.data_prep.mimic3.infusions import _merged, _rates
@@ -14,7 +15,6 @@ from fedmeki_bench.builtin.data_prep.mimic3.sepsis import onset
 from fedmeki_bench.builtin.data_prep.mimic3.sofa import VASOPRESSORS, carried, coma_scale, horowitz, sofa, urine_per_day
 from fedmeki_bench.builtin.tasks.mortality import Mortality
 from fedmeki_bench.builtin.tasks.sepsis import Sepsis
-
 from fedmeki_bench.data.prepare.prepare import PreparedCohort, prepare
 from fedmeki_bench.errors import InputError
 
@@ -241,4 +241,4 @@ def test_task_texts():
     assert task.label({"onset": 18.0}) == 1
     assert task.label({"onset": NAN}) == 0
     assert task.prompt(task.question({})).endswith(f"Yes or no, {task.meta.asks}")
-    assert task.meta.role == "validation"
+    assert task.meta.role == "zero_shot"

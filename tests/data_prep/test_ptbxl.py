@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fedmeki_bench.builtin.data_prep.ptbxl import LEADS, PtbXl
-from fedmeki_bench.builtin.data_prep.ptbxl_synthetic import COLUMNS
-from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.data_prep.ptbxl.layout import LEADS
+from fedmeki_bench.builtin.data_prep.ptbxl.synthetic import COLUMNS
+from fedmeki_bench.builtin.tasks.ecg_abnormal import EcgAbnormal
 from fedmeki_bench.data.cohort import Cohort
 from fedmeki_bench.data.contract import Dropped
 from fedmeki_bench.data.prepare.prepare import prepare

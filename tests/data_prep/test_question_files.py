@@ -6,15 +6,16 @@ import json
 import shutil
 
 import pytest
-from fedmeki_bench.builtin.data_prep.ecg_qa import STAND_IN, EcgQa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fedmeki_bench.builtin.data_prep.ecg_qa import EcgQa
+from fedmeki_bench.builtin.data_prep.ecg_qa.layout import STAND_IN
 from fedmeki_bench.builtin.data_prep.slake import Slake
 from fedmeki_bench.builtin.data_prep.vqa_rad import VqaRad
 from fedmeki_bench.builtin.tasks.ecg_noise import EcgNoise
 from fedmeki_bench.builtin.tasks.medvqa import MedVqa
 from fedmeki_bench.builtin.tasks.medvqa_slake import MedVqaSlake
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
 

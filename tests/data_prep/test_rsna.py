@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fedmeki_bench.builtin.data_prep.rsna import Rsna, RsnaOptions
-from fedmeki_bench.builtin.data_prep.rsna_synthetic import write
-from fedmeki_bench.builtin.tasks.lung_opacity import LungOpacity
 from PIL import Image
 from pydicom import dcmread
 
+from fedmeki_bench.builtin.data_prep.rsna import Rsna, RsnaOptions
+from fedmeki_bench.builtin.data_prep.rsna.synthetic import write
+from fedmeki_bench.builtin.tasks.lung_opacity import LungOpacity
 from fedmeki_bench.data.contract import Dropped
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError

@@ -4,10 +4,10 @@ import json
 
 import pandas as pd
 import pytest
-from fedmeki_bench.builtin.data_prep.slake import Slake, SlakeOptions
-from fedmeki_bench.builtin.data_prep.slake_synthetic import write
-from fedmeki_bench.builtin.tasks.medvqa_slake import MedVqaSlake
 
+from fedmeki_bench.builtin.data_prep.slake import Slake, SlakeOptions
+from fedmeki_bench.builtin.data_prep.slake.synthetic import write
+from fedmeki_bench.builtin.tasks.medvqa_slake import MedVqaSlake
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
 

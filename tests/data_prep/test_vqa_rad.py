@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fedmeki_bench.builtin.data_prep.vqa_rad import VqaRad, VqaRadOptions
-from fedmeki_bench.builtin.data_prep.vqa_rad_synthetic import write
-from fedmeki_bench.builtin.tasks.medvqa import MedVqa
 
+from fedmeki_bench.builtin.data_prep.vqa_rad import VqaRad, VqaRadOptions
+from fedmeki_bench.builtin.data_prep.vqa_rad.synthetic import write
+from fedmeki_bench.builtin.tasks.medvqa import MedVqa
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from fedmeki_bench import registry
 from fedmeki_bench.builtin.data_prep import (
     chest_drawing,
     chexpert_synthetic,
@@ -26,8 +28,6 @@ from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3, Mimic3Sepsis
 from fedmeki_bench.builtin.data_prep.mimic3 import synthetic as mimic3_synthetic
 from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
 from fedmeki_bench.builtin.data_prep.rsna import Rsna
-
-from fedmeki_bench import registry
 from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import FINDINGS, SIGNS

@@ -9,10 +9,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
-from fedmeki_bench.builtin.data_prep.rsna import Rsna, RsnaOptions
 from hypothesis import strategies as st
 
+from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.data_prep.rsna import Rsna, RsnaOptions
 from fedmeki_bench.data.cohort import Cohort
 from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.data.raw.images import grey_picture
@@ -162,6 +162,7 @@ MIMIC = "ROW_ID,ICUSTAY_ID,ITEMID,CHARTTIME,VALUE,VALUENUM\n" + "".join(
 @pytest.mark.parametrize("level", ["packed", pytest.param("text", marks=pytest.mark.slow)])
 def test_packed_tables_of_mimic(folder, examples, level):
     import duckdb
+
     from fedmeki_bench.builtin.data_prep.mimic3.release import Release, reading
 
     packed = gzip.compress(MIMIC.encode(), mtime=0)

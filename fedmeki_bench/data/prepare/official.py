@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from fedmeki_bench.data.prepare.splits import assign
-from fedmeki_bench.data.prepare.zero_shot import TRAINING_SPLITS
+from fedmeki_bench.data.splits import TRAINING_SPLITS, assign
 
 LEARNT_PARTS = ("train", "valid")
 """Official parts whose groups a model has seen when it is tested."""
@@ -15,7 +14,7 @@ LEARNT_PARTS = ("train", "valid")
 def official_overlap(rows: Iterable[tuple[str, str]], *, dataset: str, seed: int, unit: str) -> dict[str, Any]:
     """The card's ``official_split``: groups shared between parts, in the published division and dealt by group.
 
-    All rows of a validation task are test rows, so its own splits can share nothing. What a reader wants to know
+    All rows of a zero-shot task are test rows, so its own splits can share nothing. What a reader wants to know
     is whether the division that others report on leaks; it is told for both ways of dividing.
 
     Args:

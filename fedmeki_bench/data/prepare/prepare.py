@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.data import card as cards
+from fedmeki_bench.data.content import canonical, text_digest
 from fedmeki_bench.data.contract import SYNTHETIC_MARKER, DatasetPreparer, Dropped, Drops
 from fedmeki_bench.data.prepare import joining, storage
 from fedmeki_bench.data.prepare.task_share import Plan, completed, label_rows, look_up, sample_table
@@ -107,7 +108,7 @@ def _write(
     table = preparer.table(raw, options, drops)
     _check_table(preparer, table, drops)
     rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
-    zero_shot = any(plan.task.meta.role == "validation" for plan in plans)
+    zero_shot = any(plan.task.meta.role == "zero_shot" for plan in plans)
     registry = preparer.registry(raw, table, options) if zero_shot else None
     for plan in plans:
         plan.drops = drops.copy()
@@ -168,7 +169,7 @@ def _digest(preparer: DatasetPreparer, task: Task, options: PreparerOptions, evi
         "evidence": evidence,
         **_sources(preparer, task),
     }
-    return storage.text_digest(storage.canonical(identity))
+    return text_digest(canonical(identity))
 
 
 def _sources(preparer: DatasetPreparer, task: Task) -> dict[str, dict[str, str]]:
@@ -281,7 +282,7 @@ def _finish(
     """Write the files; the card, with their hashes, last."""
     samples.to_parquet(folder / cards.SAMPLES, index=False)
     values = samples.to_csv(index=False, lineterminator="\n")
-    content = {"samples": storage.text_digest(values)}
+    content = {"samples": text_digest(values)}
     for modality, writer in plan.writers.items():
         content[modality] = writer.finish()
     statistics = statistics_of(folder, plan, samples, preparer)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedmeki_bench.data.content import HEADER
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.files import is_running
 
@@ -21,30 +22,9 @@ if TYPE_CHECKING:
 
     from fedmeki_bench.data.contract import ArraySpec
 
-_HEADER = 128  # bytes of an .npy version 1 header, written again with the final shape
 _LEFTOVER = re.compile(r"^\.(?P<name>.+)\.(?P<what>partial|old)-\d+$")
 _DEPTH = 6  # no release nests deeper; ends a loop of links
 _LOCK = ".prepare.lock"
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces or NaN: the same text for the same value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def text_digest(text: str) -> str:
-    """SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def array_digest(path: Path) -> str:
-    """SHA-256 of the samples in an array file, without its header: what :meth:`ArrayWriter.finish` returned."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        stream.seek(_HEADER)
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def folder_digest(folder: Path) -> str:
@@ -77,7 +57,7 @@ class ArrayWriter:
 
         self._spec, self._dtype = spec, np.dtype(spec.dtype)
         self._stream = path.open("wb")
-        self._stream.write(b"\0" * _HEADER)
+        self._stream.write(b"\0" * HEADER)
         self._digest = hashlib.sha256()
         self.count = 0
 
@@ -96,7 +76,7 @@ class ArrayWriter:
         """Write the header and close; returns the SHA-256 of the samples' bytes."""
         shape = (self.count, *self._spec.shape)
         header = f"{{'descr': {self._dtype.str!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
-        room = _HEADER - 10
+        room = HEADER - 10
         self._stream.seek(0)
         self._stream.write(b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little"))
         self._stream.write(header.ljust(room - 1).encode("ascii") + b"\n")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.data.contract import ArraySpec, DatasetPreparer, Drops, PreparerOptions
 from fedmeki_bench.data.prepare.joining import Joined
-from fedmeki_bench.data.prepare.splits import assign
 from fedmeki_bench.data.prepare.storage import ArrayWriter
-from fedmeki_bench.data.prepare.zero_shot import TRAINING_SPLITS
+from fedmeki_bench.data.splits import TRAINING_SPLITS, assign
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.task import Exclude, Row, Task
 
@@ -42,8 +41,8 @@ class Plan:
 
 
 def look_up(plan: Plan, preparer: DatasetPreparer, registry: Mapping[str, str] | None) -> None:
-    """Remember which groups a validation task must not use."""
-    if plan.task.meta.role == "validation" and registry is not None:
+    """Remember which groups a zero-shot task must not use."""
+    if plan.task.meta.role == "zero_shot" and registry is not None:
         plan.registry = preparer.registry_name or preparer.meta.name
         plan.seen = frozenset(group for group, split in registry.items() if split in TRAINING_SPLITS)
 
@@ -106,7 +105,7 @@ def sample_table(
     meta = plan.task.meta
     part = table.iloc[plan.rows].reset_index(drop=True)
     where = {"mode": options.split, "seed": options.split_seed, "dataset": preparer.meta.name}
-    if meta.role == "validation":
+    if meta.role == "zero_shot":
         split = np.full(len(part), "test", dtype=object)
     elif options.split == "published":
         split = assign(part["group_id"].tolist(), **where)  # type: ignore[arg-type]

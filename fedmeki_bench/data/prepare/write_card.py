@@ -10,8 +10,8 @@ from fedmeki_bench.data import card as cards
 from fedmeki_bench.data.contract import DatasetPreparer, plain
 from fedmeki_bench.data.prepare.joining import Joined, joinable
 from fedmeki_bench.data.prepare.official import overlap_note
-from fedmeki_bench.data.prepare.splits import SPLITS
 from fedmeki_bench.data.prepare.task_share import Plan
+from fedmeki_bench.data.splits import SPLITS
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.task import Task
 
@@ -70,7 +70,7 @@ def card_of(
         "task": meta.name,
         "task_version": meta.version,
         "kind": meta.kind,
-        "role": meta.role,
+        "role": cards.STORED_ROLES[meta.role],
         "modalities": list(meta.modalities),
         "release": "synthetic stand-in" if facts is not None else preparer.release(raw, table),
         "synthetic": facts is not None,
@@ -81,7 +81,7 @@ def card_of(
         "dropped": drops.as_json(),
         "excluded": dict(sorted(plan.excluded.items())),
         **counted,
-        "split_mode": "test only" if meta.role == "validation" else options.split,
+        "split_mode": "test only" if meta.role == "zero_shot" else options.split,
         "grouping": preparer.grouping(options),
         "groups": int(samples["group_id"].nunique()),
         "shortcuts": list(preparer.shortcuts),
@@ -100,13 +100,13 @@ def card_of(
 def _extra(
     plan: Plan, table: pd.DataFrame, samples: pd.DataFrame, options: PreparerOptions, notes: list[str]
 ) -> dict[str, Any]:
-    """What only some cards tell: the zero-shot registry of validation tasks, the official division."""
+    """What only some cards tell: the zero-shot registry of zero-shot tasks, the official division."""
     told: dict[str, Any] = {}
     official = table.attrs.get("official_split")
     if official is not None:
         told["official_split"] = official
         notes.append(overlap_note(official, options.split))
-    if plan.task.meta.role == "validation":
+    if plan.task.meta.role == "zero_shot":
         leak = options.zero_shot == "all" and plan.registry is not None
         told |= {"zero_shot": options.zero_shot, "zero_shot_leak": leak, "registry": plan.registry}
         if plan.task.meta.kind == "classification" and samples["label"].nunique() == 1:
@@ -122,7 +122,7 @@ def _extra(
 
 
 def statistics_of(folder: Path, plan: Plan, samples: pd.DataFrame, preparer: DatasetPreparer) -> dict[str, Any]:
-    """The preparer's statistics of the client split; none for validation tasks, which have no such split."""
+    """The preparer's statistics of the client split; none for zero-shot tasks, which have no such split."""
     import numpy as np
 
     private = samples[samples["split"] == "client"]

@@ -1,6 +1,6 @@
-"""Zero-shot means unseen: a validation task leaves out the patients that training on the same source has seen.
+"""Zero-shot means unseen: a zero-shot task leaves out the patients that training on the same source has seen.
 
-Splits belong to a dataset's groups, not to a task. So whoever prepares a validation task can work out, without
+Splits belong to a dataset's groups, not to a task. So whoever prepares a zero-shot task can work out, without
 any cohort at hand, where training cohorts of the same source put a patient.
 """
 
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.data.prepare.splits import assign
+from fedmeki_bench.data.splits import assign
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fedmeki_bench.data.preparer_options import PreparerOptions
 
-TRAINING_SPLITS = ("client", "valid", "public")
 _EXPOSURE = ("test", "valid", "public", "client")  # least first
 
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS = ("client", "valid", "public", "test")
+
+TRAINING_SPLITS = ("client", "valid", "public")
+"""What learning and selection see of a training cohort."""
+
 _BOUNDS = (0.7, 0.8, 0.9)
 
 
@@ -20,23 +24,20 @@ def assign(
     mode: Literal["patient", "published"],
     seed: int,
     dataset: str,
-    weights: Sequence[float] | None = None,
 ) -> np.ndarray:
     """The split of each row, as an array of text.
 
     Args:
         groups: the group of each row. In ``patient`` mode hand over all rows of the dataset, before any task
             leaves some out: then all tasks of a dataset agree on where a patient belongs.
-        mode: ``patient`` deals distinct groups, shuffled, cut at 70, 80 and 90 % of the summed weight;
+        mode: ``patient`` deals distinct groups, shuffled, cut at 70, 80 and 90 % of the rows;
             ``published`` deals rows whatever their group, which lets a group cross splits.
         seed: the split's seed (42 in the papers).
         dataset: part of the stream's name, so that two datasets are dealt independently.
-        weights: weight of each row, 1 by default.
     """
     import numpy as np
 
     names = np.asarray(SPLITS, dtype=object)
-    amount = np.ones(len(groups)) if weights is None else np.asarray(weights, dtype=float)
     if mode == "published":
         order = generator(seed, "split-rows", dataset).permutation(len(groups))
         result = np.empty(len(groups), dtype=object)
@@ -44,7 +45,7 @@ def assign(
         return result
     # sorted first, so that the order of the rows in the table has no influence
     distinct, member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    mass = np.bincount(member, weights=amount, minlength=len(distinct))
+    mass = np.bincount(member, weights=np.ones(len(groups)), minlength=len(distinct))
     order = generator(seed, "split", dataset).permutation(len(distinct))
     of_group = np.empty(len(distinct), dtype=object)
     of_group[order] = names[_cut(mass[order])]

@@ -9,8 +9,8 @@ from typing import Any
 from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 
-from .slake import IMAGES, PARTS
-from .vqa_rad_synthetic import DIFFICULTY, MODALITY, draw, draw_scene, sign_questions
+from ..vqa_rad.synthetic import DIFFICULTY, MODALITY, draw, draw_scene, sign_questions
+from .layout import IMAGES, PARTS
 
 GENERATOR_VERSION = 2
 _SHARES = {"train": 0.5, "valid": 0.1, "test": 0.4}  # of the pictures; more test than in the release, to be of use

@@ -14,8 +14,8 @@ from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import SIGNS
 
-from .chest_drawing import STRENGTHS, radiograph
-from .sign_sampling import sample_signs
+from ..chest_drawing import STRENGTHS, radiograph
+from ..sign_sampling import sample_signs
 
 GENERATOR_VERSION = 2
 DIFFICULTY = (

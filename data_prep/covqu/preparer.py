@@ -22,10 +22,11 @@ from fedmeki_bench.data.raw.images import grey_picture, pixel_digest, resized
 from fedmeki_bench.data.raw.tables import natural
 from fedmeki_bench.errors import InputError
 
+from .layout import CLASSES
+
 if TYPE_CHECKING:
     import pandas as pd
 
-CLASSES = ("COVID", "Normal")
 _FOLDERS = {"COVID": ("covid", "covid-19"), "Normal": ("normal",)}  # as spelled in the wild, in lower case
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _COUNTS = {"COVID": 3616, "Normal": 10_192}
@@ -122,8 +123,8 @@ class Covqu(DatasetPreparer):
         return Decoded({"image": array}, {"group_id": f"pixels-{pixel_digest(picture)}"})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See ``covqu_synthetic``."""
-        from .covqu_synthetic import write
+        """See ``synthetic.py``."""
+        from .synthetic import write
 
         write(out, size=size, seed=seed)
 

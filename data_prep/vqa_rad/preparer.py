@@ -25,11 +25,11 @@ from fedmeki_bench.data.raw.json_items import text
 from fedmeki_bench.data.raw.questions import question_rows
 from fedmeki_bench.errors import InputError
 
+from .layout import DIVIDED, PUBLIC
+
 if TYPE_CHECKING:
     import pandas as pd
 
-DIVIDED = (("train", "trainset.json"), ("test", "testset.json"))
-PUBLIC = "VQA_RAD Dataset Public.json"
 _FOLDERS = ("images", "VQA_RAD Image Folder")
 _COLUMNS = (
     "sample_id", "group_id", "site", "source", "question", "answer", "answer_type", "question_type", "phrase_type",
@@ -124,8 +124,8 @@ class VqaRad(DatasetPreparer):
         return Decoded({"image": grey_array(confined(_pictures(raw), source), _side(options))})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See ``vqa_rad_synthetic``."""
-        from .vqa_rad_synthetic import write
+        """See ``synthetic.py``."""
+        from .synthetic import write
 
         write(out, size=size, seed=seed)
 

@@ -22,13 +22,12 @@ from fedmeki_bench.data.contract import (
 from fedmeki_bench.data.prepare.zero_shot import training_assignment
 from fedmeki_bench.data.raw.tables import number, read_table
 
+from .layout import LEADS, RATE, RECORDS, SAMPLES, TABLE
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
-RATE, SAMPLES = 100, 1000
-TABLE, RECORDS = "ptbxl_database.csv", "records100"
 _NEEDED = ("ecg_id", "patient_id", "age", "sex", "site", "scp_codes", "extra_beats", "filename_lr")
 _RELEASES = {21_837: "PTB-XL 1.0.1", 21_801: "PTB-XL 1.0.2", 21_799: "PTB-XL 1.0.3"}
 _UNITS = {"mv": 1000.0, "uv": 1.0, "v": 1_000_000.0}  # to microvolts
@@ -133,8 +132,8 @@ class PtbXl(DatasetPreparer):
         return Decoded({"signal": _stored(microvolts)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See ``ptbxl_synthetic``."""
-        from .ptbxl_synthetic import write
+        """See ``synthetic.py``."""
+        from .synthetic import write
 
         write(out, size=size, seed=seed)
 

@@ -17,8 +17,8 @@ from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import FINDINGS
 
-from .ptbxl import LEADS, RATE, RECORDS, SAMPLES, TABLE
-from .sign_sampling import sample_signs
+from ..sign_sampling import sample_signs
+from .layout import LEADS, RATE, RECORDS, SAMPLES, TABLE
 
 if TYPE_CHECKING:
     import numpy as np

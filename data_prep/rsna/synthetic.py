@@ -17,9 +17,9 @@ from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import derive, generator
 from fedmeki_bench.signs import FINDINGS
 
-from .chest_drawing import STRENGTHS, VIEWS, radiograph
-from .rsna import BOXES, CLASSES, IMAGES, NAMES
-from .sign_sampling import sample_signs
+from ..chest_drawing import STRENGTHS, VIEWS, radiograph
+from ..sign_sampling import sample_signs
+from .layout import BOXES, CLASSES, IMAGES, NAMES
 
 if TYPE_CHECKING:
     import numpy as np

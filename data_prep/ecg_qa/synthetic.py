@@ -15,9 +15,9 @@ from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import SIGNS
 
-from . import ptbxl_synthetic
-from .ecg_qa import PARTS, STAND_IN
-from .ptbxl import LEADS, TABLE
+from ..ptbxl import synthetic as ptbxl_synthetic
+from ..ptbxl.layout import LEADS, TABLE
+from .layout import PARTS, STAND_IN
 
 if TYPE_CHECKING:
     import numpy as np

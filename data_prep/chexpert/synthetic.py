@@ -15,10 +15,10 @@ from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import FINDINGS
 
-from .chest_drawing import STRENGTHS, VIEWS, radiograph
-from .chexpert import FINDINGS as COLUMNS
-from .chexpert import IMAGES, TABLE
-from .sign_sampling import sample_signs
+from ..chest_drawing import STRENGTHS, VIEWS, radiograph
+from ..sign_sampling import sample_signs
+from .layout import FINDINGS as COLUMNS
+from .layout import IMAGES, TABLE
 
 GENERATOR_VERSION = 2
 DIFFICULTY = (

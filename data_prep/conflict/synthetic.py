@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 
-from .conflict import PICTURES, SIDE, SIGNS, TABLE
+from .layout import PICTURES, SIDE, SIGNS, TABLE
 
 if TYPE_CHECKING:
     import numpy as np

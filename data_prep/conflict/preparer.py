@@ -1,6 +1,6 @@
 """A made-up dataset for the board ``conflict``: small pictures of four signs, asked about in two contexts.
 
-There is no release of it; ``synth`` writes what ``prepare`` reads (see ``conflict_synthetic``).
+There is no release of it; ``synth`` writes what ``prepare`` reads (see ``synthetic.py``).
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ from fedmeki_bench.api import (
 )
 from fedmeki_bench.data.prepare.zero_shot import training_assignment
 
+from .layout import PICTURES, SIGNS, TABLE
+
 if TYPE_CHECKING:
     import pandas as pd
-
-TABLE, PICTURES = "pictures.csv", "pictures"
-SIGNS = ("disk", "ring", "bar", "cross")
-SIDE = 32
 
 
 class ConflictOptions(PreparerOptions):
@@ -99,7 +97,7 @@ class Conflict(DatasetPreparer):
         return Decoded({"image": grey_array(confined(raw, source), options.image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See ``conflict_synthetic``."""
-        from .conflict_synthetic import write
+        """See ``synthetic.py``."""
+        from .synthetic import write
 
         write(out, size=size, seed=seed)

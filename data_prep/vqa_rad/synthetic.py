@@ -17,9 +17,9 @@ from fedmeki_bench.data.contract import write_marker
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import SIGNS
 
-from .chest_drawing import STRENGTHS, draw_chest, draw_signs, exposed, inside
-from .sign_sampling import sample_signs
-from .vqa_rad import DIVIDED
+from ..chest_drawing import STRENGTHS, draw_chest, draw_signs, exposed, inside
+from ..sign_sampling import sample_signs
+from .layout import DIVIDED
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,15 +23,11 @@ from fedmeki_bench.data.raw.images import grey_array
 from fedmeki_bench.data.raw.tables import number, read_table
 from fedmeki_bench.errors import InputError
 
+from .layout import FINDINGS, IMAGES, TABLE
+
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE, IMAGES = "valid.csv", "valid"
-FINDINGS = (
-    "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
-    "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
-    "Support Devices",
-)  # fmt: skip
 _VALUES = {1.0: "positive", 0.0: "negative", -1.0: "uncertain", None: "blank"}
 # whatever stands before: CheXpert-v1.0/, CheXpert-v1.0-small/, "CheXpert-v1.0 batch 1 (validate & csv)/"
 _PATH = re.compile(r"(?:^|/)(valid/(patient[0-9]+)/[^/]+/[^/]+\.(?:jpe?g|png))$", re.IGNORECASE)
@@ -123,8 +119,8 @@ class Chexpert(DatasetPreparer):
         return Decoded({"image": grey_array(confined(_root(raw), source), _options(options).image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See ``chexpert_synthetic``."""
-        from .chexpert_synthetic import write
+        """See ``synthetic.py``."""
+        from .synthetic import write
 
         write(out, size=size, seed=seed)
 

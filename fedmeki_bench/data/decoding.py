@@ -1,28 +1,59 @@
-"""Decoding many sources in order, in this process or in a pool of spawned ones."""
+"""What a decoded source is, and decoding many of them in order: in this process or in a pool of spawned ones."""
 
 from __future__ import annotations
 
 import importlib.machinery
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from fedmeki_bench.data.contract import Decoded, Dropped
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.processes import end_with_parent
 
 if TYPE_CHECKING:
-    from fedmeki_bench.data.contract import DatasetPreparer, PreparerOptions
+    import numpy as np
 
 _CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One decoded source: an array per modality, and attributes told only by the file itself.
+
+    Attributes (``site``, ``sex``, ``age``, ``group_id``) replace the table's columns of the same name where not
+    ``None``.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    attributes: Mapping[str, str | float | None] = field(default_factory=dict)
+
+
+class Dropped(Exception):
+    """A record that cannot be used; the reason says what is wrong, without an id, so that it counts."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 Outcome = tuple[str, Decoded | Dropped]
 
 
+class Decoder(Protocol):
+    """What decodes: a dataset preparer."""
+
+    pool_from: ClassVar[int]
+
+    def decode(self, raw: Path, source: str, options: Any, /) -> Decoded:
+        """Read one source, see ``DatasetPreparer``."""
+
+
 def decode_in_order(
-    preparer: DatasetPreparer, raw: Path, sources: Sequence[str], options: PreparerOptions, workers: int
+    preparer: Decoder, raw: Path, sources: Sequence[str], options: Any, workers: int
 ) -> Iterator[Outcome]:
     """Yield ``(source, Decoded or Dropped)`` in the order of ``sources``, whatever the number of workers."""
     if workers < 2 or len(sources) < preparer.pool_from or not _importable(type(preparer)):
@@ -48,16 +79,14 @@ def decode_in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decode_one(preparer: DatasetPreparer, raw: Path, source: str, options: PreparerOptions) -> Outcome:
+def _decode_one(preparer: Decoder, raw: Path, source: str, options: Any) -> Outcome:
     try:
         return source, preparer.decode(raw, source, options)
     except Dropped as dropped:
         return source, dropped
 
 
-def _decode_chunk(
-    preparer: DatasetPreparer, raw: Path, sources: Sequence[str], options: PreparerOptions
-) -> list[Outcome]:
+def _decode_chunk(preparer: Decoder, raw: Path, sources: Sequence[str], options: Any) -> list[Outcome]:
     return [_decode_one(preparer, raw, source, options) for source in sources]
 
 

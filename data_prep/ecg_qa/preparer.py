@@ -26,13 +26,13 @@ from fedmeki_bench.data.raw.questions import question_rows
 from fedmeki_bench.data.raw.tables import natural
 from fedmeki_bench.errors import InputError
 
-from .ptbxl import RECORDS, PtbXl
+from ..ptbxl.layout import RECORDS
+from ..ptbxl.preparer import PtbXl
+from .layout import PARTS, STAND_IN
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARTS = ("train", "valid", "test")
-STAND_IN = "ptbxl_stand_in"  # beside the questions of a synthetic ECG-QA: the ECGs that they ask about
 _COLUMNS = (
     "sample_id", "group_id", "site", "source", "sex", "age", "question", "answer", "attribute_type",
     "question_type", "template_id", "official_split",
@@ -145,8 +145,8 @@ class EcgQa(DatasetPreparer):
         return PtbXl().decode(_ptbxl(raw, options), name, options)
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See ``ecg_qa_synthetic``."""
-        from .ecg_qa_synthetic import write
+        """See ``synthetic.py``."""
+        from .synthetic import write
 
         write(out, size=size, seed=seed)
 

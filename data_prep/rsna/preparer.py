@@ -22,16 +22,12 @@ from fedmeki_bench.data.raw.images import damage_dropped
 from fedmeki_bench.data.raw.tables import read_table
 from fedmeki_bench.errors import InputError
 
-from .dicom_reading import dicom_grey
+from ..dicom_reading import dicom_grey
+from .layout import CLASSES, IMAGES, NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
     from pydicom import Dataset
-
-CLASSES, IMAGES, BOXES = (
-    "stage_2_detailed_class_info.csv", "stage_2_train_images", "stage_2_train_labels.csv",
-)  # fmt: skip
-NAMES = ("Lung Opacity", "Normal", "No Lung Opacity / Not Normal")
 
 
 class RsnaOptions(PreparerOptions):
@@ -161,8 +157,8 @@ class Rsna(DatasetPreparer):
         return Decoded({"image": np.ascontiguousarray(grey[None])}, attributes)
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See ``rsna_synthetic``."""
-        from .rsna_synthetic import write
+        """See ``synthetic.py``."""
+        from .synthetic import write
 
         write(out, size=size, seed=seed)
 

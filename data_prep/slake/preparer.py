@@ -25,12 +25,11 @@ from fedmeki_bench.data.raw.json_items import text
 from fedmeki_bench.data.raw.questions import question_rows
 from fedmeki_bench.errors import InputError
 
+from .layout import IMAGES, PARTS
+
 if TYPE_CHECKING:
     import pandas as pd
 
-IMAGES = "imgs"
-# official part -> names of its file in the wild
-PARTS = {"train": ("train.json",), "valid": ("validate.json", "validation.json"), "test": ("test.json",)}
 _COLUMNS = (
     "sample_id", "group_id", "site", "source", "question", "answer", "answer_type", "content_type", "location",
     "language", "official_split",
@@ -128,8 +127,8 @@ class Slake(DatasetPreparer):
         return Decoded({"image": grey_array(confined(raw / IMAGES, source), _options(options).image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
-        """See ``slake_synthetic``."""
-        from .slake_synthetic import write
+        """See ``synthetic.py``."""
+        from .synthetic import write
 
         write(out, size=size, seed=seed)
 
