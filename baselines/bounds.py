@@ -28,8 +28,7 @@ class Local(Rule):
         return super().broadcast(server, client, units) if server.round == 0 else Payload()
 
     def aggregate(self, server, updates):
-        for _ in updates:
-            pass
+        """Nothing is combined."""
 
     def personal(self, ctx, received):
         return ctx.memory.get("model")
@@ -65,6 +64,9 @@ class Majority(Rule):
             }
         )
 
+    def constant(self, server, task):
+        return server.memory["prevalence"][task]
+
 
 class Public(Rule):
     """No clients: the server has nothing but its public data (FedKIM's ablation "public data only")."""
@@ -78,5 +80,4 @@ class Public(Rule):
         return Update(ctx.client)
 
     def aggregate(self, server, updates):
-        for _ in updates:
-            pass
+        """Nothing is combined."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedmeki_bench.api import Rule
+from fedmeki_bench.api import Mean, Rule
 
 
 class FedAdam(Rule):
@@ -37,7 +37,7 @@ class FedAdam(Rule):
         if "m" not in server.memory:  # v_{-1} = tau^2
             server.memory |= {n: server.model.zeros(buffers=False) for n in "mv"}
             server.memory["v"].flat.fill_(tau**2)
-        mean = server.running_mean()
+        mean = Mean(server.model)
         for update in updates:
             mean.add(update.model, update.share)
         for unit in mean.clients:  # units that nobody trained keep their state too; batch-norm statistics stay the mean

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedmeki_bench.api import Rule
+from fedmeki_bench.api import Mean, Rule
 
 
 class FedDyn(Rule):
@@ -58,7 +58,7 @@ class FedDyn(Rule):
         if self.params.alpha == 0:
             return super().aggregate(server, updates)
         s = server.memory.setdefault("s", server.model.zeros(buffers=False))
-        mean = server.running_mean()
+        mean = Mean(server.model)
         for update in updates:
             mean.add(update.model, update.share)
         for unit, sampled in mean.clients.items():

@@ -9,7 +9,7 @@ With several tasks each unit has its own tau_i: a step moves only the units its 
 
 from __future__ import annotations
 
-from fedmeki_bench.api import Rule
+from fedmeki_bench.api import Mean, Rule
 
 
 class FedNova(Rule):
@@ -25,7 +25,7 @@ class FedNova(Rule):
         return update
 
     def aggregate(self, server, updates):
-        mean, tau_eff = server.running_mean(), {}
+        mean, tau_eff = Mean(server.model), {}
         direction = server.model.zeros(buffers=False)
         for update in updates:
             mean.add(update.model, update.share)  # batch-norm statistics stay this mean

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedmeki_bench.api import AdapterChoice, InjectionTraining, Stage, later
+from fedmeki_bench.api import AdapterChoice, FoundationModel, InjectionTraining, Stage, inject, injected
 
 
 class Injection(Stage):
@@ -24,57 +24,20 @@ class Injection(Stage):
     variants = {"star": ("aggregated", "*"), "fm": ("foundation", "F")}
     kind = "none"
 
-    class Params(Stage.Params):
-        foundation: str = Field("tiny", description="F: 'tiny', or a causal LM: its folder, GGUF file or name")
-        epochs: int = Field(1, ge=0, le=1000, description="passes over the public data per round; 0 trains nothing")
-        lr: float = Field(5e-4, gt=0, description="learning rate of encoders, projectors, adapters and gate")
-        optimizer: Literal["adamw", "adam"] = Field(
-            "adamw", description="adamw: decay beside the gradient, as published; adam: L2 penalty inside the gradient"
-        )
-        betas: tuple[float, float] = Field((0.9, 0.95), description="the optimiser's betas")
-        eps: float = Field(1e-6, gt=0, description="the optimiser's epsilon")
-        weight_decay: float = Field(1e-4, ge=0, description="weight decay")
-        moments: Literal["kept", "fresh"] = Field(
-            "kept", description="the optimiser's state of projectors, adapters and gate from round to round"
-        )
-        warmup: float = Field(
-            0.1, ge=0, lt=1, description="share of all steps with rising learning rate, then linear decay"
-        )
-        micro_batch: int = Field(4, ge=1, description="samples per forward pass")
-        accumulation: int = Field(4, ge=1, description="forward passes per optimiser step")
-        clip: float = Field(1.0, gt=0, description="largest gradient norm")
-        scale_soft: bool = Field(True, description="start soft tokens at the size of F's embeddings; published: false")
-        frozen: tuple[str, ...] = Field(
-            (), description="modalities whose encoder injection leaves as it is; published: image"
-        )
-        direct: tuple[str, ...] = Field(
-            (), description="modalities whose encoder ends in F's space, without projector; published: signal, clinical"
-        )
-        answers: Literal["own", "shuffled"] = Field("own", description="shuffled: a control, answers of other samples")
-        gradient_checkpointing: bool = Field(False, description="recompute F's layers in the backward pass")
-        trust_remote_code: bool = Field(False, description="run the Python code that comes with F")
-        prompt_format: str = later(
-            "plain", since="0.1.0", pattern="^(plain|chat|published)$",
-            description="how F is asked: plain text, its own chat template, or the published dialogue markers",
-        )  # fmt: skip
+    class Params(Stage.Params, FoundationModel, InjectionTraining):
+        pass
 
     params: Params
 
     def run(self, server, public, ctx):
-        training = self.params.model_dump(include={field.name for field in fields(InjectionTraining)})
-        injected = self.foundation(server, ctx)
-        ctx.inject(server, injected, public, InjectionTraining(**training), moments=self.params.moments)
+        inject(self.foundation(server, ctx), server, public, ctx, self.params)
 
     def foundation(self, server, ctx):
-        return ctx.injected(
-            server, self.params.foundation, self.adapter(), scale_soft=self.params.scale_soft,
-            direct=self.params.direct, gradient_checkpointing=self.params.gradient_checkpointing,
-            trust_remote_code=self.params.trust_remote_code, prompt_format=self.params.prompt_format,
-        )  # fmt: skip
+        return injected(ctx, self.params, self.adapter())
 
     def adapter(self):
-        """What is trained inside F, as keywords of AdapterChoice."""
-        return {"kind": self.kind}
+        """What is trained inside F."""
+        return AdapterChoice(kind=self.kind)
 
 
 class LoraInjection(Injection):
@@ -95,7 +58,7 @@ class LoraInjection(Injection):
     params: Params
 
     def adapter(self):
-        return {"kind": self.kind} | self.params.model_dump(include={"rank", "alpha", "dropout", "init"})
+        return AdapterChoice(kind=self.kind, **self.params.model_dump(include={"rank", "alpha", "dropout", "init"}))
 
 
 class KimInjection(LoraInjection):
@@ -121,7 +84,7 @@ class KimInjection(LoraInjection):
     params: Params
 
     def adapter(self):
-        return {"kind": self.kind} | self.params.model_dump(include={f.name for f in fields(AdapterChoice)})
+        return AdapterChoice(kind=self.kind, **self.params.model_dump(include={f.name for f in fields(AdapterChoice)}))
 
 
 class RoutedKimInjection(KimInjection):

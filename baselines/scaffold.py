@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedmeki_bench.api import Rule
+from fedmeki_bench.api import Mean, Rule
 
 
 class Scaffold(Rule):
@@ -53,7 +53,7 @@ class Scaffold(Rule):
 
     def aggregate(self, server, updates):
         c = self._c(server)
-        mean, delta_c = server.running_mean(), server.running_mean(c.zeros())
+        mean, delta_c = Mean(server.model), Mean(c.zeros())
         for update in updates:
             mean.add(update.model, update.share)
             delta_c.add(update.extra["delta_c"], update.share)  # line 16, with the weights of the model's mean

@@ -17,7 +17,8 @@ import torch
 
 from fedmeki_bench.federation.payload import Update
 from fedmeki_bench.federation.server import Server
-from fedmeki_bench.models.client_model import ClientModel, Input
+from fedmeki_bench.models.client_model import ClientModel
+from fedmeki_bench.models.encoder import Input
 from fedmeki_bench.models.encoders.signal import PublishedSignalEncoder
 from fedmeki_bench.models.flat import FlatTensors
 

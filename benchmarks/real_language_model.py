@@ -38,7 +38,8 @@ from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError
 from fedmeki_bench.evaluation.metrics import auroc
 from fedmeki_bench.evaluation.text_metrics import token_f1
-from fedmeki_bench.evaluation.views import Answers, foundation, foundation_alone
+from fedmeki_bench.evaluation.view import Answers
+from fedmeki_bench.evaluation.views_in_words import Foundation, FoundationBefore
 from fedmeki_bench.files import replacing
 from fedmeki_bench.foundation.build import load
 from fedmeki_bench.foundation.quiet import quiet
@@ -151,13 +152,13 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         p.numel() for p in federation.stage.foundation(federation.server, federation.at_server).parameters()
     )
     print(f"{model.name}: {parameters:,} trained beside it; asking {', '.join(asked)}", flush=True)
-    before = {name: foundation_alone(federation, task, part) for name, (task, part) in asked.items()}
+    before = {name: FoundationBefore().predict(federation, task, part) for name, (task, part) in asked.items()}
     ready = time.perf_counter()
     for done in federation.run():
-        losses = federation.server.memory.get("injection_loss", [])
+        losses = federation.at_server.memory.get("injection_loss", [])
         print(f"round {done.round + 1}: {done.seconds:.0f} s, injection loss {losses[-1]:.3f}", flush=True)
     trained = time.perf_counter()
-    after = {name: foundation(federation, task, part) for name, (task, part) in asked.items()}
+    after = {name: Foundation().predict(federation, task, part) for name, (task, part) in asked.items()}
     rows = {}
     for name, (task, part) in asked.items():
         labels = np.asarray(part.targets) if task.meta.kind == "classification" else None
@@ -173,7 +174,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         }  # fmt: skip
     seconds = {"before": ready - started, "training": trained - ready, "after": time.perf_counter() - trained}
     return {"model": model.name, "format": options.format, "algorithm": options.algorithm, "tasks": rows,
-            "injection_loss": federation.server.memory.get("injection_loss", []), "seconds": seconds}  # fmt: skip
+            "injection_loss": federation.at_server.memory.get("injection_loss", []), "seconds": seconds}  # fmt: skip
 
 
 def main() -> int:

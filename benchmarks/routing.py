@@ -21,11 +21,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from fedmeki_bench.federation.server import Server, ServerContext
 from fedmeki_bench.foundation.build import build
 from fedmeki_bench.foundation.choices import AdapterChoice, InjectionTraining
 from fedmeki_bench.foundation.injected import Injected, described
-from fedmeki_bench.foundation.training import InjectionRound, inject
-from fedmeki_bench.models.client_model import ClientModel, Input
+from fedmeki_bench.foundation.training import inject
+from fedmeki_bench.models.client_model import ClientModel
+from fedmeki_bench.models.encoder import Input
+from fedmeki_bench.profiles import profile
 from fedmeki_bench.task import Clinical, Task, TaskMeta
 
 
@@ -98,10 +101,9 @@ def one(choice: AdapterChoice, seed: int, same_question: bool, epochs: int, samp
     language = build("tiny")
     injected = Injected(language, model, choice, seed=seed, contexts=list(tasks))
     public = {name: Pictures(samples, 10 * seed + 1, name == "dark") for name in tasks}
-    inject(
-        injected, model, InjectionRound(public, tasks, seed),
-        InjectionTraining(epochs=epochs, lr=2e-3, micro_batch=16, accumulation=1),
-    )  # fmt: skip
+    ctx = ServerContext(model, profile("demo"), seed=seed, tasks=tasks)
+    how = InjectionTraining(epochs=epochs, lr=2e-3, micro_batch=16, accumulation=1)
+    inject(injected, Server(model.values.clone(), clients=0), public, ctx, how)
     injected.eval()
     right = []
     for name, task in tasks.items():

@@ -25,7 +25,7 @@ from typing import Any
 from fedmeki_bench.errors import UsageError, nearest
 
 KINDS = (
-    "rules", "stages", "algorithms", "tasks", "datasets", "encoders", "metrics", "partitions", "foundations",
+    "rules", "stages", "algorithms", "tasks", "datasets", "encoders", "metrics", "partitions", "foundations", "views",
 )  # fmt: skip
 _BASES = {
     "rules": "fedmeki_bench.federation.rule:Rule",
@@ -34,6 +34,7 @@ _BASES = {
     "datasets": "fedmeki_bench.data.contract:DatasetPreparer",
     "encoders": "fedmeki_bench.models.encoder:Encoder",
     "partitions": "fedmeki_bench.data.clients.partition:Partition",
+    "views": "fedmeki_bench.evaluation.view:View",
 }
 """Kinds of plug-ins that are classes, and from what they descend."""
 

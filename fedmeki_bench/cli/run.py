@@ -46,12 +46,13 @@ def run_command(
     trains once per task, scope m once over all of them. A finished run is not repeated; a killed one goes on.
     """
     from fedmeki_bench.algorithms import resolve
+    from fedmeki_bench.evaluation.view import answers_zero_shot
     from fedmeki_bench.options import split_pairs
-    from fedmeki_bench.runs.spec import FOUNDATION, specify
+    from fedmeki_bench.runs.spec import specify
 
     row = resolve(algorithm, variant)
     training, zero_shot = _chosen(tasks, data)
-    if tasks and zero_shot and row.view != FOUNDATION:
+    if tasks and zero_shot and not answers_zero_shot(row.view):
         raise UsageError(
             f"{zero_shot[0]!r} is a zero-shot task, which only a foundation view answers: use {row.rule}_{row.scope}_fm"
         )

@@ -33,7 +33,7 @@ def _vectors(message: Payload | Update) -> dict[str, Any]:
 def received(subject: Subject) -> None:
     """Clause ``received``."""
     federation = build(make(subject), MULTI)
-    server, model, send = federation.server, federation.model, federation.broadcast
+    server, model, send = federation.server, federation.model, federation.rule.broadcast
     sent: dict[int, Any] = {}
     remembered: dict[int, Any] = {}
     before: list[FlatTensors] = []
@@ -49,13 +49,13 @@ def received(subject: Subject) -> None:
             if tensor.numel() and place(tensor) in others:
                 raise Violation(f"{what} shares memory with {others[place(tensor)]}; clone it.")
 
-    def broadcast(ctx: ClientContext) -> Payload:
+    def broadcast(server: Server, client: int, units: tuple[str, ...]) -> Payload:
         start = server.model.clone()
-        payload = send(ctx)
+        payload = send(server, client, units)
         if difference(start, server.model, "model"):
             raise Violation("broadcast changed the server's model.")
         separate(list(_vectors(payload).values()), "what is broadcast", in_use())
-        sent[ctx.client] = copied(_vectors(payload))
+        sent[client] = copied(_vectors(payload))
         before[:] = [start]
         return payload
 
@@ -69,7 +69,7 @@ def received(subject: Subject) -> None:
         separate(ctx.memory, f"the memory of client {ctx.client}", in_use())
         remembered[ctx.client] = copied(ctx.memory)
 
-    federation.broadcast = broadcast  # type: ignore[method-assign]
+    federation.rule.broadcast = broadcast  # type: ignore[method-assign]
     watched(federation, after=after)
     for number in range(federation.rounds):
         try:
@@ -131,7 +131,7 @@ def _message(message: Any, kind: type, what: str, ctx: ClientContext, federation
     if message.model is not None:
         allowed = set(federation.server.model.restrict(ctx.units))
         stray = set(message.model) - allowed
-        lacking = allowed - federation.server.kept - set(message.model) if exact else set()
+        lacking = allowed - federation.server.local - set(message.model) if exact else set()
         if stray or lacking:
             name, how = (min(stray), "has") if stray else (min(lacking), "lacks")
             raise Violation(f"the model in {what} {how} {name!r}; it uses the units {', '.join(ctx.units)}.")
@@ -148,7 +148,8 @@ def weights(subject: Subject) -> None:
     contexts = [federation.context(client, 0) for client in range(3)]
     updates = []
     for ctx in contexts:
-        updates.append(federation.rule.client_update(ctx, federation.broadcast(ctx)))
+        received = federation.rule.broadcast(federation.server, ctx.client, ctx.units)
+        updates.append(federation.rule.client_update(ctx, received))
         updates[-1].share = {}
     if all(update.model is None for update in updates):
         raise NotApplicable("its clients send no model that could be weighted")
@@ -159,7 +160,7 @@ def weights(subject: Subject) -> None:
         """The server's model after combining copies of these updates with these shares."""
         units = start.modules
         server = Server(
-            start.clone(), holders, holders=dict.fromkeys(units, holders), kept=federation.server.kept,
+            start.clone(), holders, holders=dict.fromkeys(units, holders), local=federation.server.local,
             memory=copied(kept),
         )  # fmt: skip
 
@@ -201,7 +202,7 @@ def weights(subject: Subject) -> None:
 def buffers(subject: Subject) -> None:
     """Clause ``buffers``."""
     federation = build(make(subject), MULTI)
-    kept = federation.server.kept
+    kept = federation.server.local
     initial = federation.server.model.clone()
     if kept and "personal" not in federation.rule.views:
         raise Violation("the rule keeps tensors with the clients and has no personal view, in which they are scored.")
@@ -233,5 +234,5 @@ def buffers(subject: Subject) -> None:
     stuck = [n for n in initial.buffers() if n not in kept and torch.equal(now[n], initial[n])]
     if stuck:
         raise Violation(f"{stuck[0]!r} is as at the start: statistics that are not kept have to be averaged.")
-    if kept and not all(client.memory.get("kept") for client in federation.clients):
+    if kept and not all(client.local for client in federation.clients):
         raise Violation("a client does not find again what keeps() says it keeps; train with ctx.train.")

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedmeki_bench import registry
 from fedmeki_bench.conformance import loading, rule_state, rule_terms, rule_wire, toys, worlds
 from fedmeki_bench.conformance.clause import LOADS, Check, Clause, NotApplicable, Violation
 from fedmeki_bench.conformance.loading import make
 from fedmeki_bench.conformance.subject import Subject
 from fedmeki_bench.conformance.worlds import MULTI, SINGLE, bits, build, difference, finish
 from fedmeki_bench.evaluation.metrics import AUROC
-from fedmeki_bench.evaluation.views import VIEWS
+from fedmeki_bench.evaluation.view import view as view_of
 from fedmeki_bench.federation.loop import Federation
 
 _LEARNT = 0.7
@@ -23,9 +24,11 @@ _LEARNT = 0.7
 def _loads(subject: Subject) -> None:
     loading.loads(subject)
     rule = make(subject)
-    unknown = [view for view in rule.views if view not in VIEWS]
+    unknown = [view for view in rule.views if view not in registry.names("views")]
     if unknown or not rule.views:
-        raise Violation(f"its views are {tuple(rule.views)!r}; one or more of {tuple(VIEWS)} are expected.")
+        raise Violation(
+            f"its views are {tuple(rule.views)!r}; one or more of {tuple(registry.names('views'))} are expected."
+        )
 
 
 def _finite(subject: Subject) -> None:
@@ -71,7 +74,7 @@ def _learns(subject: Subject) -> None:
             raise NotApplicable("its clients neither train nor send a model")
         part = toys.cohorts()[task].part("valid")
         for view in rule.views:
-            predicted = np.atleast_2d(VIEWS[view](federation, task, part))
+            predicted = np.atleast_2d(view_of(view).probabilities(federation, toys.TASKS[task], part))
             score = float(np.mean([AUROC(part.targets, row) for row in predicted]))
             if not score >= _LEARNT:
                 raise Violation(
@@ -96,7 +99,7 @@ def _lasts(subject: Subject, **settings: Any) -> None:
 
 
 def _scored(federation: Federation, view: str, task: str) -> np.ndarray:
-    found = VIEWS[view](federation, task, toys.cohorts()[task].part("valid"))
+    found = view_of(view).probabilities(federation, toys.TASKS[task], toys.cohorts()[task].part("valid"))
     if not np.isfinite(found).all():
         raise Violation(f"the view {view!r} gives probabilities that are not finite for the task {task!r}.")
     return found
@@ -133,13 +136,13 @@ def _personal(subject: Subject) -> None:
         ctx = federation.context(client.number, federation.server.round)
         if not ctx.data:
             continue
-        received = federation.broadcast(ctx)
+        received = federation.rule.broadcast(federation.server, ctx.client, ctx.units)
         ctx.load(received)
         own: Any = federation.rule.personal(ctx, received)
         if own is None:
             continue  # what was received and kept is the personal model
         needed = set(federation.server.model.restrict(ctx.units))
-        if set(own) - set(federation.server.model) or needed - set(own) - federation.server.kept:
+        if set(own) - set(federation.server.model) or needed - set(own) - federation.server.local:
             raise Violation(f"the personal model of client {client.number} lacks tensors of its units, or has others.")
 
 

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from fedmeki_bench import registry
 from fedmeki_bench.conformance import loading, toys, worlds
 from fedmeki_bench.conformance.clause import LOADS, Check, Clause, NotApplicable, Violation
 from fedmeki_bench.conformance.subject import Subject
 from fedmeki_bench.conformance.worlds import IMAGE, MULTI, bits, difference, finish
-from fedmeki_bench.evaluation import views
+from fedmeki_bench.evaluation.view import Answers
+from fedmeki_bench.evaluation.view import view as view_of
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.rule import Rule
 from fedmeki_bench.federation.stage import Stage
-
-_VIEWS = (*views.VIEWS, "foundation")
 
 
 @cache
@@ -58,8 +58,8 @@ def _loads(subject: Subject) -> None:
     loading.loads(subject)
     stage = _make(subject)
     named = {*stage.views, *(view for view, _ in stage.variants.values())}
-    if strange := named - set(_VIEWS):
-        raise Violation(f"it names the view {min(strange)!r}; known are {', '.join(_VIEWS)}.")
+    if strange := named - set(registry.names("views")):
+        raise Violation(f"it names the view {min(strange)!r}; known are {', '.join(registry.names('views'))}.")
 
 
 def _scopes(subject: Subject) -> None:
@@ -78,7 +78,7 @@ def _empty_public(subject: Subject) -> None:
 
 
 def _finite(federation: Federation, where: str) -> None:
-    held = {"global model": federation.server.model, "server's memory": federation.server.memory}
+    held = {"global model": federation.server.model, "stage's memory": federation.at_server.memory}
     for name, value in held.items():
         if not all(bool(t.isfinite().all()) for t in worlds.tensors_in(value) if t.is_floating_point()):
             raise Violation(f"the {name} is not finite with {where}.")
@@ -122,9 +122,10 @@ def _only_the_server(subject: Subject) -> None:
     def outside() -> dict[str, Any]:
         server, ctx = federation.server, federation.at_server
         memories = {f"the memory of client {c.number}": worlds.copied(c.memory) for c in federation.clients}
+        memories["the rule's memory at the server"] = worlds.copied(server.memory)
         arrays = {f"the public samples of {t}": p.batch(range(len(p))) for t, p in federation.public.items()}
         facts = {
-            "server.round": server.round, "server.clients": server.clients, "server.kept": sorted(server.kept),
+            "server.round": server.round, "server.clients": server.clients, "server.local": sorted(server.local),
             "server.holders": dict(server.holders), "the settings": ctx.settings.model_dump_json(),
             "ctx.seed": ctx.seed,
             "ctx.tasks": sorted(ctx.tasks), "the tasks with public samples": sorted(federation.public),
@@ -138,8 +139,8 @@ def _only_the_server(subject: Subject) -> None:
             raise Violation(f"the stage changed {place}.")
         if list(server.model) != names:
             raise Violation("the stage put another layout in the place of the global model.")
-        if any(worlds.place(t) == worlds.place(ctx.model.values.flat) for t in worlds.tensors_in(server.memory)):
-            raise Violation("server.memory shares memory with the work model; clone what is remembered.")
+        if any(worlds.place(t) == worlds.place(ctx.model.values.flat) for t in worlds.tensors_in(ctx.memory)):
+            raise Violation("ctx.memory shares memory with the work model; clone what is remembered.")
         if worlds.place(server.model.flat) == worlds.place(ctx.model.values.flat):
             raise Violation("server.model is the work model itself; load the values instead.")
 
@@ -178,7 +179,7 @@ def _resumes(subject: Subject) -> None:
             raise Violation("the checkpoint of the first round is not found again.")
         finish(again)
         if place := difference(bits(whole), bits(again)):
-            raise Violation(f"{place} differs from the uninterrupted run; keep what is remembered in server.memory.")
+            raise Violation(f"{place} differs from the uninterrupted run; keep what is remembered in ctx.memory.")
 
 
 def _views(subject: Subject) -> None:
@@ -186,15 +187,15 @@ def _views(subject: Subject) -> None:
     named = {*federation.stage.views, *(view for view, _ in federation.stage.variants.values()), "aggregated"}
     for task in MULTI:
         part = toys.cohorts()[task].part("valid")
-        for view in sorted(named & set(views.VIEWS)):
-            if not np.isfinite(views.VIEWS[view](federation, task, part)).all():
-                raise Violation(f"the view {view!r} gives probabilities that are not finite for the task {task!r}.")
-        if "foundation" in named:
-            answers = views.foundation(federation, toys.TASKS[task], part.take(range(4)))
-            if answers is None or answers.probability is None or len(answers.text) != 4:
-                raise Violation(f"the view 'foundation' gives no answers for the task {task!r}.")
-            if not np.isfinite(answers.probability).all():
-                raise Violation(f"the view 'foundation' gives probabilities that are not finite for the task {task!r}.")
+        for name in sorted(named):
+            view = view_of(name)
+            found = view.predict(federation, toys.TASKS[task], part.take(range(4)) if view.in_words else part)
+            if view.in_words:
+                if not isinstance(found, Answers) or found.probability is None or len(found.text) != 4:
+                    raise Violation(f"the view {name!r} gives no answers for the task {task!r}.")
+                found = found.probability
+            if found is None or isinstance(found, Answers) or not np.isfinite(found).all():
+                raise Violation(f"the view {name!r} gives probabilities that are not finite for the task {task!r}.")
 
 
 def _question_alone(subject: Subject) -> None:
@@ -205,9 +206,9 @@ def _question_alone(subject: Subject) -> None:
     task = toys.TASKS[MULTI[0]]
     twin = type("Twin", (type(task),), {"meta": replace(task.meta, name="twin")})()
     part = toys.cohorts()[MULTI[0]].part("valid").take(range(4))
-    known, other = (views.foundation(federation, asked, part) for asked in (task, twin))
-    assert known is not None
-    assert other is not None
+    known, other = (view_of("foundation").predict(federation, asked, part) for asked in (task, twin))
+    assert isinstance(known, Answers)
+    assert isinstance(other, Answers)
     if known.text != other.text or not np.array_equal(np.asarray(known.probability), np.asarray(other.probability)):
         raise Violation(
             "a task of another name, with the same question and description, gets other answers; only a gate may tell "
@@ -225,7 +226,7 @@ CLAUSES = (
     _clause("empty-public", "a task without public samples, or none at all, is no problem.", _empty_public),
     _clause("deterministic", "one seed gives the same bits twice, whatever global streams hold.", _deterministic),
     _clause("frozen", "the foundation model's own weights stay bit for bit.", _frozen),
-    _clause("only-the-server", "nothing changes but server.model and server.memory.", _only_the_server),
+    _clause("only-the-server", "nothing changes but server.model and ctx.memory.", _only_the_server),
     _clause("private", "a stage sees public samples only: no others are asked for or have any influence.", _private),
     _clause("resumes", "a run killed after its first round and resumed ends in the same bits.", _resumes),
     _clause("question-alone", "equal questions under equal descriptions get equal answers.", _question_alone),

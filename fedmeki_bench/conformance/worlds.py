@@ -13,15 +13,15 @@ import torch
 from fedmeki_bench.conformance import loading, toys
 from fedmeki_bench.conformance.subject import Subject
 from fedmeki_bench.data.cohort import Cohort, CohortPart, TestSplitSealed
-from fedmeki_bench.data.series import SeriesStatistics
 from fedmeki_bench.federation.client import Client, ClientContext
+from fedmeki_bench.federation.exchange import Send, one_by_one
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
-from fedmeki_bench.federation.sequential import SequentialEngine
 from fedmeki_bench.federation.stage import Stage
-from fedmeki_bench.models.client_model import ClientModel, Input, Series
+from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.flat import FlatTensors
+from fedmeki_bench.models.inputs import inputs_of
 from fedmeki_bench.profiles import EncoderChoice, Profile
 
 IMAGE, SIGNAL, CLINICAL = ("left",), ("fast",), ("high",)
@@ -61,7 +61,7 @@ def build(
     chosen = profile(**settings)
     model = ClientModel(
         {task: toys.TASKS[task].meta.modalities for task in tasks},
-        {modality: spec for cohort in cohorts.values() for modality, spec in _inputs(cohort).items()},
+        inputs_of(cohorts.values(), chosen),
         {modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
         hidden={},
         seed=seed,
@@ -87,17 +87,6 @@ def _share(cohort: Cohort, client: int, large: bool) -> CohortPart:
     return part.take(np.arange(start, min(start + sizes[client % len(sizes)], len(part))))
 
 
-def _inputs(cohort: Cohort) -> dict[str, Input]:
-    found = {}
-    for modality, array in cohort.arrays.items():
-        shape, series = tuple(array.shape), None
-        if modality == "clinical":
-            series = Series(SeriesStatistics.from_json(cohort.card["statistics"]["clinical"]))
-            shape = (shape[0], shape[1] + 1)
-        found[modality] = Input(shape, array.scale, series)
-    return found
-
-
 def finish(federation: Federation) -> Federation:
     """Run all rounds that are left."""
     for _ in federation.run():
@@ -105,7 +94,7 @@ def finish(federation: Federation) -> Federation:
     return federation
 
 
-class Watching(SequentialEngine):
+class Watching:
     """Runs clients as usual, backwards if so wished, and shows each exchange to a watcher."""
 
     def __init__(
@@ -117,35 +106,33 @@ class Watching(SequentialEngine):
     ) -> None:
         self._before, self._after, self._backwards = before, after, backwards
 
-    def run(
-        self, rule: Rule, contexts: Iterable[ClientContext], broadcast: Callable[[ClientContext], Payload]
-    ) -> Iterator[Update]:
-        """See :class:`SequentialEngine`; updates come back in client order whatever the order of work."""
+    def __call__(self, rule: Rule, contexts: Iterable[ClientContext], send: Send) -> Iterator[Update]:
+        """See :func:`one_by_one`; updates come back in client order whatever the order of work."""
         if self._backwards:
-            done = [u for ctx in reversed(list(contexts)) for u in self._one(rule, ctx, broadcast)]
+            done = [u for ctx in reversed(list(contexts)) for u in self._one(rule, ctx, send)]
             yield from sorted(done, key=lambda update: update.client)
             return
         for ctx in contexts:
-            yield from self._one(rule, ctx, broadcast)
+            yield from self._one(rule, ctx, send)
 
-    def _one(self, rule: Rule, ctx: ClientContext, broadcast: Callable[[ClientContext], Payload]) -> Iterator[Update]:
-        kept: list[Payload] = []
+    def _one(self, rule: Rule, ctx: ClientContext, send: Send) -> Iterator[Update]:
+        received: list[Payload] = []
 
-        def send(ctx: ClientContext) -> Payload:
-            kept.append(broadcast(ctx))
+        def shown(ctx: ClientContext) -> Payload:
+            received.append(send(ctx))
             if self._before:
-                self._before(ctx, kept[-1])
-            return kept[-1]
+                self._before(ctx, received[-1])
+            return received[-1]
 
-        for update in super().run(rule, [ctx], send):
+        for update in one_by_one(rule, [ctx], shown):
             if self._after:
-                self._after(ctx, kept[-1], update)
+                self._after(ctx, received[-1], update)
             yield update
 
 
 def watched(federation: Federation, **how: Any) -> Federation:
-    """The same federation under a :class:`Watching` engine."""
-    federation._engine = Watching(**how)
+    """The same federation, its clients executed by :class:`Watching`."""
+    federation.execute = Watching(**how)
     return federation
 
 
@@ -159,8 +146,10 @@ def bits(federation: Federation) -> dict[str, Any]:
     held: dict[str, Any] = {
         "the global model": federation.server.model,
         "the server's memory": federation.server.memory,
+        "the stage's memory": federation.at_server.memory,
     }
     held |= {f"the memory of client {client.number}": client.memory for client in federation.clients}
+    held |= {f"what stays at client {client.number}": client.local for client in federation.clients}
     held["the losses"] = [r.loss for r in federation.history]
     held["the bytes sent"] = [(r.bytes_up, r.bytes_down) for r in federation.history]
     return {name: copied(value) for name, value in held.items()}

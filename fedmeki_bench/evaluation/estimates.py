@@ -32,9 +32,6 @@ SCORING_VERSION = 3
 Kind = Literal["classification", "generation"]
 Source = Literal["probability", "answer"]
 
-IN_WORDS = ("foundation", "foundation_blind", "foundation_before", "constant_answer")
-"""The views whose predictions are answers in words (:class:`TextPredictions`); all others give probabilities alone."""
-
 
 class NoThreshold(InputError):
     """A metric needs the threshold that `valid` gives, and there is none."""

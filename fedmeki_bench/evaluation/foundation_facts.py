@@ -38,7 +38,7 @@ def foundation_facts(federation: Federation, tasks: Mapping[str, Task]) -> Found
         name=injected.language.name,
         adapter=asdict(injected.adapter),
         parameters=sum(p.numel() for p in injected.trainable()),
-        loss=list(federation.server.memory.get("injection_loss", [])),
+        loss=list(federation.at_server.memory.get("injection_loss", [])),
         routing=routing,
         gate=gate_facts(routing),
         forgetting=forgetting(injected),

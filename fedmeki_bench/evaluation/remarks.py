@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +12,14 @@ import torch
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.evaluation.metrics import MetricSpec
-    from fedmeki_bench.evaluation.views import View
     from fedmeki_bench.federation.loop import Federation
     from fedmeki_bench.models.flat import FlatTensors
 
 LEAST_GAIN = 0.02
 """Below this gain over a constant, in the units of the metric, a run is said to be no better."""
+
+Predicted = Callable[["Federation", str, "CohortPart"], np.ndarray]
+"""Probabilities of a view, (n,) or (clients, n), of a task's samples."""
 
 Remarks = dict[tuple[str, str], str]
 """(view, task) -> a sentence."""
@@ -32,7 +34,7 @@ def units(values: FlatTensors) -> dict[str, int]:
 
 
 def remarks(
-    federation: Federation, start: Mapping[str, int], view: str, scored: View, parts: Mapping[str, CohortPart],
+    federation: Federation, start: Mapping[str, int], view: str, scored: Predicted, parts: Mapping[str, CohortPart],
     main: Mapping[str, MetricSpec],
 ) -> Remarks:  # fmt: skip
     """What is to be said about the validated view of a trained federation, per task.
@@ -47,13 +49,13 @@ def remarks(
 
     Args:
         start: the checksums of :func:`units` before the first round.
-        view, scored: the name of the validated view, and the view.
+        view, scored: the name of the validated view, and what it gives.
         parts: task -> its valid split.
         main: task -> its main metric.
     """
     if not federation.rule.trains:
         return {}
-    injected = "injected" in federation.server.memory
+    injected = federation.stage.foundation(federation.server, federation.at_server) is not None
     found: Remarks = {}
     for task, part in parts.items():
         own = federation.model.units(task)
@@ -83,7 +85,9 @@ def _moved(federation: Federation, task: str, start: Mapping[str, int], view: st
     return moved
 
 
-def _against_constant(federation: Federation, task: str, part: CohortPart, scored: View, metric: MetricSpec) -> str:
+def _against_constant(
+    federation: Federation, task: str, part: CohortPart, scored: Predicted, metric: MetricSpec
+) -> str:
     labels = [c.data[task].targets for c in federation.clients if task in c.data and len(c.data[task])]
     if len(part) == 0 or not labels or metric.needs == "text":
         return ""

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from fedmeki_bench import registry, seeds
 from fedmeki_bench.errors import FedmekiError, InputError, UsageError
-from fedmeki_bench.evaluation.estimates import IN_WORDS, SCORING_VERSION, Kind, score_predictions
+from fedmeki_bench.evaluation.estimates import SCORING_VERSION, Kind, score_predictions
 from fedmeki_bench.evaluation.intervals import Estimate
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.evaluation.predictions import (
@@ -16,6 +16,7 @@ from fedmeki_bench.evaluation.predictions import (
     read_predictions,
     read_text_predictions,
 )
+from fedmeki_bench.evaluation.view import in_words
 from fedmeki_bench.records.record import Evaluation, MetricValue, Record
 from fedmeki_bench.sources import plugin_source
 
@@ -53,7 +54,7 @@ def stored(evaluation: Evaluation, folder: Path) -> Predictions | TextPrediction
     Raises:
         InputError: they are missing, damaged or were changed.
     """
-    read = read_text_predictions if evaluation.view in IN_WORDS else read_predictions
+    read = read_text_predictions if in_words(evaluation.view) else read_predictions
     return read(predictions_file(evaluation, folder), evaluation.digest)
 
 

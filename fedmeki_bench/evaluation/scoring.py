@@ -25,7 +25,7 @@ from fedmeki_bench.evaluation.remarks import Remarks, remarks, units
 from fedmeki_bench.evaluation.rescoring import metric, values_of
 from fedmeki_bench.evaluation.subgroups import memberships, memberships_of, subgroups
 from fedmeki_bench.evaluation.thresholds import threshold_at
-from fedmeki_bench.evaluation.views import VIEWS, Answers, foundation, foundation_alone, foundation_blind
+from fedmeki_bench.evaluation.view import Answers, View, view
 from fedmeki_bench.records.record import Evaluation
 
 if TYPE_CHECKING:
@@ -34,21 +34,14 @@ if TYPE_CHECKING:
     from fedmeki_bench.task import Task
 
 
-FOUNDATION = "foundation"
-BEFORE = "foundation_before"
-"""The foundation model before anything was injected: it gets the question in words and none of the data."""
-
-BLIND = "foundation_blind"
-"""The foundation model after injection, asked without the soft tokens."""
-
-
 class Validation:
     """Scores a federation on `valid` by each task's main metric; selection and curves rest on this alone."""
 
-    def __init__(self, cohorts: Mapping[str, Cohort], tasks: Mapping[str, Task], view: str) -> None:
+    def __init__(self, cohorts: Mapping[str, Cohort], tasks: Mapping[str, Task], name: str) -> None:
         self._parts = {name: cohorts[name].part("valid") for name in tasks}
         self._main = {name: metric(task.meta.metrics[0]) for name, task in tasks.items()}
-        self._name, self._view = view, VIEWS[view]
+        self._tasks = dict(tasks)
+        self._name, self._view = name, view(name)
         self._start: dict[str, int] = {}
 
     def begin(self, federation: Federation) -> None:
@@ -57,7 +50,7 @@ class Validation:
 
     def remarks(self, federation: Federation) -> Remarks:
         """What the finished federation must be doubted for, see :func:`fedmeki_bench.evaluation.remarks.remarks`."""
-        return remarks(federation, self._start, self._name, self._view, self._parts, self._main)
+        return remarks(federation, self._start, self._name, self._predicted, self._parts, self._main)
 
     def __call__(self, federation: Federation) -> dict[str, float]:
         """Task -> main metric; a task whose valid split does not determine it is left out."""
@@ -65,11 +58,14 @@ class Validation:
         for task, part in self._parts.items():
             if len(part) == 0:
                 continue
-            predicted = np.atleast_2d(self._view(federation, task, part))
+            predicted = np.atleast_2d(self._predicted(federation, task, part))
             value = float(np.mean([self._main[task](part.targets, row) for row in predicted]))
             if np.isfinite(value):
                 scores[task] = value
         return scores
+
+    def _predicted(self, federation: Federation, task: str, part: CohortPart) -> np.ndarray:
+        return self._view.probabilities(federation, self._tasks[task], part)
 
 
 def score_test(
@@ -84,26 +80,28 @@ def score_test(
 ) -> list[Evaluation]:
     """Open the test split once, score every view, save the predictions under ``folder``.
 
-    Zero-shot tasks are put to the foundation view alone, and to the foundation model before injection; beside both
-    stand the controls that cost nothing: without the soft tokens, and the best constant answer. Intervals are
+    Zero-shot tasks are put to the views that can answer them. Beside a view in words stand the controls that it names
+    and the best constant answer. Intervals are
     bootstraps over groups, drawn from a stream that depends on the seed and task alone, so that all algorithms are
     resampled alike. ``doubts`` are what validation remarked per view and task; each becomes the note of its evaluation.
     """
     evaluations = []
-    for name, cohort in cohorts.items():
-        task, part = tasks[name], open_test(cohort)
-        chosen = [v for v in views if v == FOUNDATION or task.meta.role == "training"]
-        for view in chosen:
-            if view == FOUNDATION:
-                evaluations += _asked(federation, task, part, folder, seed)
+    named = {name: view(name) for name in views}
+    for task_name, cohort in cohorts.items():
+        task, part = tasks[task_name], open_test(cohort)
+        for name, chosen in named.items():
+            if task.meta.role != "training" and not chosen.zero_shot:
                 continue
-            predicted = VIEWS[view](federation, name, part)
+            if chosen.in_words:
+                evaluations += _in_words(federation, name, chosen, task, part, folder, seed)
+                continue
+            predicted = chosen.probabilities(federation, task, part)
             labels = np.asarray(part.targets, dtype=np.int64)
-            holders = [c.number for c in federation.clients if name in c.data and len(c.data[name])]
-            thresholds = _thresholds(cohort.part("valid"), partial(VIEWS[view], federation, name))
+            holders = [c.number for c in federation.clients if task_name in c.data and len(c.data[task_name])]
+            thresholds = _thresholds(cohort.part("valid"), partial(chosen.probabilities, federation, task))
             said = Predictions(*_ids(part), part.sites, labels, predicted, _attributes(part), thresholds)
-            note = (doubts or {}).get((view, name), "")
-            evaluations.append(_evaluation(view, task, part, said, folder, seed, clients=holders, note=note))
+            note = (doubts or {}).get((name, task_name), "")
+            evaluations.append(_evaluation(name, task, part, said, folder, seed, clients=holders, note=note))
     return evaluations
 
 
@@ -114,31 +112,34 @@ def _thresholds(valid: CohortPart, predicted: Callable[[CohortPart], np.ndarray]
     return np.array([threshold_at(valid.targets, row) for row in np.atleast_2d(predicted(valid))], dtype=np.float64)
 
 
-def _asked(federation: Federation, task: Task, part: CohortPart, folder: Path, seed: int) -> list[Evaluation]:
-    """The foundation view, the questions in words alone after and before injection, and the best constant answer."""
-    said = foundation(federation, task, part)
+def _in_words(
+    federation: Federation, name: str, chosen: View, task: Task, part: CohortPart, folder: Path, seed: int
+) -> list[Evaluation]:
+    """A view in words, the views beside it, and the best constant answer."""
+    said = chosen.predict(federation, task, part)
     if said is None:
         missing = ", ".join(m for m in task.meta.modalities if m not in federation.model.encoders)
         note = f"not applicable: this training never saw the modality {missing}"
-        return [Evaluation(view=FOUNDATION, task=task.meta.name, n=0, note=note)]
+        return [Evaluation(view=name, task=task.meta.name, n=0, note=note)]
     answered = _answers(said, task, part)
-    before = _answers(foundation_alone(federation, task, part), task, part)
-    unseeing = foundation_blind(federation, task, part)
-    assert unseeing is not None  # it applies where the foundation view does
-    blind = _answers(unseeing, task, part)
+    controls = {other: view(other).predict(federation, task, part) for other in chosen.beside}
     main = metric(task.meta.metrics[0])
     sign = 1.0 if main.direction == "higher" else -1.0
     answer, why = best_constant(answered, lambda said: sign * value_of(said, main))
     return [
-        _evaluation(FOUNDATION, task, part, answered, folder, seed),
-        _evaluation(BLIND, task, part, blind, folder, seed),
-        _evaluation(BEFORE, task, part, before, folder, seed),
+        _evaluation(name, task, part, answered, folder, seed),
+        *(
+            _evaluation(other, task, part, _answers(found, task, part), folder, seed)
+            for other, found in controls.items()
+            if found is not None
+        ),
         _evaluation(CONSTANT, task, part, constantly(answered, answer), folder, seed, note=why),
     ]
 
 
-def _answers(said: Answers, task: Task, part: CohortPart) -> TextPredictions:
+def _answers(said: Answers | np.ndarray, task: Task, part: CohortPart) -> TextPredictions:
     """What is kept of answers in words: labels are the gold answers of a classification task."""
+    assert isinstance(said, Answers)
     parsed = np.empty(len(said.parsed), dtype=object)
     parsed[:] = said.parsed
     gold = np.asarray(part.targets, dtype=np.int64) if task.meta.kind == "classification" else part.answers

@@ -19,7 +19,7 @@ from fedmeki_bench.models.flat import FlatTensors, Layout
 
 _FLAT = "__flat__"
 FILE = "state.pt"
-_MAGIC = b"fedmeki-bench checkpoint 2\n"
+_MAGIC = b"fedmeki-bench checkpoint 3\n"
 _HEADER = len(_MAGIC) + 64 + 1  # the digest in hexadecimal, and a newline
 
 

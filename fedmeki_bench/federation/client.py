@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.models.training import Batch, Trained, schedule, train
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fedmeki_bench.data.cohort import CohortPart
-    from fedmeki_bench.federation.rule import Rule
     from fedmeki_bench.models.client_model import ClientModel, Outputs
     from fedmeki_bench.models.flat import FlatTensors
     from fedmeki_bench.profiles import Profile
@@ -23,13 +22,28 @@ if TYPE_CHECKING:
 class Client:
     """One hospital: its number, its private samples per task, and what the rule remembers between rounds.
 
-    ``memory`` holds tensors, flat tensors, numbers, texts and dicts of these; it is part of the checkpoint. The name
-    ``kept`` in it is the loop's: the tensors that never leave the client, see :meth:`Rule.keeps`.
+    ``memory`` is the rule's: tensors, flat tensors, numbers, texts and dicts of these; ``local`` is the loop's: the
+    tensors that never leave the client (see ``Rule.keeps``), None before it has trained. Both are in the checkpoint.
     """
 
     number: int
     data: Mapping[str, CohortPart]
     memory: dict[str, Any] = field(default_factory=dict)
+    local: FlatTensors | None = None
+
+
+class LocalSteps(Protocol):
+    """The two hooks of local training; every rule has them."""
+
+    def local_loss(
+        self, loss: Tensor, outputs: Outputs, params: Mapping[str, Tensor], received: Payload, ctx: ClientContext
+    ) -> Tensor:
+        """See ``Rule.local_loss``."""
+
+    def correct_gradients(
+        self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], received: Payload, ctx: ClientContext
+    ) -> None:
+        """See ``Rule.correct_gradients``."""
 
 
 class ClientContext:
@@ -47,7 +61,7 @@ class ClientContext:
 
     def __init__(
         self, client: Client, model: ClientModel, settings: Profile, *, seed: int, round: int, tasks: tuple[str, ...],
-        kept: FlatTensors,
+        local: FlatTensors,
     ) -> None:  # fmt: skip
         self.client = client.number
         self.round = round
@@ -56,7 +70,8 @@ class ClientContext:
         self.settings = settings
         self.model = model
         self._seed = seed
-        self._kept = kept  # initial values of what stays with the client
+        self._client = client
+        self._local = local  # initial values of what stays with the client
         self.batch: Batch | None = None
         self._trained = Trained(float("nan"), 0)
 
@@ -87,9 +102,9 @@ class ClientContext:
         """
         if received.model is not None:
             self.model.load(received.model)
-        self.model.load(self.memory.get("kept", self._kept))
+        self.model.load(self._local if self._client.local is None else self._client.local)
 
-    def train(self, rule: Rule, received: Payload, *, epochs: int | None = None) -> Trained:
+    def train(self, rule: LocalSteps, received: Payload, *, epochs: int | None = None) -> Trained:
         """Run the rule's local steps on the work model; returns the mean loss and the number of steps."""
         stream = ("client", self.client, "round", self.round)
         steps = schedule(
@@ -113,15 +128,15 @@ class ClientContext:
             loss_hook=loss_hook, gradient_hook=gradient_hook,
         )  # fmt: skip
         self.batch = None
-        if self._kept:
-            own = self.memory.get("kept", self._kept).clone()
-            own.load(self.model.values.restrict(self.units, without=self.model.values.keys() - self._kept.keys()))
-            self.memory["kept"] = own
+        if self._local:
+            own = (self._local if self._client.local is None else self._client.local).clone()
+            own.load(self.model.values.restrict(self.units, without=self.model.values.keys() - self._local.keys()))
+            self._client.local = own
         return self._trained
 
     def update(self, **extra: FlatTensors) -> Update:
         """The work model's units, less what stays here, copied so that the next client can use the model."""
-        values = self.model.values.restrict(self.units, without=self._kept)
+        values = self.model.values.restrict(self.units, without=self._local)
         return Update(
             client=self.client,
             model=values,

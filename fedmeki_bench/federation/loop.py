@@ -19,9 +19,9 @@ from fedmeki_bench import seeds
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation import checkpoint
 from fedmeki_bench.federation.client import Client, ClientContext
+from fedmeki_bench.federation.exchange import Execute, one_by_one
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
-from fedmeki_bench.federation.sequential import SequentialEngine
 from fedmeki_bench.federation.server import Server, ServerContext
 from fedmeki_bench.federation.stage import Stage
 
@@ -61,6 +61,7 @@ class Federation:
         tasks: the training tasks by name, for stages that ask questions.
         folder: where checkpoints go; None keeps none.
         validate: scores the federation on `valid` after a round.
+        execute: runs the clients of an exchange.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Federation:
         tasks: Mapping[str, Task] | None = None,
         folder: Path | None = None,
         validate: Validate | None = None,
+        execute: Execute = one_by_one,
     ) -> None:
         self.model = model
         self.rule = rule
@@ -87,12 +89,12 @@ class Federation:
         self.folder = folder
         self.history: list[Round] = []
         self.validate = validate
-        self._engine = SequentialEngine()
+        self.execute = execute
         self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks)
         layout = model.values.layout
-        kept = frozenset(entry.name for entry in layout.entries.values() if rule.keeps(entry))
-        self.server = Server(model.values.clone(), len(self.clients), kept=kept)
-        self._kept = model.values.restrict(layout.modules, without=layout.entries.keys() - kept)
+        local = frozenset(entry.name for entry in layout.entries.values() if rule.keeps(entry))
+        self.server = Server(model.values.clone(), len(self.clients), local=local)
+        self._local = model.values.restrict(layout.modules, without=layout.entries.keys() - local)
 
     def resume(self) -> int:
         """Load the last checkpoint, if any; returns the round to go on with."""
@@ -102,9 +104,9 @@ class Federation:
         if state is None:
             return 0
         self.server.model.load(state["model"])
-        self.server.memory = state["server"]
-        for client, memory in zip(self.clients, state["clients"], strict=True):
-            client.memory = memory
+        self.server.memory, self.at_server.memory = state["server"], state["stage"]
+        for client, kept in zip(self.clients, state["clients"], strict=True):
+            client.memory, client.local = kept["memory"], kept["local"]
         self.history = [Round(**r) for r in state["history"]]
         self.server.round = len(self.history)
         return len(self.history)
@@ -123,11 +125,12 @@ class Federation:
             yield done
 
     def round(self, number: int) -> Round:
-        """One communication round."""
+        """One communication round, in the steps that docs/life_of_a_round.md walks through."""
         started = time.perf_counter()
-        self.server.round = number
-        self.server.holders = self._holders()
+        self.server.round = self.at_server.round = number
+        # 1. sample clients, the same for every algorithm
         ledger = Round(number, None, clients=self.sampled(number))
+        self.server.holders = self._holders()
         # once per round by default; the published code exchanges after every task
         tasks = tuple(self.model.tasks)
         exchanges = [tasks] if self.settings.exchange == "round" else [(task,) for task in tasks]
@@ -137,18 +140,20 @@ class Federation:
             contexts = [ctx for ctx in contexts if ctx.data]
             if not contexts:
                 continue
+            # 2. send, train, receive: client by client, while the rule takes the updates in
             updates = self._exchange(contexts, ledger, losses)
+            # 3. combine
             self.rule.aggregate(self.server, updates)
-            for _ in updates:  # a rule that stops early still owes every client its turn
+            for _ in updates:  # a rule that stops early, or combines nothing, still owes every client its turn
                 pass
-        self.at_server.round = number
+        # 4. the server's own step on public data: nothing, fine-tuning, injection
         self.stage.run(self.server, self.public, self.at_server)
-        if not bool(torch.isfinite(self.server.model.flat).all()):
-            raise RunFailed(f"the global model is no longer finite after round {number + 1}; a smaller lr may help")
-        steps = sum(n for _, n in losses)
-        ledger.loss = sum(loss * n for loss, n in losses) / steps if steps else None
+        self._check(number)
+        # 5. measure on `valid`
         if self.validate is not None:
             ledger.valid = self.validate(self)
+        steps = sum(n for _, n in losses)
+        ledger.loss = sum(loss * n for loss, n in losses) / steps if steps else None
         ledger.seconds = time.perf_counter() - started
         return ledger
 
@@ -164,16 +169,12 @@ class Federation:
         """The context of one client in one round."""
         return ClientContext(
             self.clients[client], self.model, self.settings, seed=self.seed, round=number,
-            tasks=tasks or tuple(self.model.tasks), kept=self._kept,
+            tasks=tasks or tuple(self.model.tasks), local=self._local,
         )  # fmt: skip
-
-    def broadcast(self, ctx: ClientContext) -> Payload:
-        """What the rule sends down to a client."""
-        return self.rule.broadcast(self.server, ctx.client, ctx.units)
 
     def load_personal(self, ctx: ClientContext) -> None:
         """Put a client's own model into the work model: what it would get now, and what the rule makes of it."""
-        received = self.broadcast(ctx)
+        received = self.rule.broadcast(self.server, ctx.client, ctx.units)
         self.model.load(self.server.model)
         ctx.load(received)
         own = self.rule.personal(ctx, received)
@@ -186,16 +187,36 @@ class Federation:
         shares = self._shares(contexts)
 
         def send(ctx: ClientContext) -> Payload:
-            payload = self.broadcast(ctx)
+            payload = self.rule.broadcast(self.server, ctx.client, ctx.units)
             ledger.bytes_down += payload.nbytes
             return payload
 
-        for update in self._engine.run(self.rule, contexts, send):
+        for update in self.execute(self.rule, contexts, send):
             update.share = shares[update.client]
             ledger.bytes_up += update.nbytes
             if update.steps:
                 losses.append((update.loss, update.steps))
             yield update
+
+    def _check(self, number: int) -> None:
+        """Refuse a global model that nothing can be computed with.
+
+        Raises:
+            RunFailed: what is wrong with it, and what to do about it.
+        """
+        model = self.server.model
+        if not bool(torch.isfinite(model.flat).all()):
+            bad = next(name for name in model if not bool(torch.isfinite(model[name]).all()))
+            raise RunFailed(
+                f"the global model is no longer finite after round {number + 1} ({bad}); a smaller lr may help"
+            )
+        for name in model:
+            if name.endswith(".running_var") and bool((model[name] < 0).any()):
+                raise RunFailed(
+                    f"{name} of the global model is negative after round {number + 1}, and it is a variance of batch "
+                    "norm: a server's momentum or Adam step is for parameters, so let batch-norm statistics stay the "
+                    "clients' mean, or use encoders without batch norm"
+                )
 
     def _holders(self) -> dict[str, int]:
         """Unit -> how many clients have data for a task that uses it."""
@@ -219,7 +240,8 @@ class Federation:
         state: dict[str, Any] = {
             "model": self.server.model,
             "server": self.server.memory,
-            "clients": [client.memory for client in self.clients],
+            "stage": self.at_server.memory,
+            "clients": [{"memory": client.memory, "local": client.local} for client in self.clients],
             "history": [asdict(r) for r in self.history],
         }
         checkpoint.save(self.folder, state)

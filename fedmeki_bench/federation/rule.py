@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation.payload import Payload, Update
 
 if TYPE_CHECKING:
@@ -106,6 +107,14 @@ class Rule:
         (McMahan et al., AISTATS 2017, Algorithm 1).
         """
         server.model.load(server.mean(updates))
+
+    def constant(self, server: Server, task: str) -> float:
+        """The probability that a rule with the view ``constant`` gives every sample of a task.
+
+        Raises:
+            RunFailed: it has none.
+        """
+        raise RunFailed(f"rule {type(self).__name__} leaves no constant for the task {task!r}")
 
     def personal(self, ctx: ClientContext, received: Payload) -> FlatTensors | None:
         """The client's own model, for rules that personalise; scored per client."""

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedmeki_bench.models.training import Trained, schedule, train
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.payload import Update
-    from fedmeki_bench.foundation.choices import InjectionTraining
-    from fedmeki_bench.foundation.injected import Injected
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.flat import FlatTensors
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
+
+T = TypeVar("T")
 
 
 class Mean:
@@ -63,34 +63,31 @@ class Server:
 
     Attributes:
         model: the global model.
-        memory: the rule's and stage's own state: tensors, flat tensors, numbers, texts and dicts of these.
+        memory: the rule's own state: tensors, flat tensors, numbers, texts and dicts of these. A stage has its own in
+            :class:`ServerContext`.
         round: 0-based communication round.
         clients: how many clients the federation has.
         holders: unit -> how many of them have data for a task that uses it, in this round sampled or not.
-        kept: names of the tensors that stay with the clients; the server's own are never sent and never averaged.
+        local: names of the tensors that stay with the clients; the server's own are never sent and never averaged.
     """
 
     model: FlatTensors
     clients: int
     holders: Mapping[str, int] = field(default_factory=dict)
-    kept: frozenset[str] = frozenset()
+    local: frozenset[str] = frozenset()
     memory: dict[str, Any] = field(default_factory=dict)
     round: int = 0
 
     def outgoing(self, units: Iterable[str]) -> FlatTensors:
         """A copy of these units of the global model, less what stays with the clients."""
-        return self.model.restrict(units, without=self.kept)
-
-    def running_mean(self, start: FlatTensors | None = None) -> Mean:
-        """A mean to be filled client by client: of models, or of other vectors laid out like ``start``."""
-        return Mean(self.model if start is None else start)
+        return self.model.restrict(units, without=self.local)
 
     def mean(self, updates: Iterable[Update]) -> FlatTensors:
         """The mean of the clients' models, unit by unit, weighted by ``Update.share``.
 
         Streaming: one update is held at a time. A unit that nobody trained keeps the global value.
         """
-        mean = self.running_mean()
+        mean = Mean(self.model)
         for update in updates:
             mean.add(update.model, update.share)
         return mean.value
@@ -106,6 +103,7 @@ class ServerContext:
         round: 0-based communication round.
         rounds: how many there are.
         tasks: the training tasks by name.
+        memory: the stage's own state between rounds, of the same kinds as the rule's; in the checkpoint.
     """
 
     def __init__(
@@ -123,7 +121,8 @@ class ServerContext:
         self.round = 0
         self.rounds = rounds
         self.tasks = dict(tasks or {})
-        self._injected: Injected | None = None
+        self.memory: dict[str, Any] = {}
+        self._resident: dict[Hashable, Any] = {}
 
     def fine_tune(
         self, start: FlatTensors, public: Mapping[str, CohortPart], *, epochs: int, lr: float | None = None
@@ -138,63 +137,12 @@ class ServerContext:
         )  # fmt: skip
         return self.model.values.clone(), trained
 
-    def injected(
-        self, server: Server, foundation: str, adapter: Mapping[str, Any], *, scale_soft: bool,
-        direct: Sequence[str] = (), gradient_checkpointing: bool = False, trust_remote_code: bool = False,
-        prompt_format: str = "plain",
-    ) -> Injected:  # fmt: skip
-        """The foundation model with what has been injected so far; loaded once, then resident.
+    def resident(self, key: Hashable, build: Callable[[], T]) -> T:
+        """What ``build`` made when it was first asked for under ``key``: for what is too large to make every round.
 
-        Args:
-            foundation: ``tiny``, or the folder, GGUF file or name of a causal LM.
-            adapter: keywords of :class:`~fedmeki_bench.foundation.injected.AdapterChoice`.
-            scale_soft: start soft tokens at the size of the model's embeddings.
-            direct: modalities without a projector, see :class:`~fedmeki_bench.foundation.injected.Injected`.
-            prompt_format: how questions are put, see :mod:`fedmeki_bench.foundation.prompts`.
+        It lives as long as the process and is not in the checkpoint, so it must follow from ``memory`` and the seed.
         """
-        if self._injected is None:
-            from fedmeki_bench.foundation.build import build
-            from fedmeki_bench.foundation.choices import AdapterChoice
-            from fedmeki_bench.foundation.injected import Injected, described
-
-            language = build(
-                foundation,
-                device=self.model.device,
-                gradient_checkpointing=gradient_checkpointing,
-                trust_remote_code=trust_remote_code,
-                prompt_format=prompt_format,
-            )
-            self._injected = Injected(
-                language, self.model, AdapterChoice(**adapter), seed=self.seed, scale_soft=scale_soft, direct=direct,
-                contexts=[described(task).context for task in self.tasks.values()],
-            )  # fmt: skip
-            if "injected" in server.memory:
-                self._injected.load_state_dict(server.memory["injected"])
-        return self._injected
-
-    def inject(
-        self, server: Server, injected: Injected, public: Mapping[str, CohortPart], how: InjectionTraining, *,
-        moments: Literal["kept", "fresh"] = "kept",
-    ) -> float:  # fmt: skip
-        """Train the way in on public data; encoders go back to ``server.model``, the rest to ``server.memory``.
-
-        Args:
-            how: see :func:`fedmeki_bench.foundation.training.inject`.
-            moments: whether the optimiser's state of projectors, adapters and gate goes on from the round before.
-
-        Returns:
-            The mean loss.
-        """
-        from fedmeki_bench.foundation.training import InjectionRound, inject
-
-        self.model.load(server.model)
-        known = server.memory.get("injection_moments", {}) if moments == "kept" else {}
-        done = inject(
-            injected, self.model, InjectionRound(public, self.tasks, self.seed, self.round, self.rounds, known), how
-        )
-        server.model.load(self.model.values)
-        server.memory["injected"] = {name: value.clone() for name, value in injected.state_dict().items()}
-        server.memory["injection_loss"] = [*server.memory.get("injection_loss", []), done.loss]
-        if moments == "kept":
-            server.memory["injection_moments"] = done.moments
-        return done.loss
+        if key not in self._resident:
+            self._resident[key] = build()
+        found: T = self._resident[key]
+        return found

@@ -1,9 +1,13 @@
-"""What an injection is made of, as plain values: what is trained inside the foundation model, and how."""
+"""What an injection is made of, as plain values: which foundation model, what is trained inside it, and how."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from fedmeki_bench.options import later
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +34,43 @@ class AdapterChoice:
     init: Literal["lora", "published"] = "lora"
 
 
-@dataclass(frozen=True, slots=True)
-class InjectionTraining:
-    """How the way in is trained; the defaults are the papers' and their code's.
+class FoundationModel(BaseModel):
+    """Which foundation model, and how it is asked; part of a stage's parameters."""
 
-    Attributes:
-        epochs: passes over the public data per round; 0 trains nothing.
-        optimizer: ``adamw`` or ``adam``, see ``OPTIMISERS`` in :mod:`fedmeki_bench.foundation.training`.
-        lr, betas, eps, weight_decay: the optimiser's.
-        warmup: share of all steps over which the rate rises; it decays linearly afterwards.
-        micro_batch, accumulation: samples per forward pass, forward passes per step.
-        clip: largest gradient norm.
-        frozen: modalities whose encoder injection leaves as it is.
-        answers: ``own``, or ``shuffled`` among the public samples of a task: a control.
-    """
+    foundation: str = Field("tiny", description="F: 'tiny', or a causal LM: its folder, GGUF file or name")
+    scale_soft: bool = Field(True, description="start soft tokens at the size of F's embeddings; published: false")
+    direct: tuple[str, ...] = Field(
+        (), description="modalities whose encoder ends in F's space, without projector; published: signal, clinical"
+    )
+    gradient_checkpointing: bool = Field(False, description="recompute F's layers in the backward pass")
+    trust_remote_code: bool = Field(False, description="run the Python code that comes with F")
+    prompt_format: str = later(
+        "plain", since="0.1.0", pattern="^(plain|chat|published)$",
+        description="how F is asked: plain text, its own chat template, or the published dialogue markers",
+    )  # fmt: skip
 
-    epochs: int = 1
-    optimizer: str = "adamw"
-    lr: float = 5e-4
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = 1e-6
-    weight_decay: float = 1e-4
-    warmup: float = 0.1
-    micro_batch: int = 4
-    accumulation: int = 4
-    clip: float = 1.0
-    frozen: tuple[str, ...] = ()
-    answers: Literal["own", "shuffled"] = "own"
+
+class InjectionTraining(BaseModel):
+    """How encoders, projectors, adapters and gate are trained; the defaults are the papers' and their code's."""
+
+    epochs: int = Field(1, ge=0, le=1000, description="passes over the public data per round; 0 trains nothing")
+    lr: float = Field(5e-4, gt=0, description="learning rate of encoders, projectors, adapters and gate")
+    optimizer: Literal["adamw", "adam"] = Field(
+        "adamw", description="adamw: decay beside the gradient, as published; adam: L2 penalty inside the gradient"
+    )
+    betas: tuple[float, float] = Field((0.9, 0.95), description="the optimiser's betas")
+    eps: float = Field(1e-6, gt=0, description="the optimiser's epsilon")
+    weight_decay: float = Field(1e-4, ge=0, description="weight decay")
+    moments: Literal["kept", "fresh"] = Field(
+        "kept", description="the optimiser's state of projectors, adapters and gate from round to round"
+    )
+    warmup: float = Field(
+        0.1, ge=0, lt=1, description="share of all steps with rising learning rate, then linear decay"
+    )
+    micro_batch: int = Field(4, ge=1, description="samples per forward pass")
+    accumulation: int = Field(4, ge=1, description="forward passes per optimiser step")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    frozen: tuple[str, ...] = Field(
+        (), description="modalities whose encoder injection leaves as it is; published: image"
+    )
+    answers: Literal["own", "shuffled"] = Field("own", description="shuffled: a control, answers of other samples")

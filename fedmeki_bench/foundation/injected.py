@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.foundation.adapters import Adapters
-from fedmeki_bench.foundation.choices import AdapterChoice
+from fedmeki_bench.foundation.choices import AdapterChoice, FoundationModel
 from fedmeki_bench.foundation.gate import Gate, OracleGate, UniformGate, load_balance, mutual_information
 from fedmeki_bench.foundation.language import Language
 from fedmeki_bench.foundation.projector import Projector
@@ -25,13 +25,8 @@ from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.encoder import Encoder
 from fedmeki_bench.task import Task
 
-MODALITY_TEXT = {
-    "image": "a chest radiograph or another medical image, as picture patches",
-    "signal": "a twelve-lead electrocardiogram of ten seconds, as a signal over time",
-    "clinical": "laboratory results, vital signs, inputs and outputs of an intensive care stay, hour by hour",
-    "text": "plain text",
-}
-"""The description M_t of each modality that the gate reads; an unknown modality is described by its name."""
+if TYPE_CHECKING:
+    from fedmeki_bench.federation.server import ServerContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +38,8 @@ class Described:
     context: str = ""
 
 
-TEXT_ONLY = Described("Answering a question about a short text.", ("text",))
+TEXT = "text"
+TEXT_ONLY = Described("Answering a question about a short text.", (TEXT,))
 """The description under which plain-text questions are asked."""
 
 
@@ -72,9 +68,10 @@ class Injected(nn.Module):
         object.__setattr__(self, "language", language)  # not a submodule: its weights are nobody's to train or save
         rms = language.embedding_rms if scale_soft else None
         self.projectors = nn.ModuleDict()
-        known_modalities(direct, "direct", model)
+        self.descriptions = {TEXT: "plain text"}  # M_t of each modality that the gate reads
         for modality, encoder in model.encoders.items():
             assert isinstance(encoder, Encoder)
+            self.descriptions[modality] = encoder.description or modality
             if modality in direct:
                 if encoder.width != language.hidden_size:
                     raise InputError(
@@ -111,7 +108,7 @@ class Injected(nn.Module):
             return None
         if isinstance(self.gate, OracleGate):
             return self.gate.of(of.context, self.language.device)
-        modalities = "; ".join(MODALITY_TEXT.get(m, m) for m in of.modalities)
+        modalities = "; ".join(self.descriptions.get(m, m) for m in of.modalities)
         return self.gate(self.language.embed_text(modalities), self.language.embed_text(of.text))
 
     def routing_loss(self, tasks: Iterable[Task]) -> Tensor | None:
@@ -135,10 +132,12 @@ class Injected(nn.Module):
         """Soft tokens (batch, S, H) of all modalities one after another, and which of them are real (batch, S)."""
         pieces, masks = [], []
         for modality in modalities:
-            tokens = self.projectors[modality](model.encoders[modality](inputs[modality]))
-            there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-            if modality == "clinical":  # padded hours say nothing
-                there = inputs[modality][..., -1] < 0.5
+            encoder = model.encoders[modality]
+            assert isinstance(encoder, Encoder)
+            tokens = self.projectors[modality](encoder(inputs[modality]))
+            there = encoder.mask(inputs[modality])
+            if there is None:
+                there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
             pieces.append(tokens)
             masks.append(there)
         return torch.cat(pieces, dim=1), torch.cat(masks, dim=1)
@@ -185,13 +184,40 @@ class Injected(nn.Module):
             self.adapters.detach()
 
 
-def known_modalities(named: Iterable[str], option: str, model: ClientModel) -> None:
+def injected(ctx: ServerContext, chosen: FoundationModel, adapter: AdapterChoice) -> Injected:
+    """The foundation model with what has been injected so far; loaded once per process and choice, then resident.
+
+    Raises:
+        InputError: the foundation model can't be read, or does not fit the choice.
+    """
+
+    def load() -> Injected:
+        from fedmeki_bench.foundation.build import build
+
+        language = build(
+            chosen.foundation, device=ctx.model.device, gradient_checkpointing=chosen.gradient_checkpointing,
+            trust_remote_code=chosen.trust_remote_code, prompt_format=chosen.prompt_format,
+        )  # fmt: skip
+        known_modalities(chosen.direct, "direct", ctx)
+        found = Injected(
+            language, ctx.model, adapter, seed=ctx.seed, scale_soft=chosen.scale_soft, direct=chosen.direct,
+            contexts=[described(task).context for task in ctx.tasks.values()],
+        )  # fmt: skip
+        if "injected" in ctx.memory:
+            found.load_state_dict(ctx.memory["injected"])
+        return found
+
+    wanted = chosen.model_dump(include=set(FoundationModel.model_fields))
+    return ctx.resident(("injected", *(wanted[name] for name in sorted(wanted)), adapter), load)
+
+
+def known_modalities(named: Iterable[str], option: str, ctx: ServerContext) -> None:
     """Refuse a misspelt modality in an option of the stage; one that this training lacks is no mistake.
 
     Raises:
-        InputError: it is no modality.
+        InputError: the profile has no encoder for it.
     """
-    known = sorted({*MODALITY_TEXT, *model.encoders})
+    known = sorted({*ctx.settings.encoders, *ctx.model.encoders})
     for modality in named:
         if modality not in known:
             raise InputError(f"stage.{option} names {modality!r}, which is no modality; {nearest(modality, known)}")

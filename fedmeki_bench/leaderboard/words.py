@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
-from fedmeki_bench.evaluation.estimates import IN_WORDS
 from fedmeki_bench.evaluation.text_metrics import UNPARSED
+from fedmeki_bench.evaluation.view import in_words
 from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.leaderboard.grid import Column, Grid
 
@@ -98,7 +98,7 @@ def constant_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
 
 def _asked(grid: Grid, task: str, metric: str) -> bool:
     """Whether a row that answers in words has this metric on the task."""
-    return any(a.view in IN_WORDS and grid.values(name, task, metric) for name, a in grid.algorithms.items())
+    return any(in_words(a.view) and grid.values(name, task, metric) for name, a in grid.algorithms.items())
 
 
 def _mumbles(grid: Grid, algorithm: str, task: str) -> bool:

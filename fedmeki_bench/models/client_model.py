@@ -10,15 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fedmeki_bench import registry, seeds
-from fedmeki_bench.data.series import Imputation, SeriesStatistics, model_input
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.models.encoder import Encoder
-from fedmeki_bench.models.encoders.image import shrink
+from fedmeki_bench.models.encoder import Encoder, Input
 from fedmeki_bench.models.flat import FlatTensors, flatten
 from fedmeki_bench.options import parse_options
 
@@ -31,30 +28,12 @@ class Outputs:
     features: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """How a clinical series is filled and standardised: statistics of the private training data, and the options."""
-
-    statistics: SeriesStatistics
-    imputation: Imputation = "forward_median"
-    mask: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """How the model takes one modality: shape of a sample, physical = stored x scale, and how series are filled."""
-
-    shape: tuple[int, ...]
-    scale: float
-    series: Series | None = None
-
-
 class ClientModel(nn.Module):
     """Encoders and decoders for a set of tasks.
 
     Args:
         tasks: task name -> its modalities.
-        inputs: modality -> how it is stored (after any shrinking to the profile's image size).
+        inputs: modality -> how its encoder takes it, see :func:`fedmeki_bench.models.inputs.inputs_of`.
         encoders: modality -> (encoder name, its parameters), from the profile.
         hidden: modality -> hidden width of the decoder behind it; absent means a single linear layer.
         seed: initial weights depend on this and on the unit's name alone, so a task more or less changes no other's.
@@ -126,17 +105,11 @@ class ClientModel(nn.Module):
         """Stored arrays (batch, *shape) -> physical float32 tensors on the model's device."""
         inputs = {}
         for modality, array in batch.items():
-            if modality not in self.inputs:
-                continue
-            series = self.inputs[modality].series
-            if series is not None:
-                inputs[modality] = _filled(array, batch.get("hours"), series).to(self.device)
-                continue
-            stored = torch.from_numpy(array).to(self.device, non_blocking=True)
-            physical = stored.to(torch.float32).mul_(self.inputs[modality].scale)
-            if modality == "image":
-                physical = shrink(physical, self.inputs[modality].shape[-1])
-            inputs[modality] = physical
+            if modality in self.encoders:
+                encoder = _as_encoder(self.encoders[modality])
+                inputs[modality] = encoder.to_input(
+                    array, self.inputs[modality], lengths=batch.get("hours"), device=self.device
+                )
         return inputs
 
     def forward(self, task: str, inputs: Mapping[str, Tensor]) -> Outputs:
@@ -205,14 +178,6 @@ def _decoder(width: int, hidden: int) -> nn.Module:
     if hidden:
         return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
     return nn.Linear(width, 1)
-
-
-def _filled(array: np.ndarray, hours: np.ndarray | None, series: Series) -> Tensor:
-    """Stored series (batch, hours, variables) with gaps -> (batch, hours, features + 1), the last column padding."""
-    features, padding = model_input(
-        array, series.statistics, lengths=hours, imputation=series.imputation, mask=series.mask
-    )
-    return torch.cat([torch.from_numpy(features), torch.from_numpy(padding).float().unsqueeze(-1)], dim=-1)
 
 
 class _initialised:

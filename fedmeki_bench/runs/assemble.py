@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 from fedmeki_bench import registry
 from fedmeki_bench.data.clients.assignment import Dealt, deal
 from fedmeki_bench.data.clients.availability import Availability
-from fedmeki_bench.data.series import SeriesStatistics
-from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
-from fedmeki_bench.models.client_model import ClientModel, Input, Series
+from fedmeki_bench.models.client_model import ClientModel
+from fedmeki_bench.models.inputs import inputs_of
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.runs.start import take
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import Cohort
-    from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 
 
@@ -36,7 +34,7 @@ def assemble(
     settings = spec.settings()
     model = ClientModel(
         {name: task.meta.modalities for name, task in tasks.items()},
-        _inputs(cohorts, settings),
+        inputs_of(cohorts.values(), settings),
         {modality: (choice.name, choice.params) for modality, choice in settings.encoders.items()},
         hidden=settings.decoder_hidden,
         seed=spec.seed,
@@ -62,37 +60,3 @@ def dealt(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> Dealt:
     how_class = registry.load("partitions", spec.partition)
     how = how_class(how_class.Params(**spec.params["partition"]))
     return deal(cohorts, how, spec.clients, spec.seed, Availability(**spec.params["availability"]))
-
-
-def _series(cohort: Cohort) -> Series:
-    """How the clinical series of a training cohort is filled: by its own private samples' statistics."""
-    facts = cohort.card.get("statistics", {}).get("clinical")
-    if facts is None:
-        raise InputError(f"the card of cohort {cohort.name!r} has no statistics of its series; prepare it again")
-    options = cohort.card["options"]
-    return Series(SeriesStatistics.from_json(facts), options["imputation"], options["mask"])
-
-
-def _inputs(cohorts: Mapping[str, Cohort], settings: Profile) -> dict[str, Input]:
-    """How the model takes each modality; pictures may be shrunk to the profile's size, never enlarged."""
-    inputs: dict[str, Input] = {}
-    for cohort in cohorts.values():
-        for modality, array in cohort.arrays.items():
-            shape = tuple(array.shape)
-            if modality == "image":
-                if shape[-1] < settings.image_size:
-                    raise InputError(
-                        f"cohort {cohort.name!r} holds pictures of {shape[-1]} px, the profile wants "
-                        f"{settings.image_size} px; prepare it again with -o image_size={settings.image_size}"
-                    )
-                shape = (shape[0], settings.image_size, settings.image_size)
-            series = _series(cohort) if modality == "clinical" else None
-            if series is not None:
-                shape = (shape[0], shape[1] * (1 + series.mask) + 1)
-            wanted = Input(shape, array.scale, series)
-            if inputs.setdefault(modality, wanted) != wanted:
-                raise InputError(
-                    f"cohort {cohort.name!r} stores {modality} as {wanted}, another cohort of this run as "
-                    f"{inputs[modality]}; prepare both with the same options"
-                )
-    return inputs

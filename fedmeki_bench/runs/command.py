@@ -10,9 +10,10 @@ from typing import Any
 from fedmeki_bench import algorithms
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.errors import UsageError
+from fedmeki_bench.evaluation.view import answers_zero_shot
 from fedmeki_bench.profiles import profile
 from fedmeki_bench.records.record import Record
-from fedmeki_bench.runs.spec import FOUNDATION, installed_models
+from fedmeki_bench.runs.spec import installed_models
 
 
 def command_of(record: Record) -> str:
@@ -41,10 +42,10 @@ def asked(record: Record) -> list[str]:
 def answering(record: Record) -> Algorithm:
     """The record's algorithm, or its foundation view where zero-shot tasks were asked: both share the run."""
     algorithm = algorithms.described(record.algorithm)
-    if len(asked(record)) == len(record.tasks) or algorithm.view == FOUNDATION:
+    if len(asked(record)) == len(record.tasks) or answers_zero_shot(algorithm.view):
         return algorithm
     known = algorithms.suffixes().items()
-    suffix = next((s for s, (stage, view, _) in known if (stage, view) == (record.stage, FOUNDATION)), None)
+    suffix = next((s for s, (stage, view, _) in known if stage == record.stage and answers_zero_shot(view)), None)
     if suffix is None:
         raise UsageError(f"the stage {record.stage!r} answers no zero-shot tasks here")
     return algorithms.described(f"{algorithm.rule}_{algorithm.scope}_{suffix}")

@@ -11,7 +11,7 @@ import torch
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.files import replacing
 from fedmeki_bench.foundation.injected import described
-from fedmeki_bench.runs.kept_card import CARD, FOLDER, INJECTED, MODEL, KeptCard, KeptInput, KeptSeries, KeptTask
+from fedmeki_bench.runs.kept_card import CARD, FOLDER, INJECTED, MODEL, KeptCard, KeptInput, KeptTask
 from fedmeki_bench.runs.plugins import portable, portable_params
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fedmeki_bench.data.cohort import Cohort
     from fedmeki_bench.federation.loop import Federation
-    from fedmeki_bench.models.client_model import Input
+    from fedmeki_bench.models.encoder import Input
     from fedmeki_bench.runs.spec import RunSpec
     from fedmeki_bench.task import Task
 
@@ -58,14 +58,7 @@ def _task(task: Task, cohort: Cohort) -> KeptTask:
 
 
 def _input(taken: Input) -> KeptInput:
-    series = taken.series
-    return KeptInput(
-        shape=taken.shape,
-        scale=taken.scale,
-        series=None
-        if series is None
-        else KeptSeries(statistics=series.statistics.as_json(), imputation=series.imputation, mask=series.mask),
-    )
+    return KeptInput(shape=taken.shape, scale=taken.scale, facts=dict(taken.facts))
 
 
 def _write(federation: Federation, tasks: Mapping[str, Task], target: Path) -> list[str]:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fedmeki_bench import registry
-from fedmeki_bench.data.series import SeriesStatistics
 from fedmeki_bench.errors import InputError, UsageError, nearest
-from fedmeki_bench.evaluation.views import Answers, foundation, probabilities
+from fedmeki_bench.evaluation.view import Answers
+from fedmeki_bench.evaluation.views import probabilities
+from fedmeki_bench.evaluation.views_in_words import Foundation
 from fedmeki_bench.federation.server import Server, ServerContext
-from fedmeki_bench.models.client_model import ClientModel, Input, Series
+from fedmeki_bench.models.client_model import ClientModel
+from fedmeki_bench.models.encoder import Input
 from fedmeki_bench.options import parse_options
 from fedmeki_bench.profiles import Profile
 from fedmeki_bench.runs.kept_card import (
@@ -28,7 +30,6 @@ from fedmeki_bench.runs.kept_card import (
     INJECTED,
     MODEL,
     KeptCard,
-    KeptInput,
     kept_folder,
     kept_tensors,
     read_kept,
@@ -53,7 +54,7 @@ class Kept:
         tasks: the tasks by name that it was trained on or asked.
         model: encoders and decoders, in evaluation mode.
         server: the global model and what the stage keeps beside it.
-        stage, at_server, settings: what the views of :mod:`fedmeki_bench.evaluation.views` ask for.
+        stage, at_server, settings: what a :class:`~fedmeki_bench.evaluation.view.View` asks for.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Kept:
         """
         if isinstance(task, str) and task not in self.tasks:
             raise UsageError(f"the kept model knows no task {task!r}; {nearest(task, self.tasks)}")
-        return foundation(self, self.tasks[task] if isinstance(task, str) else task, part)
+        return Foundation().predict(self, self.tasks[task] if isinstance(task, str) else task, part)
 
 
 def open_kept(
@@ -142,7 +143,7 @@ def open_kept(
         stage = stage_class(parse_options(stage_class.Params, params, owner=f"stage {card.stage}"))
         trained = {name: kept.modalities for name, kept in card.tasks.items() if kept.role == "training"}
         model = ClientModel(
-            trained, {m: _input(taken) for m, taken in card.inputs.items()},
+            trained, {m: Input(i.shape, i.scale, i.facts) for m, i in card.inputs.items()},
             {m: (choice.name, choice.params) for m, choice in settings.encoders.items()},
             hidden=settings.decoder_hidden, seed=card.seed, device=device,
         )  # fmt: skip
@@ -154,7 +155,7 @@ def open_kept(
     server = Server(model.values.clone(), clients=0)
     kept = Kept(card, tasks, model, server, stage, settings)
     if INJECTED in card.files:
-        server.memory["injected"] = dict(kept_tensors(folder, card, INJECTED))
+        kept.at_server.memory["injected"] = dict(kept_tensors(folder, card, INJECTED))
         try:
             kept.injected  # noqa: B018 - loads it, so that what is wrong is said here
         except RuntimeError as error:  # load_state_dict lists every tensor that does not fit
@@ -206,10 +207,3 @@ def _check_foundation(card: KeptCard, params: Mapping[str, Any], folder: Path) -
             f"{folder / CARD}: the model was injected into a foundation model that '{params.get('foundation')}' is not "
             f"or where it does not lie ({card.foundation}); say where it lies with foundation="
         )
-
-
-def _input(taken: KeptInput) -> Input:
-    if taken.series is None:
-        return Input(taken.shape, taken.scale)
-    statistics = SeriesStatistics.from_json(taken.series.statistics)
-    return Input(taken.shape, taken.scale, Series(statistics, taken.series.imputation, taken.series.mask))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedmeki_bench.bounded import bounded_json, first_problem, regular_text
-from fedmeki_bench.data.series import Imputation
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import InputError
 
@@ -25,20 +24,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class KeptSeries(_Strict):
-    """How a clinical series is filled: see :class:`~fedmeki_bench.models.client_model.Series`."""
-
-    statistics: dict[str, list[float]]
-    imputation: Imputation
-    mask: bool
-
-
 class KeptInput(_Strict):
-    """How the model takes a modality: see :class:`~fedmeki_bench.models.client_model.Input`."""
+    """How the model takes a modality: see :class:`~fedmeki_bench.models.encoder.Input`."""
 
     shape: tuple[int, ...]
     scale: float
-    series: KeptSeries | None = None
+    facts: dict[str, Any]
 
 
 class KeptTask(_Strict):
@@ -67,7 +58,7 @@ class KeptCard(_Strict):
         files: name -> SHA-256 of the tensor files.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     key: str
     algorithm: str
     rule: str

@@ -14,11 +14,12 @@ from fedmeki_bench.boards.board import Board, Dealing
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
+from fedmeki_bench.evaluation.view import answers_zero_shot
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord, RecordStore
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.recorded import is_file, recorded
-from fedmeki_bench.runs.spec import FOUNDATION, RunSpec, by_role, option_models, specify, zero_shot_of
+from fedmeki_bench.runs.spec import RunSpec, by_role, option_models, specify, zero_shot_of
 from fedmeki_bench.runs.superseded import sentence, superseded
 
 
@@ -70,7 +71,7 @@ def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> l
             )  # fmt: skip
             for spec in specs:
                 entry = planned.setdefault(spec.setting, Planned(spec))
-                answered = spec.zero_shot if algorithm.view == FOUNDATION else ()
+                answered = spec.zero_shot if answers_zero_shot(algorithm.view) else ()
                 entry.cells += [
                     Cell(algorithm, task, seed, spec.setting, dealing=dealing.label)
                     for task in (*spec.tasks, *answered)
@@ -83,13 +84,13 @@ def _recorded(
     records: Sequence[Record | BadRecord],
 ) -> Iterator[Planned]:  # fmt: skip
     """What stands for the trainings of a row whose code is not loaded."""
-    asks = FOUNDATION in registry.load("stages", algorithm.stage).views
+    asks = any(map(answers_zero_shot, registry.load("stages", algorithm.stage).views))
     groups = [(name,) for name in sorted(training)] if algorithm.scope == "s" else [tuple(sorted(training))]
     for group in groups:
         asked = zero_shot_of(algorithm, group, zero_shot) if asks else ()
         spec, row, setting, why = recorded(board, algorithm, dealing, seed, group, asked, records)
         entry = Planned(spec, reason=why)
-        shown = (*group, *asked) if row.view == FOUNDATION else group
+        shown = (*group, *asked) if answers_zero_shot(row.view) else group
         entry.cells = [Cell(row, task, seed, setting, dealing=dealing.label) for task in shown]
         entry.record = next((r for r in records if isinstance(r, Record) and not why and r.setting == setting), None)
         yield entry
@@ -104,7 +105,7 @@ def cells(board: Board, records: Sequence[Record | BadRecord] = ()) -> list[Cell
     for row in (algorithms.described(name) for name in board.algorithms):
         reason = (
             "nothing was trained for it"
-            if row.view == FOUNDATION
+            if answers_zero_shot(row.view)
             else "only the foundation view answers zero-shot tasks"
         )
         lacking = [task for task in zero_shot if (row.name, task) not in there]

@@ -20,6 +20,7 @@ from fedmeki_bench import algorithms, registry
 from fedmeki_bench.algorithm import Algorithm
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.errors import InputError, UsageError, nearest
+from fedmeki_bench.evaluation.view import answers_zero_shot
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
@@ -28,9 +29,6 @@ from fedmeki_bench.task import Task
 
 RESULTS_VERSION = 1
 """Raised whenever the same specification gives other numbers than before."""
-
-FOUNDATION = "foundation"
-"""The view that answers in text, and alone answers zero-shot tasks."""
 
 _SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start")
 
@@ -146,7 +144,7 @@ def specify(
     specs = []
     for group in groups:
         known = algorithms.views(algorithm.rule, algorithm.stage)
-        answered = zero_shot_of(algorithm, group, zero_shot) if FOUNDATION in known else ()
+        answered = zero_shot_of(algorithm, group, zero_shot) if any(map(answers_zero_shot, known)) else ()
         modalities = {modality for name in group for modality in by_name[name].modalities}
         versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
         versions |= plugin_versions(algorithm, partition, params, modalities, (*group, *answered))

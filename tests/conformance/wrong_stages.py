@@ -28,7 +28,7 @@ class Endless(Stage):
     """Divides by nothing."""
 
     def run(self, server, public, ctx):
-        server.memory["ratio"] = torch.tensor(float("nan"))
+        ctx.memory["ratio"] = torch.tensor(float("nan"))
 
 
 class NeedsAll(Stage):
@@ -83,7 +83,7 @@ class ReadsTheTable(Stage):
 
     def run(self, server, public, ctx):
         for task, part in public.items():
-            server.memory[task] = float(part.cohort._table()["label"].mean())
+            ctx.memory[task] = float(part.cohort._table()["label"].mean())
 
 
 class CountsOnSelf(Stage):
@@ -113,7 +113,7 @@ class ReadsNames(KimInjection):
         with torch.no_grad():  # as long training would: the experts differ
             for low in self.foundation(server, ctx).adapters.low_rank.values():
                 low.B.normal_(generator=torch.Generator().manual_seed(0))
-        server.memory["injected"] = dict(self.foundation(server, ctx).state_dict())
+        ctx.memory["injected"] = dict(self.foundation(server, ctx).state_dict())
 
 
 WRONG = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
+from fedmeki_bench.federation.exchange import one_by_one
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.payload import Update
 from fedmeki_bench.federation.rule import Rule
-from fedmeki_bench.federation.sequential import SequentialEngine
 from fedmeki_bench.foundation.tiny import tiny_folder
 from fedmeki_bench.foundation.tiny_config import TinyConfig
 from fedmeki_bench.models.flat import FlatTensors
@@ -85,15 +84,6 @@ def same(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-@contextmanager
-def backwards() -> Iterator[None]:
-    """Inside, clients run in reverse; their updates still come back in client order."""
-    forwards = SequentialEngine.run
-
-    def run(self: SequentialEngine, rule: Rule, contexts: Any, broadcast: Any) -> Iterator[Update]:
-        updates = list(forwards(self, rule, reversed(list(contexts)), broadcast))
-        return iter(sorted(updates, key=lambda u: u.client))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SequentialEngine, "run", run)
-        yield
+def backwards(rule: Rule, contexts: Any, send: Any) -> Iterator[Update]:
+    """Clients run in reverse; their updates still come back in client order."""
+    return iter(sorted(one_by_one(rule, reversed(list(contexts)), send), key=lambda update: update.client))

@@ -32,7 +32,7 @@ def test_training_does_not_reach_into_the_global_model(build):
     federation = build("fedavg_s", ECG)
     before = federation.server.model.flat.clone()
     ctx = federation.context(0, 0)
-    federation.rule.client_update(ctx, federation.broadcast(ctx))
+    federation.rule.client_update(ctx, federation.rule.broadcast(federation.server, ctx.client, ctx.units))
     assert torch.equal(federation.server.model.flat, before)
 
 
@@ -99,8 +99,8 @@ def test_evaluating_other_weights_changes_nothing(build, training, tasks):
     plain, looking = build("fedavg_s", tasks), build("fedavg_s", tasks)
     evaluating(looking, **({"training": True} if training else {}))
     received = []
-    send = looking.broadcast
-    looking.broadcast = lambda ctx: received.append(send(ctx)) or received[-1]
+    send = looking.rule.broadcast
+    looking.rule.broadcast = lambda *where: received.append(send(*where)) or received[-1]
     sent = looking.server.model.flat.clone()
     plain.round(0)
     looking.round(0)
@@ -118,7 +118,7 @@ def test_the_random_stream_of_a_rule_is_its_own(build):
     torch.manual_seed(1)
     want = torch.rand(3)
     torch.manual_seed(1)
-    ctx.forward(federation.broadcast(ctx), batch, training=True)
+    ctx.forward(federation.rule.broadcast(federation.server, ctx.client, ctx.units), batch, training=True)
     assert torch.equal(torch.rand(3), want)
 
 

@@ -16,7 +16,7 @@ from fedmeki_bench.algorithms import resolve, table
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.foundation_facts import foundation_facts
 from fedmeki_bench.foundation.choices import InjectionTraining
-from fedmeki_bench.foundation.training import InjectionRound, inject, learning_rate
+from fedmeki_bench.foundation.training import inject, learning_rate
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.execute import execute
 from fedmeki_bench.runs.spec import specify
@@ -79,12 +79,12 @@ def test_resumed_equals_uninterrupted(build, barely, tmp_path, algorithm):
     assert again.resume() == 1
     finish(again)
     assert torch.equal(again.server.model.flat, whole.server.model.flat)
-    for name, value in whole.server.memory["injected"].items():
-        assert torch.equal(value, again.server.memory["injected"][name]), name
-    for name, state in whole.server.memory["injection_moments"].items():
+    for name, value in whole.at_server.memory["injected"].items():
+        assert torch.equal(value, again.at_server.memory["injected"][name]), name
+    for name, state in whole.at_server.memory["injection_moments"].items():
         for key, value in state.items():
-            assert torch.equal(value, again.server.memory["injection_moments"][name][key]), (name, key)
-    assert again.server.memory["injection_loss"] == whole.server.memory["injection_loss"]
+            assert torch.equal(value, again.at_server.memory["injection_moments"][name][key]), (name, key)
+    assert again.at_server.memory["injection_loss"] == whole.at_server.memory["injection_loss"]
 
 
 def test_how_a_batch_falls_into_micro_batches_does_not_matter(build, barely):
@@ -93,12 +93,9 @@ def test_how_a_batch_falls_into_micro_batches_does_not_matter(build, barely):
         federation = build("fedavg_m_fm", ECG, foundation=barely)
         injected = federation.stage.foundation(federation.server, federation.at_server)
         federation.model.load(federation.server.model)
-        tasks = {"ecg_abnormal": registry.load("tasks", "ecg_abnormal")()}
-        done = inject(
-            injected, federation.model, InjectionRound(federation.public, tasks, seed=0),
-            InjectionTraining(lr=1e-3, weight_decay=0.0, micro_batch=micro, accumulation=accumulation),
-        )  # fmt: skip
-        outcomes.append((done.loss, federation.model.values.flat.clone()))
+        how = InjectionTraining(lr=1e-3, weight_decay=0.0, micro_batch=micro, accumulation=accumulation, warmup=0.1)
+        loss = inject(injected, federation.server, federation.public, federation.at_server, how)
+        outcomes.append((loss, federation.model.values.flat.clone()))
     assert outcomes[0][0] == pytest.approx(outcomes[1][0], rel=1e-5)
     torch.testing.assert_close(outcomes[0][1], outcomes[1][1], rtol=1e-3, atol=2e-5)
 
@@ -232,7 +229,7 @@ def test_a_frozen_encoder_is_left_as_aggregated(build, barely):
     start = frozen.stage.foundation(frozen.server, frozen.at_server).projectors["signal"].linear.weight.clone()
     finish(frozen)
     assert torch.equal(plain.server.model.segment("encoder.signal"), frozen.server.model.segment("encoder.signal"))
-    assert not torch.equal(start, frozen.server.memory["injected"]["projectors.signal.linear.weight"])
+    assert not torch.equal(start, frozen.at_server.memory["injected"]["projectors.signal.linear.weight"])
 
 
 def test_a_direct_encoder_has_no_projector_and_must_fit(build, barely):
@@ -242,7 +239,7 @@ def test_a_direct_encoder_has_no_projector_and_must_fit(build, barely):
     narrow = {"encoders": {"signal": {"name": "small_signal", "params": {"width": 32}}}}
     federation = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{"stage.direct": ["signal"]}, **narrow)
     finish(federation)
-    assert not [name for name in federation.server.memory["injected"] if name.startswith("projectors")]
+    assert not [name for name in federation.at_server.memory["injected"] if name.startswith("projectors")]
 
 
 def test_moments_go_on_from_round_to_round_unless_asked_not_to(build, barely):
@@ -250,14 +247,14 @@ def test_moments_go_on_from_round_to_round_unless_asked_not_to(build, barely):
     for moments in ("kept", "fresh"):
         federation = build("fedavg_m_fm", ECG, rounds=2, foundation=barely, **{"stage.moments": moments})
         finish(federation)
-        memory = federation.server.memory
+        memory = federation.at_server.memory
         ends[moments] = memory["injected"]["projectors.signal.linear.weight"]
         steps = [int(state["step"]) for state in memory.get("injection_moments", {}).values()]
         assert bool(steps) == (moments == "kept")
         if steps:
             one = build("fedavg_m_fm", ECG, rounds=1, foundation=barely)
             finish(one)
-            assert max(steps) == 2 * max(int(s["step"]) for s in one.server.memory["injection_moments"].values())
+            assert max(steps) == 2 * max(int(s["step"]) for s in one.at_server.memory["injection_moments"].values())
     assert not torch.equal(ends["kept"], ends["fresh"])
 
 
@@ -267,7 +264,7 @@ def test_the_controls_break_what_they_say(build, barely):
         k: v.clone() for k, v in untrained.stage.foundation(untrained.server, untrained.at_server).state_dict().items()
     }
     finish(untrained)
-    assert all(torch.equal(value, start[name]) for name, value in untrained.server.memory["injected"].items())
+    assert all(torch.equal(value, start[name]) for name, value in untrained.at_server.memory["injected"].items())
     asked = {}
     for answers in ("own", "shuffled"):
         federation = build("fedavg_m_fm", ECG, rounds=1, foundation=barely, **{"stage.answers": answers})

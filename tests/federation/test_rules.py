@@ -11,12 +11,13 @@ import torch
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.data.cohort import CohortPart
-from fedmeki_bench.evaluation.views import aggregated, personal
+from fedmeki_bench.evaluation.views import Aggregated, Personal
 from fedmeki_bench.models.training import schedule
 from fedmeki_bench.runs.spec import specify
 
 from .conftest import WITHOUT_BATCH_NORM, finish
 
+ECG_TASK = registry.load("tasks", "ecg_abnormal")()
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
 DECODER = "decoder.ecg_abnormal"
 SGD = {"optimizer": "sgd", "lr": 0.05}
@@ -281,7 +282,7 @@ def test_fedbn_sends_no_batch_norm_tensor_either_way(build):
     saved = sum(4 * initial[n].numel() for n in norm)
     assert done.bytes_up == done.bytes_down == 3 * (initial.nbytes - saved)
     assert all(torch.equal(federation.server.model[n], initial[n]) for n in norm)
-    memories = [client.memory["kept"] for client in federation.clients]
+    memories = [client.local for client in federation.clients]
     assert all(set(memory) == norm for memory in memories)
     assert all(not torch.equal(memories[0][n], memories[1][n]) for n in norm if n.startswith("encoder.signal"))
 
@@ -293,8 +294,8 @@ def test_a_client_of_fedbn_finds_its_own_norm_layers_again(build):
     federation.round(0)
     for client in reversed(range(4)):
         ctx = federation.context(client, 1)
-        ctx.load(federation.broadcast(ctx))
-        own = federation.clients[client].memory["kept"] if client in federation.sampled(0) else initial
+        ctx.load(federation.rule.broadcast(federation.server, ctx.client, ctx.units))
+        own = federation.clients[client].local if client in federation.sampled(0) else initial
         assert all(torch.equal(federation.model.values[n], own[n]) for n in norm)
         shared = set(initial) - norm
         assert all(torch.equal(federation.model.values[n], federation.server.model[n]) for n in shared)
@@ -306,8 +307,8 @@ def test_without_batch_norm_fedbn_is_fedavg(build, cohorts):
     assert torch.equal(finish(fedbn), finish(fedavg))
     assert all(client.memory == {} for client in fedbn.clients)
     part = fedbn.public["ecg_abnormal"]
-    one = aggregated(fedavg, "ecg_abnormal", part)
-    assert all(np.array_equal(row, one) for row in personal(fedbn, "ecg_abnormal", part))
+    one = Aggregated().predict(fedavg, ECG_TASK, part)
+    assert all(np.array_equal(row, one) for row in Personal().predict(fedbn, ECG_TASK, part))
 
 
 # ---- Ditto
@@ -328,7 +329,7 @@ def test_lambda_pulls_dittos_personal_model_to_the_global_one(build):
         federation = build("ditto_s", ECG, rounds=1, lam=lam, **SGD | {"epochs": 5, "clip": 1e9})
         start = federation.server.model.clone()
         ctx = federation.context(0, 0)
-        federation.rule.client_update(ctx, federation.broadcast(ctx))
+        federation.rule.client_update(ctx, federation.rule.broadcast(federation.server, ctx.client, ctx.units))
         own = ctx.memory["v"].values()
         distances.append(
             sum(float((v - start.restrict(v.modules)).restrict(v.modules, buffers=False).flat.norm()) for v in own)
@@ -341,7 +342,7 @@ def test_dittos_clients_are_scored_with_their_own_models(build):
     federation = build("ditto_s", ECG, clients=4, participation=0.5, rounds=1)
     finish(federation)
     part = federation.public["ecg_abnormal"]
-    rows, one = personal(federation, "ecg_abnormal", part), aggregated(federation, "ecg_abnormal", part)
+    rows, one = Personal().predict(federation, ECG_TASK, part), Aggregated().predict(federation, ECG_TASK, part)
     for client in range(4):
         assert np.array_equal(rows[client], one) == (client not in federation.sampled(0))
 

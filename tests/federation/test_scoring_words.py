@@ -8,7 +8,8 @@ import pytest
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.evaluation import scoring
-from fedmeki_bench.evaluation.views import Answers
+from fedmeki_bench.evaluation.view import Answers
+from fedmeki_bench.evaluation.views_in_words import Foundation, FoundationBefore, FoundationBlind
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.spec import specify
 
@@ -19,13 +20,12 @@ TASK = "ecg_abnormal"
 def scored(build, cohorts, tmp_path, monkeypatch):
     """The evaluations of a foundation model that mumbles but finds the right answer probable."""
 
-    def knows_but_mumbles(federation, task, part):
+    def knows_but_mumbles(view, federation, task, part):
         n = len(part)
         return Answers(["mumble"] * n, [None] * n, np.where(np.asarray(part.targets) == 1, 0.9, 0.1))
 
-    monkeypatch.setattr(scoring, "foundation", knows_but_mumbles)
-    monkeypatch.setattr(scoring, "foundation_alone", knows_but_mumbles)
-    monkeypatch.setattr(scoring, "foundation_blind", knows_but_mumbles)
+    for view in (Foundation, FoundationBefore, FoundationBlind):
+        monkeypatch.setattr(view, "predict", knows_but_mumbles)
     federation = build("fedavg_s", [TASK])
     (spec,) = specify(resolve("fedavg_s"), [TASK])
     opened = open_cohorts(spec, cohorts)

@@ -7,7 +7,8 @@ import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.models.client_model import ClientModel, Input
+from fedmeki_bench.models.client_model import ClientModel
+from fedmeki_bench.models.encoder import Input
 from fedmeki_bench.models.encoders.image import DeiTTinyEncoder
 from fedmeki_bench.models.encoders.signal import PublishedSignalEncoder
 from fedmeki_bench.models.flat import FlatTensors, Layout

@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fedmeki_bench.models.encoder import Encoder
+from fedmeki_bench.data.series import SeriesStatistics, model_input
+from fedmeki_bench.errors import InputError
+from fedmeki_bench.models.encoder import Encoder, Input, Stored
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fedmeki_bench.profiles import Profile
 
 
-class ClinicalEncoder(Encoder):
-    """FedMEKI's: linear -> ReLU -> one transformer layer -> layer norm -> ReLU -> linear, one token per hour.
+class SeriesEncoder(Encoder):
+    """Base of encoders of hourly series: (batch, hours, features + 1), the last column 1 where the hour is padding.
 
-    It takes (batch, hours, variables + 1) as :func:`fedmeki_bench.data.series.model_input` gives it, the last column
-    being 1 where the hour is padding; padded hours are neither attended to nor averaged.
+    Stored series keep their gaps. They are filled and standardised by figures of the private training samples (see
+    :mod:`fedmeki_bench.data.series`), as the cohort's options say; a second column per variable says what was charted
+    if the cohort was prepared with ``mask``.
     """
 
-    modality: ClassVar[str] = "clinical"
+    modality = "clinical"
+    description = "laboratory results, vital signs, inputs and outputs of an intensive care stay, hour by hour"
+
+    @classmethod
+    def taken(cls, stored: Stored, settings: Profile) -> Input:
+        """The statistics and options of the cohort say how gaps are filled."""
+        if not stored.statistics:
+            raise InputError(f"the card of cohort {stored.cohort!r} has no statistics of its series; prepare it again")
+        hours, variables = stored.shape
+        facts = {
+            "statistics": dict(stored.statistics),
+            "imputation": stored.options["imputation"],
+            "mask": stored.options["mask"],
+        }
+        return Input((hours, variables * (1 + facts["mask"]) + 1), stored.scale, facts)
+
+    def to_input(self, array: np.ndarray, taken: Input, *, lengths: np.ndarray | None, device: torch.device) -> Tensor:
+        """See :class:`Encoder`."""
+        features, padding = model_input(
+            array, SeriesStatistics.from_json(taken.facts["statistics"]), lengths=lengths,
+            imputation=taken.facts["imputation"], mask=taken.facts["mask"],
+        )  # fmt: skip
+        padded = torch.from_numpy(padding).float().unsqueeze(-1)
+        return torch.cat([torch.from_numpy(features), padded], dim=-1).to(device)
+
+    def mask(self, x: Tensor) -> Tensor | None:
+        """Padded hours say nothing."""
+        return x[..., -1] < 0.5
+
+
+class ClinicalEncoder(SeriesEncoder):
+    """FedMEKI's: linear -> ReLU -> one transformer layer -> layer norm -> ReLU -> linear, one token per hour.
+
+    Padded hours are neither attended to nor averaged.
+    """
 
     class Params(Encoder.Params):
         width: int = Field(4096, ge=1, description="features per token")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.models.encoder import Encoder
+from fedmeki_bench.models.encoder import Encoder, Input, Stored
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fedmeki_bench.profiles import Profile
 
 
 def _standardise(x: Tensor) -> Tensor:
@@ -19,10 +24,29 @@ def _standardise(x: Tensor) -> Tensor:
     return (x - 0.5) / 0.5
 
 
-class SmallImageEncoder(Encoder):
-    """Four strided convolutions with batch norm; a 64 x 64 picture becomes 16 tokens."""
+class ImageEncoder(Encoder):
+    """Base of encoders of pictures: (batch, 1, side, side), grey levels 0 to 1, shrunk to the profile's size."""
 
-    modality: ClassVar[str] = "image"
+    modality = "image"
+    description = "a chest radiograph or another medical image, as picture patches"
+
+    @classmethod
+    def taken(cls, stored: Stored, settings: Profile) -> Input:
+        """Pictures may be shrunk to the profile's size, never enlarged."""
+        if stored.shape[-1] < settings.image_size:
+            raise InputError(
+                f"cohort {stored.cohort!r} holds pictures of {stored.shape[-1]} px, the profile wants "
+                f"{settings.image_size} px; prepare it again with -o image_size={settings.image_size}"
+            )
+        return Input((stored.shape[0], settings.image_size, settings.image_size), stored.scale)
+
+    def to_input(self, array: np.ndarray, taken: Input, *, lengths: np.ndarray | None, device: torch.device) -> Tensor:
+        """See :class:`Encoder`."""
+        return shrink(super().to_input(array, taken, lengths=lengths, device=device), taken.shape[-1])
+
+
+class SmallImageEncoder(ImageEncoder):
+    """Four strided convolutions with batch norm; a 64 x 64 picture becomes 16 tokens."""
 
     class Params(Encoder.Params):
         width: int = Field(64, ge=8, multiple_of=8, description="features per token")
@@ -41,13 +65,11 @@ class SmallImageEncoder(Encoder):
         return self.layers(_standardise(x)).flatten(2).transpose(1, 2)
 
 
-class DeiTTinyEncoder(Encoder):
+class DeiTTinyEncoder(ImageEncoder):
     """DeiT-tiny distilled: patch 16, width 192, 12 blocks, 3 heads; 198 tokens from 224 x 224.
 
     Touvron et al., "Training data-efficient image transformers", ICML 2021; the image encoder of FedMEKI.
     """
-
-    modality: ClassVar[str] = "image"
 
     class Params(Encoder.Params):
         weights: Path | None = Field(

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor, nn
 
 from fedmeki_bench.models.encoder import Encoder
 
 
-class PublishedSignalEncoder(Encoder):
+class SignalEncoder(Encoder):
+    """Base of encoders of signals: (batch, channels, samples) in physical units, such as an ECG in mV."""
+
+    modality = "signal"
+    description = "a twelve-lead electrocardiogram of ten seconds, as a signal over time"
+
+
+class PublishedSignalEncoder(SignalEncoder):
     """FedMEKI's ECG net: 2 x [conv1d 12 -> 12, kernel 3, batch norm, ReLU], then linear 1000 -> 4096 per lead.
 
     Gives one token per lead: (batch, 12, 4096) from (batch, 12, 1000) in mV.
     """
-
-    modality: ClassVar[str] = "signal"
 
     class Params(Encoder.Params):
         width: int = Field(4096, ge=1, description="features per token")
@@ -40,14 +43,12 @@ class PublishedSignalEncoder(Encoder):
         return self.project(self.layers(x).mean(dim=1))
 
 
-class SmallSignalEncoder(Encoder):
+class SmallSignalEncoder(SignalEncoder):
     """Three convolutions over time with batch norm and max pooling; 10 s of 12-lead ECG become 31 tokens.
 
     It learns from a few hundred records, where the published net, whose linear layer has a weight per time
     step, memorises them.
     """
-
-    modality: ClassVar[str] = "signal"
 
     class Params(Encoder.Params):
         width: int = Field(64, ge=8, description="features per token")

@@ -1,0 +1,136 @@
+"""Views of the foundation model, which answers in words: after injection, without the data, and as it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.evaluation.view import Answers, Served, View
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from fedmeki_bench.data.cohort import CohortPart
+    from fedmeki_bench.foundation.injected import Injected
+    from fedmeki_bench.foundation.language import Language
+    from fedmeki_bench.task import Task
+
+_ANSWER_BATCH = 64
+_NEW_TOKENS = {"yes or no": 6, "free text": 32}
+"""Tokens an answer may have: yes and no need few in any tokenizer, the longest gold answers about thirty."""
+
+
+class Foundation(View):
+    """The injected foundation model, answering in words; not where a modality of the task was never trained.
+
+    Greedy decoding; adapters are folded into the weights under the task's gate and taken out again afterwards.
+    """
+
+    in_words = True
+    zero_shot = True
+    beside = ("foundation_blind", "foundation_before")
+
+    def predict(self, federation: Served, task: Task, part: CohortPart) -> Answers | None:
+        """See :class:`View`."""
+        import numpy as np
+        import torch
+
+        from fedmeki_bench.foundation.injected import described
+
+        injected = _injected(federation)
+        if not injected.applies(task):
+            return None
+        model = federation.model
+        model.load(federation.server.model)
+        model.eval()
+        injected.eval()
+        said = _Said(injected.language, task)
+        questions = part.questions
+        with torch.no_grad(), injected.merged(described(task)):
+            for start in range(0, len(part), _ANSWER_BATCH):
+                index = np.arange(start, min(start + _ANSWER_BATCH, len(part)))
+                soft, there = injected.soft(model, task.meta.modalities, model.to_inputs(part.batch(index)))
+                said.add([task.prompt(str(questions[i])) for i in index], soft, there)
+        return said.answers(np.arange(len(part)))
+
+
+class FoundationBlind(View):
+    """The injected foundation model without the soft tokens: a control that says what the wording alone gives away."""
+
+    in_words = True
+    zero_shot = True
+
+    def predict(self, federation: Served, task: Task, part: CohortPart) -> Answers | None:
+        """See :class:`View`."""
+        from fedmeki_bench.foundation.injected import described
+
+        injected = _injected(federation)
+        return _in_words(injected, task, part, injected.merged(described(task))) if injected.applies(task) else None
+
+
+class FoundationBefore(View):
+    """The same questions in words alone, put to the foundation model as it was before injection: where it starts."""
+
+    in_words = True
+    zero_shot = True
+
+    def predict(self, federation: Served, task: Task, part: CohortPart) -> Answers:
+        """See :class:`View`."""
+        injected = _injected(federation)
+        return _in_words(injected, task, part, injected.silenced())
+
+
+def _in_words(injected: Injected, task: Task, part: CohortPart, state: AbstractContextManager[Any]) -> Answers:
+    """Answers to questions in words alone; equal ones get equal answers and are put once."""
+    import numpy as np
+    import torch
+
+    injected.eval()
+    asked = [str(q) for q in part.questions]
+    place = {question: i for i, question in enumerate(dict.fromkeys(asked))}
+    prompts = [task.prompt(question) for question in place]
+    said = _Said(injected.language, task)
+    with torch.no_grad(), state:
+        for start in range(0, len(prompts), _ANSWER_BATCH):
+            said.add(prompts[start : start + _ANSWER_BATCH], None, None)
+    return said.answers(np.array([place[question] for question in asked], dtype=np.int64))
+
+
+class _Said:
+    """What a language model in its present state says to the prompts of a task, batch by batch."""
+
+    def __init__(self, language: Language, task: Task) -> None:
+        self._language, self._task = language, task
+        self._binary = task.meta.kind == "classification"
+        self._text: list[str] = []
+        self._probability: list[np.ndarray] = []
+
+    def add(self, prompts: Sequence[str], soft: torch.Tensor | None, there: torch.Tensor | None) -> None:
+        """Put a batch of prompts after their soft tokens."""
+        import torch
+
+        longest = _NEW_TOKENS["yes or no" if self._binary else "free text"]
+        if not self._binary:
+            self._text += self._language.generate(soft, there, prompts, longest)
+            return
+        text, likelihood = self._language.answer(soft, there, prompts, ["no", "yes"], longest)
+        self._text += text
+        self._probability.append(torch.softmax(likelihood.double(), dim=1)[:, 1].cpu().numpy())
+
+    def answers(self, which: np.ndarray) -> Answers:
+        """The answers to these of the prompts, in this order."""
+        import numpy as np
+
+        text = [self._text[i] for i in which]
+        probability = np.concatenate(self._probability)[which] if self._probability else None
+        return Answers(text, [self._task.parse(t) for t in text], probability)
+
+
+def _injected(federation: Served) -> Injected:
+    injected = federation.stage.foundation(federation.server, federation.at_server)
+    if injected is None:
+        raise RunFailed(f"stage {type(federation.stage).__name__} leaves no foundation model to be asked")
+    return injected
