@@ -20,7 +20,7 @@ class Local(Rule):
         ctx.train(self, received)
         update = ctx.update()
         if own is not None:  # where tasks exchange one after another, each brings units of its own
-            update.model = ctx.model.values.restrict([*own.modules, *update.model.modules])
+            update.model = ctx.model.values.restrict([*own.units, *update.model.units])
         ctx.memory["model"] = update.model
         return Update(update.client, loss=update.loss, steps=update.steps)
 

@@ -14,7 +14,16 @@ from pydantic import Field
 from fedmeki_bench.api import Rule
 
 
-class Ditto(Rule):
+class DittoParams(Rule.Params):
+    """Parameters of Ditto."""
+
+    lam: float = Field(1.0, ge=0, description="lambda, pull to the global model; tuned in the paper; 0 trains alone")
+    epochs: int | None = Field(
+        None, ge=1, le=1000, description="passes over the data for the personal model; local_epochs if not given"
+    )
+
+
+class Ditto(Rule[DittoParams]):
     """FedAvg for the global model, and personal models tied to it by a proximal term, scored per client."""
 
     title = "Ditto"
@@ -22,16 +31,6 @@ class Ditto(Rule):
     version = 1
     views = ("personal", "aggregated")
     neutral = {}
-
-    class Params(Rule.Params):
-        lam: float = Field(
-            1.0, ge=0, description="lambda, pull to the global model; tuned in the paper; 0 trains alone"
-        )
-        epochs: int | None = Field(
-            None, ge=1, le=1000, description="passes over the data for the personal model; local_epochs if not given"
-        )
-
-    params: Params
 
     def local_loss(self, loss, outputs, params, received, ctx):
         distance = sum((v - received[name]).square().sum() for name, v in params.items())  # ||v_k - w^t||^2

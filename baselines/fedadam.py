@@ -11,7 +11,19 @@ from pydantic import Field
 from fedmeki_bench.api import Mean, Rule
 
 
-class FedAdam(Rule):
+class FedAdamParams(Rule.Params):
+    """Parameters of FedAdam."""
+
+    server_lr: float = Field(
+        0.01, gt=0, description="the server's step size eta, about the most a weight moves in a round; tuned in "
+        "the paper for clients that train with SGD, set here for Adam, whose local steps are of the size of its lr"
+    )  # fmt: skip
+    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean change m")
+    beta2: float = Field(0.99, ge=0, le=1, description="decay of its square v; 1 holds v at tau squared")
+    tau: float = Field(1e-3, gt=0, description="degree of adaptivity: smaller adapts more")
+
+
+class FedAdam(Rule[FedAdamParams]):
     """FedAvg's local training, then an adaptive step of the server on the mean change."""
 
     title = "FedAdam"
@@ -20,17 +32,6 @@ class FedAdam(Rule):
     # beta2 = 1 holds v at tau^2, so the step is server_lr / (2 tau) of the mean change
     neutral = {"server_lr": 1.0, "beta1": 0.0, "beta2": 1.0, "tau": 0.5}
     neutral_bitwise = False  # x + (mean - x) rounds where FedAvg takes the mean itself
-
-    class Params(Rule.Params):
-        server_lr: float = Field(
-            0.01, gt=0, description="the server's step size eta, about the most a weight moves in a round; tuned in "
-            "the paper for clients that train with SGD, set here for Adam, whose local steps are of the size of its lr"
-        )  # fmt: skip
-        beta1: float = Field(0.9, ge=0, lt=1, description="decay of the mean change m")
-        beta2: float = Field(0.99, ge=0, le=1, description="decay of its square v; 1 holds v at tau squared")
-        tau: float = Field(1e-3, gt=0, description="degree of adaptivity: smaller adapts more")
-
-    params: Params
 
     def aggregate(self, server, updates):
         eta, beta1, beta2, tau = (getattr(self.params, n) for n in ("server_lr", "beta1", "beta2", "tau"))

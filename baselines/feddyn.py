@@ -18,22 +18,23 @@ from pydantic import Field
 from fedmeki_bench.api import Mean, Rule
 
 
-class FedDyn(Rule):
+class FedDynParams(Rule.Params):
+    """Parameters of FedDyn."""
+
+    alpha: float = Field(
+        0.3, ge=0, description="strength of the regulariser; 0 is FedAvg; the server overshoots if it is too small "
+        "for the size of the local steps, the clients stand still if it is too large; the default was chosen on "
+        "`valid` among 0.1, 0.3, 1, 3 and 10 with local Adam (the paper tunes it, with SGD)"
+    )  # fmt: skip
+
+
+class FedDyn(Rule[FedDynParams]):
     """FedAvg with a dynamic regulariser: a linear term from the client's memory and a proximal one."""
 
     title = "FedDyn"
     paper = "Acar et al., ICLR 2021, Algorithm 1"
     version = 2
     neutral = {"alpha": 0.0}
-
-    class Params(Rule.Params):
-        alpha: float = Field(
-            0.3, ge=0, description="strength of the regulariser; 0 is FedAvg; the server overshoots if it is too small "
-            "for the size of the local steps, the clients stand still if it is too large; the default was chosen on "
-            "`valid` among 0.1, 0.3, 1, 3 and 10 with local Adam (the paper tunes it, with SGD)"
-        )  # fmt: skip
-
-    params: Params
 
     def local_loss(self, loss, outputs, params, received, ctx):
         if self.params.alpha == 0:
@@ -49,7 +50,7 @@ class FedDyn(Rule):
         g = ctx.memory.setdefault("g", ctx.model.values.zeros(buffers=False))
         update = super().client_update(ctx, received)
         # grad L_k(theta_k^t) = grad L_k(theta_k^{t-1}) - alpha (theta_k^t - theta^{t-1})
-        for unit in update.model.modules:
+        for unit in update.model.units:
             before, after = (m.segment(unit, trained_only=True) for m in (received.model, update.model))
             g.segment(unit).add_(after - before, alpha=-self.params.alpha)
         return update

@@ -11,20 +11,21 @@ from pydantic import Field
 from fedmeki_bench.api import Rule
 
 
-class FedProx(Rule):
+class FedProxParams(Rule.Params):
+    """Parameters of FedProx."""
+
+    mu: float = Field(
+        1e-6, ge=0, description="strength of the proximal term; 0 is FedAvg, FedMEKI's 1e-6 nearly; 0.01 was "
+        "chosen on `valid` for the rows fedprox_mu_s and fedprox_mu_m"
+    )  # fmt: skip
+
+
+class FedProx(Rule[FedProxParams]):
     """FedAvg with a proximal term on the parameters the current task uses."""
 
     title = "FedProx"
     paper = "Li et al., MLSys 2020, Eq. 2"
     neutral = {"mu": 0.0}
-
-    class Params(Rule.Params):
-        mu: float = Field(
-            1e-6, ge=0, description="strength of the proximal term; 0 is FedAvg, FedMEKI's 1e-6 nearly; 0.01 was "
-            "chosen on `valid` for the rows fedprox_mu_s and fedprox_mu_m"
-        )  # fmt: skip
-
-    params: Params
 
     def local_loss(self, loss, outputs, params, received, ctx):
         if self.params.mu == 0:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedmeki_bench.api import AdapterChoice, FoundationModel, InjectionTraining, Stage, inject, injected
+from fedmeki_bench.api import AdapterChoice, FoundationModel, InjectionTraining, Stage
 
 
 class Injection(Stage):
@@ -30,9 +30,13 @@ class Injection(Stage):
     params: Params
 
     def run(self, server, public, ctx):
+        from fedmeki_bench.api import inject
+
         inject(self.foundation(server, ctx), server, public, ctx, self.params)
 
     def foundation(self, server, ctx):
+        from fedmeki_bench.api import injected
+
         return injected(ctx, self.params, self.adapter())
 
     def adapter(self):

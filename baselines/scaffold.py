@@ -15,17 +15,18 @@ from pydantic import Field
 from fedmeki_bench.api import Mean, Rule
 
 
-class Scaffold(Rule):
+class ScaffoldParams(Rule.Params):
+    """Parameters of SCAFFOLD."""
+
+    server_lr: float = Field(1.0, gt=0, description="the server's step size eta_g; 1 takes the mean, as the paper")
+
+
+class Scaffold(Rule[ScaffoldParams]):
     """FedAvg with local gradients corrected by control variates; sends twice as much, both ways."""
 
     title = "SCAFFOLD"
     paper = "Karimireddy et al., ICML 2020, Algorithm 1, Option II"
     version = 1
-
-    class Params(Rule.Params):
-        server_lr: float = Field(1.0, gt=0, description="the server's step size eta_g; 1 takes the mean, as the paper")
-
-    params: Params
 
     def broadcast(self, server, client, units):
         payload = super().broadcast(server, client, units)

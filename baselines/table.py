@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedmeki_bench.algorithm import Scope
-from fedmeki_bench.api import Algorithm
+from fedmeki_bench.api import Algorithm, Scope
 
 _PAPER = "FedMEKI, NeurIPS 2024 Datasets and Benchmarks"
 _RULES = {"fedavg": "FedAvg", "fedprox": "FedProx"}

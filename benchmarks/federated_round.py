@@ -39,7 +39,7 @@ def averaging(clients: int, repeats: int) -> None:
     )
     server = Server(model.values.clone(), clients)
     values = [torch.randn_like(model.values.flat) for _ in range(clients)]
-    share = dict.fromkeys(model.values.modules, 1 / clients)
+    share = dict.fromkeys(model.values.units, 1 / clients)
     updates = [Update(i, FlatTensors(model.values.layout, v), share=share) for i, v in enumerate(values)]
     dicts = [dict(u.model.items()) for u in updates]
 

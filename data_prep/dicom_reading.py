@@ -15,8 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.data.contract import Dropped
-from fedmeki_bench.data.raw.images import damage_dropped, resized
+from fedmeki_bench.api import Dropped, damage_dropped, resized
 
 if TYPE_CHECKING:
     import numpy as np

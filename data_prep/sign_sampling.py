@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.signs import SIGNS
+from fedmeki_bench.api import SIGNS
 
 if TYPE_CHECKING:
     import numpy as np

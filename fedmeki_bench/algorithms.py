@@ -1,4 +1,6 @@
-"""From a name to an algorithm: the table first, then the grammar ``<rule>_<scope>[_<stage>]``.
+"""An algorithm is a row of a leaderboard: rule x scope x stage x view; and from a name to one.
+
+``<rule>_<scope>`` plus a suffix names it (``fedavg_m_star``): the table of algorithms comes first, then this grammar.
 
 So ``scaffold_m_plus`` means something the moment somebody registers a rule called ``scaffold``, and so does
 ``./my_rule.py:MyRule`` with a variant.
@@ -7,11 +9,62 @@ So ``scaffold_m_plus`` means something the moment somebody registers a rule call
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Literal
 
 from fedmeki_bench import registry
-from fedmeki_bench.algorithm import Algorithm, Scope
 from fedmeki_bench.errors import UsageError, nearest
+
+Scope = Literal["s", "m"]
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """One row of a leaderboard.
+
+    Attributes:
+        name: as typed on the command line.
+        rule: federated rule (what clients do, how the server combines).
+        scope: ``s``, one federation per training task; ``m``, one over all of them.
+        stage: what the server does after combining: ``none``, ``plus``, ...
+        view: which model is scored: ``aggregated``, ``personal``, ``constant``, ``foundation``.
+        base, sub, sup: the display name as in the papers: base with subscript and superscript.
+        bound: a reference row (majority, local, central) rather than a competitor.
+        control: a bound that is broken on purpose; it may scatter over seeds as no working row does.
+        pooled: all clients' data held by one (the ``central`` bound).
+        options: what makes this row an ablation, as with ``-o``: (key, value) pairs; the command line comes after.
+    """
+
+    name: str
+    rule: str
+    scope: Scope
+    stage: str = "none"
+    view: str = "aggregated"
+    base: str = ""
+    sub: str = ""
+    sup: str = ""
+    bound: bool = False
+    control: bool = False
+    pooled: bool = False
+    paper: str = ""
+    summary: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Display name in plain text, e.g. ``FedAvg_m+`` or ``FedAvg_m^F``."""
+        return self.base + (f"_{self.sub}" if self.sub else "") + (f"^{self.sup}" if self.sup.isalnum() else self.sup)
+
+    @property
+    def html(self) -> str:
+        """Display name with real sub- and superscripts (safe: only these tags, text escaped)."""
+        import html
+
+        sub = f"<sub>{html.escape(self.sub)}</sub>" if self.sub else ""
+        sup = f"<sup>{html.escape(self.sup)}</sup>" if self.sup else ""
+        return html.escape(self.base) + sub + sup
+
 
 _PLAIN = "none"
 _FILE = re.compile(r"^(?P<rule>.+\.py:[A-Za-z_]\w*?)(?:_(?P<variant>[sm](?:_\w+)?))?$")

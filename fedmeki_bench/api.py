@@ -1,90 +1,203 @@
-"""The names plug-in authors import, and nothing deeper. Importing this module loads neither torch nor pandas."""
+"""Everything an author of plug-ins imports, and nothing deeper; the built-in plug-ins use nothing else.
+
+Grouped by author in :data:`GROUPS`. Importing this module loads nothing: a name is loaded when it is first asked for,
+so that a rule that needs no tensor at import does not load torch.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.algorithm import Algorithm
-from fedmeki_bench.data.clients.partition import Partition
-from fedmeki_bench.data.contract import (
-    ArraySpec,
-    DatasetMeta,
-    DatasetPreparer,
-    Decoded,
-    Dropped,
-    Drops,
-    PreparerOptions,
-    confined,
-    require_folder,
-    write_marker,
-)
-from fedmeki_bench.data.raw.images import grey_array
-from fedmeki_bench.data.raw.tables import read_table
-from fedmeki_bench.errors import InputError
-from fedmeki_bench.federation.payload import Payload, Update
-from fedmeki_bench.federation.rule import Rule
-from fedmeki_bench.federation.stage import Stage
-from fedmeki_bench.foundation.choices import AdapterChoice, FoundationModel, InjectionTraining
-from fedmeki_bench.options import later
-from fedmeki_bench.seeds import derive, generator
-from fedmeki_bench.task import Clinical, Exclude, Task, TaskMeta
-
 if TYPE_CHECKING:
-    from fedmeki_bench.federation.server import Mean
-    from fedmeki_bench.foundation.injected import injected
-    from fedmeki_bench.foundation.training import inject
-    from fedmeki_bench.models.encoder import Encoder
-    from fedmeki_bench.models.flat import FlatTensors
+    from fedmeki_bench.algorithms import Algorithm as Algorithm
+    from fedmeki_bench.algorithms import Scope as Scope
+    from fedmeki_bench.data.card import synthetic_facts as synthetic_facts
+    from fedmeki_bench.data.clients.partition import Iid as Iid
+    from fedmeki_bench.data.clients.partition import Partition as Partition
+    from fedmeki_bench.data.cohort import Cohort as Cohort
+    from fedmeki_bench.data.cohort import CohortPart as CohortPart
+    from fedmeki_bench.data.contract import ArraySpec as ArraySpec
+    from fedmeki_bench.data.contract import DatasetMeta as DatasetMeta
+    from fedmeki_bench.data.contract import DatasetPreparer as DatasetPreparer
+    from fedmeki_bench.data.contract import Drops as Drops
+    from fedmeki_bench.data.contract import confined as confined
+    from fedmeki_bench.data.contract import require_folder as require_folder
+    from fedmeki_bench.data.contract import write_marker as write_marker
+    from fedmeki_bench.data.decoding import Decoded as Decoded
+    from fedmeki_bench.data.decoding import Dropped as Dropped
+    from fedmeki_bench.data.prepare.official import official_overlap as official_overlap
+    from fedmeki_bench.data.prepare.zero_shot import training_assignment as training_assignment
+    from fedmeki_bench.data.preparer_options import PreparerOptions as PreparerOptions
+    from fedmeki_bench.data.raw.images import damage_dropped as damage_dropped
+    from fedmeki_bench.data.raw.images import grey_array as grey_array
+    from fedmeki_bench.data.raw.images import grey_picture as grey_picture
+    from fedmeki_bench.data.raw.images import pixel_digest as pixel_digest
+    from fedmeki_bench.data.raw.images import resized as resized
+    from fedmeki_bench.data.raw.json_items import text as text
+    from fedmeki_bench.data.raw.json_items import whole as whole
+    from fedmeki_bench.data.raw.questions import question_rows as question_rows
+    from fedmeki_bench.data.raw.tables import natural as natural
+    from fedmeki_bench.data.raw.tables import number as number
+    from fedmeki_bench.data.raw.tables import read_table as read_table
+    from fedmeki_bench.data.series import series_statistics as series_statistics
+    from fedmeki_bench.errors import InputError as InputError
+    from fedmeki_bench.errors import RunFailed as RunFailed
+    from fedmeki_bench.errors import nearest as nearest
+    from fedmeki_bench.evaluation.metric_spec import MetricSpec as MetricSpec
+    from fedmeki_bench.evaluation.metrics import weighted_mean as weighted_mean
+    from fedmeki_bench.evaluation.view import Answers as Answers
+    from fedmeki_bench.evaluation.view import Served as Served
+    from fedmeki_bench.evaluation.view import View as View
+    from fedmeki_bench.federation.client import ClientContext as ClientContext
+    from fedmeki_bench.federation.payload import Payload as Payload
+    from fedmeki_bench.federation.payload import Update as Update
+    from fedmeki_bench.federation.rule import Rule as Rule
+    from fedmeki_bench.federation.server import Mean as Mean
+    from fedmeki_bench.federation.server import Server as Server
+    from fedmeki_bench.federation.server import ServerContext as ServerContext
+    from fedmeki_bench.federation.stage import Stage as Stage
+    from fedmeki_bench.foundation.choices import AdapterChoice as AdapterChoice
+    from fedmeki_bench.foundation.choices import FoundationModel as FoundationModel
+    from fedmeki_bench.foundation.choices import InjectionTraining as InjectionTraining
+    from fedmeki_bench.foundation.injected import Injected as Injected
+    from fedmeki_bench.foundation.injected import injected as injected
+    from fedmeki_bench.foundation.language import Language as Language
+    from fedmeki_bench.foundation.training import inject as inject
+    from fedmeki_bench.models.client_model import Outputs as Outputs
+    from fedmeki_bench.models.encoder import Encoder as Encoder
+    from fedmeki_bench.models.encoder import Input as Input
+    from fedmeki_bench.models.encoder import Stored as Stored
+    from fedmeki_bench.models.encoders.clinical import SeriesEncoder as SeriesEncoder
+    from fedmeki_bench.models.encoders.image import ImageEncoder as ImageEncoder
+    from fedmeki_bench.models.encoders.signal import SignalEncoder as SignalEncoder
+    from fedmeki_bench.models.flat import Entry as Entry
+    from fedmeki_bench.models.flat import FlatTensors as FlatTensors
+    from fedmeki_bench.models.training import Batch as Batch
+    from fedmeki_bench.options import later as later
+    from fedmeki_bench.profiles import Profile as Profile
+    from fedmeki_bench.seeds import derive as derive
+    from fedmeki_bench.seeds import generator as generator
+    from fedmeki_bench.signs import FINDINGS as FINDINGS
+    from fedmeki_bench.signs import SIGNS as SIGNS
+    from fedmeki_bench.task import Clinical as Clinical
+    from fedmeki_bench.task import Exclude as Exclude
+    from fedmeki_bench.task import Row as Row
+    from fedmeki_bench.task import Task as Task
+    from fedmeki_bench.task import TaskMeta as TaskMeta
 
-__all__ = [
-    "AdapterChoice",
-    "Algorithm",
-    "ArraySpec",
-    "Clinical",
-    "DatasetMeta",
-    "DatasetPreparer",
-    "Decoded",
-    "Dropped",
-    "Drops",
-    "Encoder",
-    "Exclude",
-    "FlatTensors",
-    "FoundationModel",
-    "InjectionTraining",
-    "InputError",
-    "Mean",
-    "Partition",
-    "Payload",
-    "PreparerOptions",
-    "Rule",
-    "Stage",
-    "Task",
-    "TaskMeta",
-    "Update",
-    "confined",
-    "derive",
-    "generator",
-    "grey_array",
-    "inject",
-    "injected",
-    "later",
-    "read_table",
-    "require_folder",
-    "write_marker",
-]  # fmt: skip
-
-_LAZY = {
-    "Encoder": "fedmeki_bench.models.encoder",
-    "FlatTensors": "fedmeki_bench.models.flat",
-    "Mean": "fedmeki_bench.federation.server",
-    "inject": "fedmeki_bench.foundation.training",
-    "injected": "fedmeki_bench.foundation.injected",
+GROUPS: dict[str, dict[str, str]] = {
+    # what clients do and how the server combines it
+    "rules": {
+        "Rule": "federation.rule",
+        "Payload": "federation.payload",
+        "Update": "federation.payload",
+        "ClientContext": "federation.client",
+        "Server": "federation.server",
+        "Mean": "federation.server",
+        "FlatTensors": "models.flat",
+        "Entry": "models.flat",
+        "Outputs": "models.client_model",
+        "Batch": "models.training",
+        "Algorithm": "algorithms",
+        "Scope": "algorithms",
+        "later": "options",
+        "derive": "seeds",
+        "generator": "seeds",
+        "RunFailed": "errors",
+    },
+    # what the server does after combining
+    "stages": {
+        "Stage": "federation.stage",
+        "ServerContext": "federation.server",
+        "AdapterChoice": "foundation.choices",
+        "FoundationModel": "foundation.choices",
+        "InjectionTraining": "foundation.choices",
+        "Injected": "foundation.injected",
+        "injected": "foundation.injected",
+        "inject": "foundation.training",
+    },
+    # questions about a dataset
+    "tasks": {
+        "Task": "task",
+        "TaskMeta": "task",
+        "Clinical": "task",
+        "Exclude": "task",
+        "Row": "task",
+    },
+    # raw releases and their stand-ins
+    "datasets": {
+        "DatasetPreparer": "data.contract",
+        "DatasetMeta": "data.contract",
+        "PreparerOptions": "data.preparer_options",
+        "ArraySpec": "data.contract",
+        "Decoded": "data.decoding",
+        "Dropped": "data.decoding",
+        "Drops": "data.contract",
+        "InputError": "errors",
+        "nearest": "errors",
+        "require_folder": "data.contract",
+        "confined": "data.contract",
+        "read_table": "data.raw.tables",
+        "number": "data.raw.tables",
+        "natural": "data.raw.tables",
+        "question_rows": "data.raw.questions",
+        "text": "data.raw.json_items",
+        "whole": "data.raw.json_items",
+        "grey_array": "data.raw.images",
+        "grey_picture": "data.raw.images",
+        "resized": "data.raw.images",
+        "pixel_digest": "data.raw.images",
+        "damage_dropped": "data.raw.images",
+        "series_statistics": "data.series",
+        "official_overlap": "data.prepare.official",
+        "training_assignment": "data.prepare.zero_shot",
+        "write_marker": "data.contract",
+        "synthetic_facts": "data.card",
+        "SIGNS": "signs",
+        "FINDINGS": "signs",
+    },
+    # encoders, foundation models, and the views that are scored
+    "models": {
+        "Encoder": "models.encoder",
+        "Input": "models.encoder",
+        "Stored": "models.encoder",
+        "ImageEncoder": "models.encoders.image",
+        "SignalEncoder": "models.encoders.signal",
+        "SeriesEncoder": "models.encoders.clinical",
+        "Profile": "profiles",
+        "Language": "foundation.language",
+        "View": "evaluation.view",
+        "Answers": "evaluation.view",
+        "Served": "evaluation.view",
+    },
+    # metrics
+    "scores": {
+        "MetricSpec": "evaluation.metric_spec",
+        "weighted_mean": "evaluation.metrics",
+    },
+    # which client holds which samples
+    "partitions": {
+        "Partition": "data.clients.partition",
+        "Iid": "data.clients.partition",
+        "Cohort": "data.cohort",
+        "CohortPart": "data.cohort",
+    },
 }
+"""Author -> name -> the module below ``fedmeki_bench`` that defines it."""
+
+_WHERE = {name: module for names in GROUPS.values() for name, module in names.items()}
+
+__all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        import importlib
+    if name not in _WHERE:
+        raise AttributeError(f"module 'fedmeki_bench.api' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"fedmeki_bench.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
 
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'fedmeki_bench.api' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -134,3 +134,12 @@ def describe_options(model: type[BaseModel]) -> list[dict[str, Any]]:
         default = "required" if info.is_required() else info.get_default(call_default_factory=True)
         rows.append({"name": name, "default": default, "meaning": info.description or ""})
     return rows
+
+
+def bracketed(cls: type) -> type[BaseModel] | None:
+    """The model that a class names in brackets after its generic base, as ``Rule[ProxParams]`` does; None without."""
+    for base in vars(cls).get("__orig_bases__", ()):
+        for argument in get_args(base):
+            if isinstance(argument, type) and issubclass(argument, BaseModel):
+                return argument
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fedmeki_bench.task import TaskMeta
+from fedmeki_bench.api import TaskMeta
 
 from .chexpert_finding import ChexpertFinding, finding_meta
 

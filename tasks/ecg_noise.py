@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fedmeki_bench.task import Clinical, Exclude, Row, Task, TaskMeta
+from fedmeki_bench.api import Clinical, Exclude, Row, Task, TaskMeta
 
 
 class EcgNoise(Task):

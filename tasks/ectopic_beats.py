@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from fedmeki_bench.task import Clinical, Exclude, Row, Task, TaskMeta
+from fedmeki_bench.api import Clinical, Exclude, Row, Task, TaskMeta
 
 _ALL_LEADS = re.compile(r"alles", re.IGNORECASE)  # German: "everything"; it is no extrasystole
 

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fedmeki_bench.data.contract import (
+from fedmeki_bench.api import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
     Decoded,
     Dropped,
     Drops,
+    InputError,
     PreparerOptions,
     confined,
+    grey_array,
+    number,
+    read_table,
     require_folder,
 )
-from fedmeki_bench.data.raw.images import grey_array
-from fedmeki_bench.data.raw.tables import number, read_table
-from fedmeki_bench.errors import InputError
 
 from .layout import FINDINGS, IMAGES, TABLE
 
@@ -40,7 +41,7 @@ class ChexpertOptions(PreparerOptions):
     views: Literal["all", "frontal"] = Field("all", description="all images, or without lateral views")
 
 
-class Chexpert(DatasetPreparer):
+class Chexpert(DatasetPreparer[ChexpertOptions]):
     """One sample per image of ``valid.csv``.
 
     Tasks get one column per finding, each ``positive``, ``negative``, ``uncertain`` or ``blank``. Site is the view:
@@ -60,19 +61,18 @@ class Chexpert(DatasetPreparer):
         url="https://stanfordmlgroup.github.io/competitions/chexpert/",
         real_layout="a folder with 'valid.csv' and 'valid/patientNNNNN/studyN/viewN_frontal.jpg'",
     )
-    Options: ClassVar[type[PreparerOptions]] = ChexpertOptions
     shortcuts: ClassVar[tuple[str, ...]] = (
         "AP views are mostly of bedridden patients, in whom findings are more frequent: the view alone tells much",
     )
     pool_from: ClassVar[int] = 1000
 
-    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def sources(self, raw: Path, options: ChexpertOptions) -> list[Path]:
         """The table; also checks that the folder is CheXpert's."""
         root = _root(raw)
         require_folder(root, self.meta, (TABLE, IMAGES))
         return [root / TABLE]
 
-    def bulk(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def bulk(self, raw: Path, options: ChexpertOptions) -> list[Path]:
         """The images."""
         return [_root(raw) / IMAGES]
 
@@ -81,13 +81,13 @@ class Chexpert(DatasetPreparer):
         rows = int(table.attrs.get("rows_read", 0))
         return "CheXpert 1.0, validation part" + ("" if rows == 234 else f", {rows} rows instead of 234")
 
-    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+    def table(self, raw: Path, options: ChexpertOptions, drops: Drops) -> pd.DataFrame:
         """One row per image, in the order of the table."""
         import pandas as pd
 
         read = read_table(_root(raw) / TABLE, ("Path", "Frontal/Lateral", "AP/PA", *FINDINGS))
         drops.read = len(read)
-        frontal_only = _options(options).views == "frontal"
+        frontal_only = options.views == "frontal"
         kept: list[dict[str, Any]] = []
         seen: set[str] = set()
         for position, raw_row in enumerate(read.to_dict("records"), start=1):
@@ -109,24 +109,20 @@ class Chexpert(DatasetPreparer):
         table.attrs["rows_read"] = len(read)
         return table
 
-    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+    def arrays(self, options: ChexpertOptions) -> dict[str, ArraySpec]:
         """Grey values 0 to 255, bright is dense; pictures are stretched to a square."""
-        side = _options(options).image_size
+        side = options.image_size
         return {"image": ArraySpec((1, side, side), "uint8", 1 / 255, "grey")}
 
-    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+    def decode(self, raw: Path, source: str, options: ChexpertOptions) -> Decoded:
         """Read one picture."""
-        return Decoded({"image": grey_array(confined(_root(raw), source), _options(options).image_size)})
+        return Decoded({"image": grey_array(confined(_root(raw), source), options.image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
         """See ``synthetic.py``."""
         from .synthetic import write
 
         write(out, size=size, seed=seed)
-
-
-def _options(options: PreparerOptions) -> ChexpertOptions:
-    return options if isinstance(options, ChexpertOptions) else ChexpertOptions(**options.model_dump())
 
 
 def _root(raw: Path) -> Path:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench.data.contract import write_marker
-from fedmeki_bench.seeds import generator
-from fedmeki_bench.signs import FINDINGS
+from fedmeki_bench.api import FINDINGS, generator, write_marker
 
 from ..chest_drawing import STRENGTHS, VIEWS, radiograph
 from ..sign_sampling import sample_signs

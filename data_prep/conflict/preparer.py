@@ -21,8 +21,8 @@ from fedmeki_bench.api import (
     grey_array,
     read_table,
     require_folder,
+    training_assignment,
 )
-from fedmeki_bench.data.prepare.zero_shot import training_assignment
 
 from .layout import PICTURES, SIGNS, TABLE
 
@@ -40,7 +40,7 @@ class ConflictOptions(PreparerOptions):
     private: int = Field(0, ge=0, description="likewise of the clients' pictures")
 
 
-class Conflict(DatasetPreparer):
+class Conflict(DatasetPreparer[ConflictOptions]):
     """One sample per picture. Tasks get a column per sign, the task that the picture is for, and ``surplus``."""
 
     meta: ClassVar[DatasetMeta] = DatasetMeta(
@@ -55,19 +55,18 @@ class Conflict(DatasetPreparer):
         url="",
         real_layout="'pictures.csv' (picture, task, disk, ring, bar, cross) and 'pictures/<number>.png'",
     )
-    Options: ClassVar[type[PreparerOptions]] = ConflictOptions
     synthesize_size: ClassVar[int] = 12_000
 
-    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def sources(self, raw: Path, options: ConflictOptions) -> list[Path]:
         """The table."""
         require_folder(raw, self.meta, (TABLE, PICTURES))
         return [raw / TABLE]
 
-    def bulk(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def bulk(self, raw: Path, options: ConflictOptions) -> list[Path]:
         """The pictures."""
         return [raw / PICTURES]
 
-    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+    def table(self, raw: Path, options: ConflictOptions, drops: Drops) -> pd.DataFrame:
         """One row per picture; ``surplus`` are a task's pictures beyond what ``public`` and ``private`` allow."""
         import pandas as pd
 
@@ -86,12 +85,12 @@ class Conflict(DatasetPreparer):
             table["surplus"] |= (split == part) & (number >= most) & (most > 0)
         return table
 
-    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+    def arrays(self, options: ConflictOptions) -> dict[str, ArraySpec]:
         """Grey values 0 to 255."""
         assert isinstance(options, ConflictOptions)
         return {"image": ArraySpec((1, options.image_size, options.image_size), "uint8", 1 / 255, "grey")}
 
-    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+    def decode(self, raw: Path, source: str, options: ConflictOptions) -> Decoded:
         """One picture."""
         assert isinstance(options, ConflictOptions)
         return Decoded({"image": grey_array(confined(raw, source), options.image_size)})

@@ -10,8 +10,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.data.contract import write_marker
-from fedmeki_bench.seeds import generator
+from fedmeki_bench.api import generator, write_marker
 
 from .layout import PICTURES, SIDE, SIGNS, TABLE
 

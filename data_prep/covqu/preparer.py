@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from fedmeki_bench.data.contract import (
+from fedmeki_bench.api import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
     Decoded,
     Dropped,
     Drops,
+    InputError,
     PreparerOptions,
     confined,
+    grey_picture,
+    natural,
+    pixel_digest,
     require_folder,
+    resized,
 )
-from fedmeki_bench.data.raw.images import grey_picture, pixel_digest, resized
-from fedmeki_bench.data.raw.tables import natural
-from fedmeki_bench.errors import InputError
 
 from .layout import CLASSES
 
@@ -38,7 +40,7 @@ class CovquOptions(PreparerOptions):
     image_size: int = Field(224, ge=16, le=1024, description="side of the stored square image, in pixels")
 
 
-class Covqu(DatasetPreparer):
+class Covqu(DatasetPreparer[CovquOptions]):
     """One sample per image file of the folders COVID and Normal, in natural order; masks are never read.
 
     Tasks get the column ``class``. No patients are known; images with the same pixels share a group, which
@@ -59,7 +61,6 @@ class Covqu(DatasetPreparer):
         real_layout="a folder with 'COVID/images/COVID-<n>.png' and 'Normal/images/Normal-<n>.png' "
         "(the level 'images' may be absent)",
     )
-    Options: ClassVar[type[PreparerOptions]] = CovquOptions
     extra_columns: ClassVar[tuple[str, ...]] = ()
     shortcuts: ClassVar[tuple[str, ...]] = (
         "the source gives the class away: Normal comes from one US hospital, COVID mostly from PadChest and others",
@@ -69,14 +70,14 @@ class Covqu(DatasetPreparer):
     )
     pool_from: ClassVar[int] = 1000
 
-    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def sources(self, raw: Path, options: CovquOptions) -> list[Path]:
         """There is no table; checks that the folder is COVQU's."""
         require_folder(raw, self.meta, ())
         for name in CLASSES:
             _folder(raw, name)
         return []
 
-    def bulk(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def bulk(self, raw: Path, options: CovquOptions) -> list[Path]:
         """The images of both classes."""
         return [_folder(raw, name) for name in CLASSES]
 
@@ -86,7 +87,7 @@ class Covqu(DatasetPreparer):
         told = " and ".join(f"{n} {name}" for name, n in found.items())
         return "COVQU" if found == _COUNTS else f"COVQU, {told} instead of 3616 and 10192 (another release?)"
 
-    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+    def table(self, raw: Path, options: CovquOptions, drops: Drops) -> pd.DataFrame:
         """One row per image file: COVID first, each folder in natural order."""
         import pandas as pd
 
@@ -111,15 +112,15 @@ class Covqu(DatasetPreparer):
                 kept.append({"sample_id": sample, "group_id": sample, "site": name, "source": source, "class": name})
         return pd.DataFrame(kept, columns=["sample_id", "group_id", "site", "source", "class"])
 
-    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+    def arrays(self, options: CovquOptions) -> dict[str, ArraySpec]:
         """Grey values 0 to 255, bright is dense."""
-        side = _side(options)
+        side = options.image_size
         return {"image": ArraySpec((1, side, side), "uint8", 1 / 255, "grey")}
 
-    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+    def decode(self, raw: Path, source: str, options: CovquOptions) -> Decoded:
         """Read one picture; its group is its pixels, at the file's own size."""
         picture = grey_picture(confined(raw, source))
-        array = resized(picture, _side(options))[None].copy()
+        array = resized(picture, options.image_size)[None].copy()
         return Decoded({"image": array}, {"group_id": f"pixels-{pixel_digest(picture)}"})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
@@ -127,10 +128,6 @@ class Covqu(DatasetPreparer):
         from .synthetic import write
 
         write(out, size=size, seed=seed)
-
-
-def _side(options: PreparerOptions) -> int:
-    return options.image_size if isinstance(options, CovquOptions) else CovquOptions().image_size
 
 
 def _folder(raw: Path, name: str) -> Path:

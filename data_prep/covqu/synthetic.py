@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmeki_bench.data.contract import write_marker
-from fedmeki_bench.seeds import generator
-from fedmeki_bench.signs import SIGNS
+from fedmeki_bench.api import SIGNS, generator, write_marker
 
 from ..chest_drawing import STRENGTHS, radiograph
 from ..sign_sampling import sample_signs

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fedmeki_bench.data.card import synthetic_facts
-from fedmeki_bench.data.contract import (
+from fedmeki_bench.api import (
     SYNTHETIC_MARKER,
     ArraySpec,
     DatasetMeta,
@@ -17,14 +16,16 @@ from fedmeki_bench.data.contract import (
     Decoded,
     Dropped,
     Drops,
+    InputError,
     PreparerOptions,
+    natural,
+    question_rows,
     require_folder,
+    synthetic_facts,
+    text,
+    training_assignment,
+    whole,
 )
-from fedmeki_bench.data.prepare.zero_shot import training_assignment
-from fedmeki_bench.data.raw.json_items import text, whole
-from fedmeki_bench.data.raw.questions import question_rows
-from fedmeki_bench.data.raw.tables import natural
-from fedmeki_bench.errors import InputError
 
 from ..ptbxl.layout import RECORDS
 from ..ptbxl.preparer import PtbXl
@@ -46,7 +47,7 @@ class EcgQaOptions(PreparerOptions):
     phrasing: Literal["template", "paraphrased"] = Field("template", description="which wording of the questions")
 
 
-class EcgQa(DatasetPreparer):
+class EcgQa(DatasetPreparer[EcgQaOptions]):
     """One sample per question about a single ECG that the PTB-XL release holds.
 
     Tasks get ``question``, ``answer`` (several are joined by ", "), ``attribute_type``, ``question_type``,
@@ -67,7 +68,6 @@ class EcgQa(DatasetPreparer):
         real_layout="a folder with 'ptbxl/template/{train,valid,test}/<n>.json' (or 'ecgqa/ptbxl/...'), and a PTB-XL "
         "release named by the option 'ptbxl'",
     )
-    Options: ClassVar[type[PreparerOptions]] = EcgQaOptions
     extra_columns: ClassVar[tuple[str, ...]] = (
         "sex", "age", "attribute_type", "question_type", "template_id", "official_split",
     )  # fmt: skip
@@ -79,17 +79,17 @@ class EcgQa(DatasetPreparer):
     pool_from: ClassVar[int] = PtbXl.pool_from
     synthesize_size: ClassVar[int] = 1200
 
-    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def sources(self, raw: Path, options: EcgQaOptions) -> list[Path]:
         """The question files and PTB-XL's table; also checks both folders."""
         require_folder(raw, self.meta, ())
         files = [path for _, path in _files(raw, options)]
         return [*files, *PtbXl().sources(_ptbxl(raw, options), options)]
 
-    def bulk(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def bulk(self, raw: Path, options: EcgQaOptions) -> list[Path]:
         """PTB-XL's 100 Hz records."""
         return [_ptbxl(raw, options) / RECORDS]
 
-    def companions(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def companions(self, raw: Path, options: EcgQaOptions) -> list[Path]:
         """The PTB-XL release."""
         return [_ptbxl(raw, options)]
 
@@ -97,7 +97,7 @@ class EcgQa(DatasetPreparer):
         """The phrasing and number of the questions, and the PTB-XL release."""
         return str(table.attrs.get("release", "unknown"))
 
-    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+    def table(self, raw: Path, options: EcgQaOptions, drops: Drops) -> pd.DataFrame:
         """One row per question about one ECG of the release, in the order of the files."""
         import pandas as pd
 
@@ -126,19 +126,19 @@ class EcgQa(DatasetPreparer):
             drops.note(f"{count} questions on {kind} of the official {part} part ask about one ECG of the release")
         table: pd.DataFrame = pd.DataFrame(kept, columns=list(_COLUMNS))
         known = PtbXl().release(folder, records)
-        table.attrs["release"] = f"ECG-QA, {_options(options).phrasing}, {drops.read} questions, over {known}"
+        table.attrs["release"] = f"ECG-QA, {options.phrasing}, {drops.read} questions, over {known}"
         return table
 
-    def registry(self, raw: Path, table: pd.DataFrame, options: PreparerOptions) -> dict[str, str]:
+    def registry(self, raw: Path, table: pd.DataFrame, options: EcgQaOptions) -> dict[str, str]:
         """PTB-XL's patient -> split, from PTB-XL's own table under the same options."""
         records = PtbXl().table(_ptbxl(raw, options), options, Drops())
         return training_assignment(records, options, PtbXl.meta.name)
 
-    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+    def arrays(self, options: EcgQaOptions) -> dict[str, ArraySpec]:
         """As PTB-XL's."""
         return PtbXl().arrays(options)
 
-    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+    def decode(self, raw: Path, source: str, options: EcgQaOptions) -> Decoded:
         """Read the ECG of this id."""
         number = int(source)
         name = f"{RECORDS}/{number // 1000 * 1000:05d}/{number:05d}_lr"
@@ -151,13 +151,9 @@ class EcgQa(DatasetPreparer):
         write(out, size=size, seed=seed)
 
 
-def _options(options: PreparerOptions) -> EcgQaOptions:
-    return options if isinstance(options, EcgQaOptions) else EcgQaOptions(**options.model_dump())
-
-
-def _files(raw: Path, options: PreparerOptions) -> list[tuple[str, Path]]:
+def _files(raw: Path, options: EcgQaOptions) -> list[tuple[str, Path]]:
     """(official part, shard), shards in natural order."""
-    phrasing = _options(options).phrasing
+    phrasing = options.phrasing
     for base in (raw / "ptbxl", raw / "ecgqa" / "ptbxl", raw):
         folder = base / phrasing
         found = [
@@ -170,12 +166,12 @@ def _files(raw: Path, options: PreparerOptions) -> list[tuple[str, Path]]:
     raise InputError(f"{raw} lacks 'ptbxl/{phrasing}'; dataset 'ecg_qa' expects {EcgQa.meta.real_layout}")
 
 
-def _ptbxl(raw: Path, options: PreparerOptions) -> Path:
+def _ptbxl(raw: Path, options: EcgQaOptions) -> Path:
     """The PTB-XL release: as told, else beside ``raw``, else what a synthetic ECG-QA brings along.
 
     Synthetic questions fit the stand-in of the same seed only, so that another one beside them is passed by.
     """
-    told = _options(options).ptbxl
+    told = options.ptbxl
     if told is not None:
         if not told.is_dir():
             raise InputError(f"option 'ptbxl': there is no folder {told}")

@@ -11,9 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.data.contract import write_marker
-from fedmeki_bench.seeds import generator
-from fedmeki_bench.signs import SIGNS
+from fedmeki_bench.api import SIGNS, generator, write_marker
 
 from ..ptbxl import synthetic as ptbxl_synthetic
 from ..ptbxl.layout import LEADS, TABLE

@@ -5,11 +5,11 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from fedmeki_bench.data.contract import (
+from fedmeki_bench.api import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -17,9 +17,9 @@ from fedmeki_bench.data.contract import (
     Dropped,
     Drops,
     PreparerOptions,
+    series_statistics,
+    training_assignment,
 )
-from fedmeki_bench.data.prepare.zero_shot import training_assignment
-from fedmeki_bench.data.series import series_statistics
 
 from .release import EXPECTED, Release
 from .sepsis import SEPSIS_COLUMNS, onsets, score_items
@@ -86,7 +86,10 @@ class SepsisOptions(SeriesOptions):
     )
 
 
-class _Stays(DatasetPreparer):
+SeriesOptionsT = TypeVar("SeriesOptionsT", bound=SeriesOptions)
+
+
+class _Stays(DatasetPreparer[SeriesOptionsT]):
     """What both cohorts share: the tables are streamed once, in :meth:`table`, and arrays follow from that."""
 
     rows: ClassVar[int]
@@ -97,9 +100,8 @@ class _Stays(DatasetPreparer):
         self._made_for: tuple[Path, PreparerOptions] | None = None
         self._place: dict[str, tuple[int, int]] = {}  # source -> stay number, rows of its series
 
-    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def sources(self, raw: Path, options: SeriesOptionsT) -> list[Path]:
         """The tables that are read; also checks their columns."""
-        assert isinstance(options, SeriesOptions)
         return Release(raw, self._needed(options)).paths
 
     def release(self, raw: Path, table: pd.DataFrame) -> str:
@@ -107,13 +109,12 @@ class _Stays(DatasetPreparer):
         stays = int(table.attrs.get("stays", 0))
         return _RELEASES.get(stays, f"MIMIC-III, release not known by its {stays} ICU stays")
 
-    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+    def arrays(self, options: SeriesOptionsT) -> dict[str, ArraySpec]:
         """Hours x 48 variables in their units, NaN where nothing was charted."""
         return {"clinical": ArraySpec((self.rows, len(NAMES)), "float32")}
 
-    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+    def table(self, raw: Path, options: SeriesOptionsT, drops: Drops) -> pd.DataFrame:
         """One row per ICU stay of the cohort, in the order of ICUSTAYS."""
-        assert isinstance(options, SeriesOptions)
         work = self._open(raw, options)
         try:
             return self._table(work, options, drops)
@@ -121,7 +122,7 @@ class _Stays(DatasetPreparer):
             self._close()
             raise
 
-    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+    def decode(self, raw: Path, source: str, options: SeriesOptionsT) -> Decoded:
         """One stay's series; reads all tables, so :meth:`decode_all` is the way to many."""
         _, outcome = next(iter(self.decode_all(raw, [source], options, 1)))
         if isinstance(outcome, Dropped):
@@ -129,7 +130,7 @@ class _Stays(DatasetPreparer):
         return outcome
 
     def decode_all(
-        self, raw: Path, sources: Sequence[str], options: PreparerOptions, workers: int
+        self, raw: Path, sources: Sequence[str], options: SeriesOptionsT, workers: int
     ) -> Iterator[tuple[str, Decoded | Dropped]]:
         """The series of many stays, a query per thousand."""
         if self._work is None or self._made_for != (raw, options):
@@ -158,7 +159,7 @@ class _Stays(DatasetPreparer):
 
         write(out, size=size, seed=seed)
 
-    def _table(self, work: Workspace, options: SeriesOptions, drops: Drops) -> pd.DataFrame:
+    def _table(self, work: Workspace, options: SeriesOptionsT, drops: Drops) -> pd.DataFrame:
         import pandas as pd
 
         stays = read_stays(work, drops)
@@ -184,7 +185,7 @@ class _Stays(DatasetPreparer):
         table.attrs["stays"] = drops.read
         return table
 
-    def _open(self, raw: Path, options: SeriesOptions) -> Workspace:
+    def _open(self, raw: Path, options: SeriesOptionsT) -> Workspace:
         self._close()
         self._work = Workspace(
             Release(raw, self._needed(options)),
@@ -201,7 +202,7 @@ class _Stays(DatasetPreparer):
             self._work.close()
         self._work, self._place = None, {}
 
-    def _needed(self, options: SeriesOptions) -> Mapping[str, tuple[str, ...]]:
+    def _needed(self, options: SeriesOptionsT) -> Mapping[str, tuple[str, ...]]:
         return {**STAY_COLUMNS, **EVENT_COLUMNS}
 
     def _more_items(self) -> list[Item]:
@@ -210,7 +211,7 @@ class _Stays(DatasetPreparer):
     def _own_columns(self) -> tuple[str, ...]:
         return ()
 
-    def _select(self, work: Workspace, selection: Selection, options: SeriesOptions) -> dict[int, dict[str, Any]]:
+    def _select(self, work: Workspace, selection: Selection, options: SeriesOptionsT) -> dict[int, dict[str, Any]]:
         """Apply the task's own exclusions; returns stay number -> its own columns."""
         raise NotImplementedError
 
@@ -226,7 +227,7 @@ _CITATION = (
 )
 
 
-class Mimic3(_Stays):
+class Mimic3(_Stays[MortalityOptions]):
     """The mortality cohort: the first 25 hourly rows of ICU stays of 30 h and more.
 
     Tasks get ``hospital_death`` and ``yaib_icu_death`` (0 or 1), and ``death``: the one of the two chosen.
@@ -244,7 +245,6 @@ class Mimic3(_Stays):
         url="https://physionet.org/content/mimiciii/1.4/",
         real_layout=EXPECTED,
     )
-    Options: ClassVar[type[PreparerOptions]] = MortalityOptions
     extra_columns: ClassVar[tuple[str, ...]] = (
         "sex",
         "age",
@@ -267,15 +267,14 @@ class Mimic3(_Stays):
     def _own_columns(self) -> tuple[str, ...]:
         return ("death",)
 
-    def _select(self, work: Workspace, selection: Selection, options: SeriesOptions) -> dict[int, dict[str, Any]]:
-        assert isinstance(options, MortalityOptions)
+    def _select(self, work: Workspace, selection: Selection, options: MortalityOptions) -> dict[int, dict[str, Any]]:
         mortality_exclusions(selection)
         icu = options.death == "yaib_icu_death"
         stays = selection.stays
         return {n: {"death": int(stays[n].icu_death if icu else stays[n].hospital_death)} for n in selection.kept}
 
 
-class Mimic3Sepsis(_Stays):
+class Mimic3Sepsis(_Stays[SepsisOptions]):
     """The sepsis cohort: up to 169 hourly rows of ICU stays, until 6 h after the onset of sepsis.
 
     Tasks get ``onset`` (hour since ICU admission, NaN without sepsis in the series) and ``hours`` (rows of the
@@ -294,7 +293,6 @@ class Mimic3Sepsis(_Stays):
         url="https://physionet.org/content/mimiciii/1.4/",
         real_layout=EXPECTED,
     )
-    Options: ClassVar[type[PreparerOptions]] = SepsisOptions
     release_name: ClassVar[str] = "mimic3"
     extra_columns: ClassVar[tuple[str, ...]] = ("sex", "age", "height", "weight", "hours", "onset")
     shortcuts: ClassVar[tuple[str, ...]] = (
@@ -310,14 +308,13 @@ class Mimic3Sepsis(_Stays):
         super().__init__()
         self._trained: list[str] = []
 
-    def registry(self, raw: Path, table: pd.DataFrame, options: PreparerOptions) -> Mapping[str, str]:
+    def registry(self, raw: Path, table: pd.DataFrame, options: SepsisOptions) -> Mapping[str, str]:
         """Patient -> split in the mortality cohort of the same release; known once the table is made."""
         import pandas as pd
 
         return training_assignment(pd.DataFrame({"group_id": self._trained}), options, self.registry_name)
 
-    def _needed(self, options: SeriesOptions) -> Mapping[str, tuple[str, ...]]:
-        assert isinstance(options, SepsisOptions)
+    def _needed(self, options: SepsisOptions) -> Mapping[str, tuple[str, ...]]:
         tables = {**super()._needed(options), **SEPSIS_COLUMNS}
         if options.antibiotics == "given":
             del tables["PRESCRIPTIONS"]
@@ -329,8 +326,7 @@ class Mimic3Sepsis(_Stays):
     def _own_columns(self) -> tuple[str, ...]:
         return ("onset",)
 
-    def _select(self, work: Workspace, selection: Selection, options: SeriesOptions) -> dict[int, dict[str, Any]]:
-        assert isinstance(options, SepsisOptions)
+    def _select(self, work: Workspace, selection: Selection, options: SepsisOptions) -> dict[int, dict[str, Any]]:
         stays = selection.stays
         onset = onsets(work, stays, prescribed=options.antibiotics == "prescribed")
         self._trained = _mortality_groups(selection)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmeki_bench.errors import InputError, RunFailed, nearest
+from fedmeki_bench.api import InputError, RunFailed, nearest
 
 EXPECTED = "the tables of MIMIC-III v1.4 (or its demo) as NAME.csv or NAME.csv.gz, e.g. 'CHARTEVENTS.csv.gz'"
 _LINE = re.compile(r"CSV Error on Line: (\d+)")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.data.contract import Dropped, Drops
+from fedmeki_bench.api import Dropped, Drops
 
 from .stay import HOUR, Stay
 from .workspace import Workspace

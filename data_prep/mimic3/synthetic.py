@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.data.contract import write_marker
-from fedmeki_bench.seeds import generator
-from fedmeki_bench.signs import FINDINGS
+from fedmeki_bench.api import FINDINGS, generator, write_marker
 
 from ..sign_sampling import sample_signs
 from .stay import HOUR

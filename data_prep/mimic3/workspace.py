@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fedmeki_bench.errors import InputError
+from fedmeki_bench.api import InputError
 
 from .release import RawTable, Release, reading
 from .variables import CHART, LAB, NAMES, OUTPUT, SOURCES, SUMMED, VARIABLES

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fedmeki_bench.data.contract import (
+from fedmeki_bench.api import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
@@ -17,10 +17,11 @@ from fedmeki_bench.data.contract import (
     Drops,
     PreparerOptions,
     confined,
+    number,
+    read_table,
     require_folder,
+    training_assignment,
 )
-from fedmeki_bench.data.prepare.zero_shot import training_assignment
-from fedmeki_bench.data.raw.tables import number, read_table
 
 from .layout import LEADS, RATE, RECORDS, SAMPLES, TABLE
 

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from fedmeki_bench.data.contract import (
+from fedmeki_bench.api import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
     Decoded,
     Dropped,
     Drops,
+    InputError,
     PreparerOptions,
     confined,
+    damage_dropped,
+    read_table,
     require_folder,
 )
-from fedmeki_bench.data.raw.images import damage_dropped
-from fedmeki_bench.data.raw.tables import read_table
-from fedmeki_bench.errors import InputError
 
 from ..dicom_reading import dicom_grey
 from .layout import CLASSES, IMAGES, NAMES
@@ -39,7 +39,7 @@ class RsnaOptions(PreparerOptions):
     )
 
 
-class Rsna(DatasetPreparer):
+class Rsna(DatasetPreparer[RsnaOptions]):
     """One sample per image; with ``split=published`` one per row of the class file, as the papers counted.
 
     Tasks get the columns ``image`` and ``class``. Site is the view position (AP or PA) of the DICOM header.
@@ -59,21 +59,20 @@ class Rsna(DatasetPreparer):
         url="https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge",
         real_layout="a folder with 'stage_2_detailed_class_info.csv' and 'stage_2_train_images/<patientId>.dcm'",
     )
-    Options: ClassVar[type[PreparerOptions]] = RsnaOptions
     shortcuts: ClassVar[tuple[str, ...]] = (
         "Lung Opacity is mostly AP (78 % of the release), Normal mostly PA (82 %): the view alone tells much",
     )
     pool_from: ClassVar[int] = 600
 
-    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def sources(self, raw: Path, options: RsnaOptions) -> list[Path]:
         """The class file and the patient map; also checks that the folder is RSNA's."""
         require_folder(raw, self.meta, (CLASSES, IMAGES))
-        patients = _options(options).patient_map
+        patients = options.patient_map
         if patients is not None and not patients.is_file():
             raise InputError(f"option 'patient_map': there is no file {patients}")
         return [raw / CLASSES] + ([patients] if patients else [])
 
-    def bulk(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def bulk(self, raw: Path, options: RsnaOptions) -> list[Path]:
         """The images."""
         return [raw / IMAGES]
 
@@ -82,11 +81,11 @@ class Rsna(DatasetPreparer):
         rows = int(table.attrs.get("rows_read", 0))
         return "RSNA stage 2" + ("" if rows == 30_227 else f", {rows} rows instead of 30,227 (a part of it?)")
 
-    def grouping(self, options: PreparerOptions) -> str:
+    def grouping(self, options: RsnaOptions) -> str:
         """Patient where a map is given, else image."""
-        return "patient (by patient_map)" if _options(options).patient_map else "image"
+        return "patient (by patient_map)" if options.patient_map else "image"
 
-    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+    def table(self, raw: Path, options: RsnaOptions, drops: Drops) -> pd.DataFrame:
         """One row per image, or per row of the class file with ``split=published``."""
         import pandas as pd
 
@@ -121,8 +120,8 @@ class Rsna(DatasetPreparer):
         table.attrs["rows_read"] = len(read)
         return table
 
-    def _patients(self, options: PreparerOptions, images: dict[str, list[str]], drops: Drops) -> dict[str, str]:
-        path = _options(options).patient_map
+    def _patients(self, options: RsnaOptions, images: dict[str, list[str]], drops: Drops) -> dict[str, str]:
+        path = options.patient_map
         if path is None:
             drops.note("no patient_map: images of one patient may lie in several splits")
             return {}
@@ -139,19 +138,19 @@ class Rsna(DatasetPreparer):
             drops.note(f"{absent} images are not in the patient_map: each is a group of its own")
         return found
 
-    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+    def arrays(self, options: RsnaOptions) -> dict[str, ArraySpec]:
         """Grey values 0 to 255, bright is dense."""
-        side = _options(options).image_size
+        side = options.image_size
         return {"image": ArraySpec((1, side, side), "uint8", 1 / 255, "grey")}
 
-    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+    def decode(self, raw: Path, source: str, options: RsnaOptions) -> Decoded:
         """Read one DICOM file; area-averaged to the stored size."""
         import numpy as np
 
         path = confined(raw / IMAGES, f"{source}.dcm")
         if not path.is_file():
             raise Dropped("the image file is missing")
-        grey, header = dicom_grey(path, _options(options).image_size)
+        grey, header = dicom_grey(path, options.image_size)
         with damage_dropped("the DICOM file"):
             attributes = _attributes(header)
         return Decoded({"image": np.ascontiguousarray(grey[None])}, attributes)
@@ -161,10 +160,6 @@ class Rsna(DatasetPreparer):
         from .synthetic import write
 
         write(out, size=size, seed=seed)
-
-
-def _options(options: PreparerOptions) -> RsnaOptions:
-    return options if isinstance(options, RsnaOptions) else RsnaOptions(**options.model_dump())
 
 
 def _attributes(header: Dataset) -> dict[str, str | float | None]:

@@ -13,9 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.data.contract import write_marker
-from fedmeki_bench.seeds import derive, generator
-from fedmeki_bench.signs import FINDINGS
+from fedmeki_bench.api import FINDINGS, derive, generator, write_marker
 
 from ..chest_drawing import STRENGTHS, VIEWS, radiograph
 from ..sign_sampling import sample_signs

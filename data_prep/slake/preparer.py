@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fedmeki_bench.data.contract import (
+from fedmeki_bench.api import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
     Decoded,
     Dropped,
     Drops,
+    InputError,
     PreparerOptions,
     confined,
+    grey_array,
+    official_overlap,
+    question_rows,
     require_folder,
+    text,
 )
-from fedmeki_bench.data.prepare.official import official_overlap
-from fedmeki_bench.data.raw.images import grey_array
-from fedmeki_bench.data.raw.json_items import text
-from fedmeki_bench.data.raw.questions import question_rows
-from fedmeki_bench.errors import InputError
 
 from .layout import IMAGES, PARTS
 
@@ -44,7 +44,7 @@ class SlakeOptions(PreparerOptions):
     rows: Literal["test", "all"] = Field("test", description="the official test part, or all three parts")
 
 
-class Slake(DatasetPreparer):
+class Slake(DatasetPreparer[SlakeOptions]):
     """One sample per question in the chosen language.
 
     Tasks get ``question``, ``answer``, ``answer_type`` (``open``, ``closed`` or blank), ``content_type``,
@@ -65,7 +65,6 @@ class Slake(DatasetPreparer):
         real_layout="a folder with 'train.json', 'validate.json' (or 'validation.json'), 'test.json' and "
         "'imgs/xmlab<n>/source.jpg'",
     )
-    Options: ClassVar[type[PreparerOptions]] = SlakeOptions
     extra_columns: ClassVar[tuple[str, ...]] = (
         "answer_type", "content_type", "location", "language", "official_split",
     )  # fmt: skip
@@ -76,12 +75,12 @@ class Slake(DatasetPreparer):
 
     synthesize_size: ClassVar[int] = 1200
 
-    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def sources(self, raw: Path, options: SlakeOptions) -> list[Path]:
         """The question files; also checks that the folder is SLAKE's."""
         require_folder(raw, self.meta, (IMAGES, *PARTS["test"]))
         return [path for _, path in _files(raw)]
 
-    def bulk(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def bulk(self, raw: Path, options: SlakeOptions) -> list[Path]:
         """The pictures."""
         return [raw / IMAGES]
 
@@ -90,22 +89,21 @@ class Slake(DatasetPreparer):
         rows = int(table.attrs.get("rows_read", 0))
         return "SLAKE 1.0" + ("" if rows == 14_028 else f", {rows} questions instead of 14,028 (a part of it?)")
 
-    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+    def table(self, raw: Path, options: SlakeOptions, drops: Drops) -> pd.DataFrame:
         """One row per question of the chosen language and part, in the order of the files."""
         import pandas as pd
 
-        chosen = _options(options)
         pairs: list[tuple[str, str]] = []
 
         def read(item: Mapping[str, Any], part: str, position: int) -> dict[str, Any] | str:
             language = text(item, "q_lang").lower()
             if language not in {"en", "zh"}:
                 raise Dropped("q_lang is neither en nor zh")
-            if chosen.language not in {language, "all"}:
+            if options.language not in {language, "all"}:
                 return f"the question is in another language ({language})"
             row = _row(item, part, position) | {"language": language}
             pairs.append((row["group_id"], part))
-            if chosen.rows == "test" and part != "test":
+            if options.rows == "test" and part != "test":
                 return f"the question is of the official {part} part (rows=test)"
             return row
 
@@ -117,24 +115,20 @@ class Slake(DatasetPreparer):
         )
         return table
 
-    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+    def arrays(self, options: SlakeOptions) -> dict[str, ArraySpec]:
         """Grey values 0 to 255; pictures are stretched to a square."""
-        side = _options(options).image_size
+        side = options.image_size
         return {"image": ArraySpec((1, side, side), "uint8", 1 / 255, "grey")}
 
-    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+    def decode(self, raw: Path, source: str, options: SlakeOptions) -> Decoded:
         """Read one picture."""
-        return Decoded({"image": grey_array(confined(raw / IMAGES, source), _options(options).image_size)})
+        return Decoded({"image": grey_array(confined(raw / IMAGES, source), options.image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
         """See ``synthetic.py``."""
         from .synthetic import write
 
         write(out, size=size, seed=seed)
-
-
-def _options(options: PreparerOptions) -> SlakeOptions:
-    return options if isinstance(options, SlakeOptions) else SlakeOptions(**options.model_dump())
 
 
 def _files(raw: Path) -> list[tuple[str, Path]]:

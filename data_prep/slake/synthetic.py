@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench.data.contract import write_marker
-from fedmeki_bench.seeds import generator
+from fedmeki_bench.api import generator, write_marker
 
 from ..vqa_rad.synthetic import DIFFICULTY, MODALITY, draw, draw_scene, sign_questions
 from .layout import IMAGES, PARTS

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from fedmeki_bench.data.contract import (
+from fedmeki_bench.api import (
     ArraySpec,
     DatasetMeta,
     DatasetPreparer,
     Decoded,
     Drops,
+    InputError,
     PreparerOptions,
     confined,
+    grey_array,
+    official_overlap,
+    question_rows,
     require_folder,
+    text,
 )
-from fedmeki_bench.data.prepare.official import official_overlap
-from fedmeki_bench.data.raw.images import grey_array
-from fedmeki_bench.data.raw.json_items import text
-from fedmeki_bench.data.raw.questions import question_rows
-from fedmeki_bench.errors import InputError
 
 from .layout import DIVIDED, PUBLIC
 
@@ -43,7 +43,7 @@ class VqaRadOptions(PreparerOptions):
     image_size: int = Field(224, ge=16, le=1024, description="side of the stored square image, in pixels")
 
 
-class VqaRad(DatasetPreparer):
+class VqaRad(DatasetPreparer[VqaRadOptions]):
     """One sample per question; both shapes in which the data set goes about are read.
 
     Tasks get ``question``, ``answer`` (numbers as text), ``answer_type`` (``open``, ``closed`` or blank),
@@ -64,20 +64,19 @@ class VqaRad(DatasetPreparer):
         real_layout="a folder with 'trainset.json' and 'testset.json', or 'VQA_RAD Dataset Public.json', and the "
         "pictures in 'images' or 'VQA_RAD Image Folder'",
     )
-    Options: ClassVar[type[PreparerOptions]] = VqaRadOptions
     extra_columns: ClassVar[tuple[str, ...]] = ("answer_type", "question_type", "phrase_type", "official_split")
     shortcuts: ClassVar[tuple[str, ...]] = (
         "closed questions are answered yes or no: the question's wording alone guesses half of them",
         "the official division is by question: it has all its test images in training, too",
     )
 
-    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def sources(self, raw: Path, options: VqaRadOptions) -> list[Path]:
         """The question files; also checks that the folder is VQA-RAD's."""
         require_folder(raw, self.meta, ())
         _pictures(raw)
         return [path for _, path in _files(raw)]
 
-    def bulk(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def bulk(self, raw: Path, options: VqaRadOptions) -> list[Path]:
         """The pictures."""
         return [_pictures(raw)]
 
@@ -86,7 +85,7 @@ class VqaRad(DatasetPreparer):
         shape = "original file" if _files(raw)[0][1].name == PUBLIC else "train and test file"
         return f"VQA-RAD, {shape}, {int(table.attrs.get('rows_read', 0))} questions"
 
-    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+    def table(self, raw: Path, options: VqaRadOptions, drops: Drops) -> pd.DataFrame:
         """One row per question, in the order of the files."""
         import pandas as pd
 
@@ -114,24 +113,20 @@ class VqaRad(DatasetPreparer):
         )
         return table
 
-    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+    def arrays(self, options: VqaRadOptions) -> dict[str, ArraySpec]:
         """Grey values 0 to 255; pictures are stretched to a square."""
-        side = _side(options)
+        side = options.image_size
         return {"image": ArraySpec((1, side, side), "uint8", 1 / 255, "grey")}
 
-    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+    def decode(self, raw: Path, source: str, options: VqaRadOptions) -> Decoded:
         """Read one picture."""
-        return Decoded({"image": grey_array(confined(_pictures(raw), source), _side(options))})
+        return Decoded({"image": grey_array(confined(_pictures(raw), source), options.image_size)})
 
     def synthesize(self, out: Path, *, size: int, seed: int) -> None:
         """See ``synthetic.py``."""
         from .synthetic import write
 
         write(out, size=size, seed=seed)
-
-
-def _side(options: PreparerOptions) -> int:
-    return options.image_size if isinstance(options, VqaRadOptions) else VqaRadOptions().image_size
 
 
 def _files(raw: Path) -> list[tuple[str, Path]]:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.data.contract import write_marker
-from fedmeki_bench.seeds import generator
-from fedmeki_bench.signs import SIGNS
+from fedmeki_bench.api import SIGNS, generator, write_marker
 
 from ..chest_drawing import STRENGTHS, draw_chest, draw_signs, exposed, inside
 from ..sign_sampling import sample_signs

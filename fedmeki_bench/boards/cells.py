@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from fedmeki_bench.errors import UsageError, nearest
 
 _LISTED = (
     "tasks", "algorithms", "rules", "stages", "datasets", "partitions", "metrics", "encoders", "foundations",
-    "leaderboards", "profiles",
+    "views", "leaderboards", "profiles",
 )  # fmt: skip
 
 
@@ -27,8 +27,8 @@ _LISTED = (
 def list_command(kind: str, as_json: bool) -> None:
     """List everything of a KIND; a plug-in that can't be loaded is shown with the reason.
 
-    KIND is tasks, algorithms, rules, stages, datasets, partitions, metrics, encoders, foundations, leaderboards or
-    profiles.
+    KIND is tasks, algorithms, rules, stages, datasets, partitions, metrics, encoders, foundations, views, leaderboards
+    or profiles.
     """
     from fedmeki_bench.cli.view import print_table
 
@@ -185,7 +185,7 @@ def describe(name: str) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if name in algorithms.table():
         facts["algorithm"] = _algorithm_facts(name)
-    for kind in ("rules", "stages", "tasks", "datasets", "partitions", "encoders", "foundations", "metrics"):
+    for kind in ("rules", "stages", "tasks", "datasets", "partitions", "encoders", "foundations", "views", "metrics"):
         if name in registry.names(kind):
             facts[kind[:-1]] = _plugin_facts(kind, name)
     if name in PROFILES:

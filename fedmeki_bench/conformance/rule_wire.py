@@ -158,7 +158,7 @@ def weights(subject: Subject) -> None:
 
     def combined(parts: Sequence[tuple[Update, float]], holders: int) -> FlatTensors:
         """The server's model after combining copies of these updates with these shares."""
-        units = start.modules
+        units = start.units
         server = Server(
             start.clone(), holders, holders=dict.fromkeys(units, holders), local=federation.server.local,
             memory=copied(kept),

@@ -12,11 +12,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
+
+from typing_extensions import TypeVar
 
 from fedmeki_bench.data.decoding import Decoded, Dropped, decode_in_order
 from fedmeki_bench.data.preparer_options import PreparerOptions, plain
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.options import bracketed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,11 +119,15 @@ class Drops:
         return {r: {"n": self.counts[r], "examples": self.examples[r]} for r in order}
 
 
-class DatasetPreparer:
+OptionsT = TypeVar("OptionsT", bound=PreparerOptions, default=Any)
+
+
+class DatasetPreparer(Generic[OptionsT]):
     """Base of all dataset preparers: set ``meta`` and define the methods that raise NotImplementedError.
 
     Attributes:
-        Options: a subclass of :class:`PreparerOptions` with the dataset's own options.
+        Options: a subclass of :class:`PreparerOptions` with the dataset's own options; named in brackets, as in
+            ``class Rsna(DatasetPreparer[RsnaOptions])``.
         extra_columns: columns of the table (or attributes of a file) kept in ``samples.parquet``.
         shortcuts: known ways to be right for the wrong reason; shown on the card.
         registry_name: whose patients :meth:`registry` tells of; the dataset's own name by default.
@@ -138,7 +145,12 @@ class DatasetPreparer:
     pool_from: ClassVar[int] = 1000
     synthesize_size: ClassVar[int] = 400
 
-    def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "Options" not in vars(cls) and (found := bracketed(cls)) is not None:
+            cls.Options = found  # type: ignore[assignment]
+
+    def sources(self, raw: Path, options: OptionsT) -> list[Path]:
         """The tables, each hashed whole: a changed table means a new cohort.
 
         Raises:
@@ -146,11 +158,11 @@ class DatasetPreparer:
         """
         raise NotImplementedError
 
-    def bulk(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def bulk(self, raw: Path, options: OptionsT) -> list[Path]:
         """Folders of many files, of which only names and sizes enter the digest."""
         return []
 
-    def companions(self, raw: Path, options: PreparerOptions) -> list[Path]:
+    def companions(self, raw: Path, options: OptionsT) -> list[Path]:
         """Folders of other releases that are read, too; if one is a stand-in, so is the cohort."""
         return []
 
@@ -158,11 +170,11 @@ class DatasetPreparer:
         """Which release of the dataset this is, as far as it can be told."""
         return "unknown"
 
-    def grouping(self, options: PreparerOptions) -> str:
+    def grouping(self, options: OptionsT) -> str:
         """The grouping unit actually used under these options."""
         return self.meta.grouping
 
-    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+    def table(self, raw: Path, options: OptionsT, drops: Drops) -> pd.DataFrame:
         """One row per candidate sample, in the order of the raw table.
 
         Columns: ``sample_id`` (unique), ``group_id``, ``site``, ``source`` (key of what :meth:`decode` reads;
@@ -172,11 +184,11 @@ class DatasetPreparer:
         """
         raise NotImplementedError
 
-    def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+    def arrays(self, options: OptionsT) -> dict[str, ArraySpec]:
         """Modality -> what is stored."""
         raise NotImplementedError
 
-    def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+    def decode(self, raw: Path, source: str, options: OptionsT) -> Decoded:
         """Read one source.
 
         Raises:
@@ -184,7 +196,7 @@ class DatasetPreparer:
         """
         raise NotImplementedError
 
-    def registry(self, raw: Path, table: pd.DataFrame, options: PreparerOptions) -> Mapping[str, str] | None:
+    def registry(self, raw: Path, table: pd.DataFrame, options: OptionsT) -> Mapping[str, str] | None:
         """Group -> split in the training cohorts that are made from the same source, under the same options.
 
         A zero-shot task then leaves out the groups that training has seen (see
@@ -207,7 +219,7 @@ class DatasetPreparer:
         return {}
 
     def decode_all(
-        self, raw: Path, sources: Sequence[str], options: PreparerOptions, workers: int
+        self, raw: Path, sources: Sequence[str], options: OptionsT, workers: int
     ) -> Iterator[tuple[str, Decoded | Dropped]]:
         """Decode many sources, in order. Override where one query serves all of them."""
         return decode_in_order(self, raw, sources, options, workers)

@@ -29,7 +29,7 @@ def units(values: FlatTensors) -> dict[str, int]:
     """Unit -> a checksum of its parameters, without batch-norm statistics, which move without learning."""
     return {
         unit: zlib.crc32(values.segment(unit, trained_only=True).detach().cpu().contiguous().numpy().data.cast("B"))
-        for unit in values.modules
+        for unit in values.units
     }
 
 

@@ -105,7 +105,7 @@ def _unpack(value: Any, layout: Layout) -> Any:
     if isinstance(value, dict):
         if _FLAT in value:
             names = value["names"]
-            return FlatTensors(layout.restrict(layout.modules, without=layout.entries.keys() - names), value[_FLAT])
+            return FlatTensors(layout.restrict(layout.units, without=layout.entries.keys() - names), value[_FLAT])
         return {k: _unpack(v, layout) for k, v in value.items()}
     if isinstance(value, list):
         return [_unpack(v, layout) for v in value]

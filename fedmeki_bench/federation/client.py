@@ -79,7 +79,7 @@ class ClientContext:
     def units(self) -> tuple[str, ...]:
         """The units of exchange that this client's tasks use, in the model's order."""
         used = {unit for task in self.data for unit in self.model.units(task)}
-        return tuple(unit for unit in self.model.values.modules if unit in used)
+        return tuple(unit for unit in self.model.values.units if unit in used)
 
     @property
     def samples(self) -> dict[str, int]:

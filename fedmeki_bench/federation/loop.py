@@ -94,7 +94,7 @@ class Federation:
         layout = model.values.layout
         local = frozenset(entry.name for entry in layout.entries.values() if rule.keeps(entry))
         self.server = Server(model.values.clone(), len(self.clients), local=local)
-        self._local = model.values.restrict(layout.modules, without=layout.entries.keys() - local)
+        self._local = model.values.restrict(layout.units, without=layout.entries.keys() - local)
 
     def resume(self) -> int:
         """Load the last checkpoint, if any; returns the round to go on with."""

@@ -7,12 +7,14 @@ bytes, logging, checkpoints and evaluation belong to the loop, not to the rule.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypeVar
 
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation.payload import Payload, Update
+from fedmeki_bench.options import bracketed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +25,13 @@ if TYPE_CHECKING:
     from fedmeki_bench.models.flat import Entry, FlatTensors
 
 
-class Rule:
+ParamsT = TypeVar("ParamsT", bound=BaseModel, default=Any)
+
+
+class Rule(Generic[ParamsT]):
     """FedAvg by default: override what the paper changes.
+
+    Parameters are a nested class ``Params``, or a model named in brackets: ``class FedProx(Rule[FedProxParams])``.
 
     Attributes:
         version: raised whenever the rule's numbers change; part of every run's identity.
@@ -50,14 +57,21 @@ class Rule:
 
         model_config = ConfigDict(extra="forbid")
 
-    def __init__(self, params: BaseModel | None = None) -> None:
-        self.params = params if params is not None else self.Params()
+    params: ParamsT
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "Params" not in vars(cls) and (found := bracketed(cls)) is not None:
+            cls.Params = found  # type: ignore[misc,assignment]
+
+    def __init__(self, params: ParamsT | None = None) -> None:
+        self.params = params if params is not None else self.Params()  # type: ignore[assignment]
 
     def keeps(self, tensor: Entry) -> bool:
         """Whether this tensor stays with each client: neither sent nor averaged, found again in its next round.
 
         Asked once per tensor of the model, by name, unit and kind; the same for all clients. ``not tensor.trained``
-        keeps batch-norm statistics, ``tensor.module.startswith("decoder.")`` personal heads. Rules that keep
+        keeps batch-norm statistics, ``tensor.unit.startswith("decoder.")`` personal heads. Rules that keep
         anything have a ``personal`` view, because the server has no such tensors to be scored with.
         """
         return False

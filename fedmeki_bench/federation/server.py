@@ -6,13 +6,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fedmeki_bench.models.training import Trained, schedule, train
-
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.payload import Update
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.flat import FlatTensors
+    from fedmeki_bench.models.training import Trained
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 
@@ -44,7 +43,7 @@ class Mean:
         if vector is None:
             return
         started = frozenset(self.clients)
-        for unit in vector.modules:
+        for unit in vector.units:
             if share.get(unit, 0.0) != 0.0:
                 self.clients[unit] = self.clients.get(unit, 0) + 1
         for unit, here, there in self.value.layout.common(vector.layout):
@@ -128,6 +127,8 @@ class ServerContext:
         self, start: FlatTensors, public: Mapping[str, CohortPart], *, epochs: int, lr: float | None = None
     ) -> tuple[FlatTensors, Trained]:
         """Train from ``start`` on public data with the clients' own loop; returns the new values."""
+        from fedmeki_bench.models.training import schedule, train
+
         self.model.load(start)
         stream = ("server", "round", self.round)
         steps = schedule(public, epochs=epochs, batch_size=self.settings.batch_size, seed=self.seed, stream=stream)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypeVar
+
+from fedmeki_bench.options import bracketed
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
     from fedmeki_bench.foundation.injected import Injected
 
 
-class Stage:
+ParamsT = TypeVar("ParamsT", bound=BaseModel, default=Any)
+
+
+class Stage(Generic[ParamsT]):
     """Base of all stages: the server's step after combining; the base class does nothing (``none``).
 
     Attributes:
@@ -34,8 +40,15 @@ class Stage:
 
         model_config = ConfigDict(extra="forbid")
 
-    def __init__(self, params: BaseModel | None = None) -> None:
-        self.params = params if params is not None else self.Params()
+    params: ParamsT
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "Params" not in vars(cls) and (found := bracketed(cls)) is not None:
+            cls.Params = found  # type: ignore[misc,assignment]
+
+    def __init__(self, params: ParamsT | None = None) -> None:
+        self.params = params if params is not None else self.Params()  # type: ignore[assignment]
 
     def run(self, server: Server, public: Mapping[str, CohortPart], ctx: ServerContext) -> None:
         """Change ``server.model`` (and ``server.memory``) using the public split of every task."""

@@ -78,7 +78,7 @@ def _train(
     injected.train()
     encoders = {
         unit: nn.Parameter(model.values.segment(unit, trained_only=True))
-        for unit in model.values.modules
+        for unit in model.values.units
         if unit.startswith("encoder.") and unit not in model.frozen and unit.removeprefix("encoder.") not in how.frozen
     }
     own = {name: weight for name, weight in injected.named_parameters() if weight.requires_grad}

@@ -29,7 +29,7 @@ from fedmeki_bench.statistics import RankInterval, ScoreTable, pareto, rank_inte
 from fedmeki_bench.statistics.places import Place, may_be_best
 
 if TYPE_CHECKING:
-    from fedmeki_bench.algorithm import Algorithm
+    from fedmeki_bench.algorithms import Algorithm
     from fedmeki_bench.leaderboard.grid import Grid
 
 UNTRAINED = ("constant", CONSTANT)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from fedmeki_bench.algorithm import Algorithm
+    from fedmeki_bench.algorithms import Algorithm
     from fedmeki_bench.leaderboard.grid import Grid
     from fedmeki_bench.leaderboard.page import Page, Section
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.boards.board import Board
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.evaluation.metrics import MetricSpec

@@ -9,7 +9,7 @@ from fedmeki_bench.leaderboard.grid import Entry
 from fedmeki_bench.leaderboard.tables import Table, TableRow
 
 if TYPE_CHECKING:
-    from fedmeki_bench.algorithm import Algorithm
+    from fedmeki_bench.algorithms import Algorithm
     from fedmeki_bench.leaderboard.page import Page
     from fedmeki_bench.leaderboard.published import PaperTable
 

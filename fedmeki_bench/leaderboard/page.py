@@ -24,7 +24,7 @@ from fedmeki_bench.leaderboard.verdict import verdict
 from fedmeki_bench.leaderboard.words import constant_outcomes
 
 if TYPE_CHECKING:
-    from fedmeki_bench.algorithm import Algorithm
+    from fedmeki_bench.algorithms import Algorithm
     from fedmeki_bench.records.record import Record
     from fedmeki_bench.task import TaskMeta
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
-    from fedmeki_bench.algorithm import Algorithm
+    from fedmeki_bench.algorithms import Algorithm
     from fedmeki_bench.boards.board import Board
     from fedmeki_bench.leaderboard.page import Section
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.boards.board import Board
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.leaderboard import words

@@ -10,7 +10,7 @@ from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.statistics import summarise_seeds, to_target
 
 if TYPE_CHECKING:
-    from fedmeki_bench.algorithm import Algorithm
+    from fedmeki_bench.algorithms import Algorithm
     from fedmeki_bench.leaderboard.grid import Grid
 
 _UNVALIDATED = "foundation"

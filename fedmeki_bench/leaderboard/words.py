@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.evaluation.text_metrics import UNPARSED
 from fedmeki_bench.evaluation.view import in_words

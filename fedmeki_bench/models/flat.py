@@ -1,8 +1,8 @@
 """One flat buffer under a whole model, with named views.
 
-Aggregation, byte counting, checkpoints and copies act on the buffer; federated rules see names. A model's
-*modules* here are the units of exchange (``encoder.image``, ``decoder.lung_opacity``); each is one contiguous
-segment, its parameters first and its floating-point buffers (batch-norm statistics) after them.
+Aggregation, byte counting, checkpoints and copies act on the buffer; federated rules see names. Each of a model's units
+of exchange (``encoder.image``, ``decoder.lung_opacity``) is one contiguous segment, its parameters first and its
+floating-point buffers (batch-norm statistics) after them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 _ALIGNMENT = 16
-"""Elements (64 bytes) at whose multiples modules begin. Kernels sum in another order on unaligned memory, so without
-it a module's bits would depend on which other modules lie before it."""
+"""Elements (64 bytes) at whose multiples units begin. Kernels sum in another order on unaligned memory, so without
+it a unit's bits would depend on which other units lie before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class Entry:
 
     Attributes:
         name: e.g. ``encoder.image.layers.1.weight``.
-        module: the unit of exchange that it belongs to, e.g. ``encoder.image``.
+        unit: the unit of exchange that it belongs to, e.g. ``encoder.image``.
         offset, shape: in elements.
         trained: false for buffers (batch-norm statistics).
         batch_norm: whether it belongs to a batch-norm layer, as a parameter or as a statistic.
     """
 
     name: str
-    module: str
+    unit: str
     offset: int
     shape: tuple[int, ...]
     trained: bool
@@ -46,7 +46,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The elements of one module: ``[start, trained_stop)`` parameters, ``[trained_stop, stop)`` buffers."""
+    """The elements of one unit: ``[start, trained_stop)`` parameters, ``[trained_stop, stop)`` buffers."""
 
     start: int
     trained_stop: int
@@ -55,7 +55,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Layout:
-    """The order and shapes of all tensors of a model (or of some of its modules) in a flat buffer."""
+    """The order and shapes of all tensors of a model (or of some of its units) in a flat buffer."""
 
     entries: Mapping[str, Entry]
     segments: Mapping[str, Segment]
@@ -64,32 +64,32 @@ class Layout:
 
     @classmethod
     def build(
-        cls, modules: Mapping[str, list[tuple[str, tuple[int, ...], bool]]], *, batch_norm: Collection[str] = ()
+        cls, units: Mapping[str, list[tuple[str, tuple[int, ...], bool]]], *, batch_norm: Collection[str] = ()
     ) -> Layout:
-        """From module name to its (tensor name, shape, trained) triples, parameters before buffers.
+        """From unit name to its (tensor name, shape, trained) triples, parameters before buffers.
 
         Args:
-            modules: the triples, module by module.
+            units: the triples, unit by unit.
             batch_norm: names of the tensors that belong to batch-norm layers.
         """
         entries: dict[str, Entry] = {}
         segments: dict[str, Segment] = {}
         offset = 0
-        for module, tensors in modules.items():
+        for unit, tensors in units.items():
             offset = -(-offset // _ALIGNMENT) * _ALIGNMENT
             start = offset
             trained_stop = start
             for name, shape, trained in tensors:
-                entries[name] = Entry(name, module, offset, shape, trained, name in batch_norm)
+                entries[name] = Entry(name, unit, offset, shape, trained, name in batch_norm)
                 offset += prod(shape)
                 if trained:
                     trained_stop = offset
-            segments[module] = Segment(start, trained_stop, offset)
+            segments[unit] = Segment(start, trained_stop, offset)
         return cls(entries, segments, offset)
 
     @property
-    def modules(self) -> tuple[str, ...]:
-        """Names of the modules, in order."""
+    def units(self) -> tuple[str, ...]:
+        """Names of the units, in order."""
         return tuple(self.segments)
 
     @property
@@ -97,16 +97,16 @@ class Layout:
         """Elements of the named tensors, without padding."""
         return sum(s.stop - s.start for s in self.segments.values())
 
-    def restrict(self, modules: Iterable[str], *, buffers: bool = True, without: Collection[str] = ()) -> Layout:
-        """The layout of these modules alone, packed, in this layout's order; modules left empty are left out.
+    def restrict(self, units: Iterable[str], *, buffers: bool = True, without: Collection[str] = ()) -> Layout:
+        """The layout of these units alone, packed, in this layout's order; units left empty are left out.
 
         Args:
-            modules: names of the modules.
+            units: names of the units.
             buffers: whether to take their buffers.
             without: names of tensors to leave out.
         """
-        wanted = set(modules)
-        kept = [e for e in self.entries.values() if e.module in wanted and (buffers or e.trained)]
+        wanted = set(units)
+        kept = [e for e in self.entries.values() if e.unit in wanted and (buffers or e.trained)]
         kept = [e for e in kept if e.name not in without]
         if len(kept) == len(self.entries):
             return self
@@ -114,28 +114,28 @@ class Layout:
         if key not in self._restricted:
             triples: dict[str, list[tuple[str, tuple[int, ...], bool]]] = {}
             for entry in kept:
-                triples.setdefault(entry.module, []).append((entry.name, entry.shape, entry.trained))
+                triples.setdefault(entry.unit, []).append((entry.name, entry.shape, entry.trained))
             self._restricted[key] = Layout.build(triples, batch_norm={e.name for e in kept if e.batch_norm})
         return self._restricted[key]
 
     def common(self, other: Layout) -> Iterator[tuple[str, slice, slice]]:
-        """Where both layouts hold the same tensors: (module, elements here, elements there).
+        """Where both layouts hold the same tensors: (unit, elements here, elements there).
 
-        Neighbours that lie alike in both come as one slice, so a whole module is one.
+        Neighbours that lie alike in both come as one slice, so a whole unit is one.
         """
-        module, mine, theirs, length = "", 0, 0, 0
+        unit, mine, theirs, length = "", 0, 0, 0
         for entry in other.entries.values():
             here = self.entries.get(entry.name)
             if here is None:
                 continue
-            if entry.module == module and (here.offset, entry.offset) == (mine + length, theirs + length):
+            if entry.unit == unit and (here.offset, entry.offset) == (mine + length, theirs + length):
                 length += entry.size
                 continue
             if length:
-                yield module, slice(mine, mine + length), slice(theirs, theirs + length)
-            module, mine, theirs, length = entry.module, here.offset, entry.offset, entry.size
+                yield unit, slice(mine, mine + length), slice(theirs, theirs + length)
+            unit, mine, theirs, length = entry.unit, here.offset, entry.offset, entry.size
         if length:
-            yield module, slice(mine, mine + length), slice(theirs, theirs + length)
+            yield unit, slice(mine, mine + length), slice(theirs, theirs + length)
 
 
 class FlatTensors(Mapping[str, Tensor]):
@@ -167,23 +167,23 @@ class FlatTensors(Mapping[str, Tensor]):
         return name in self.layout.entries
 
     @property
-    def modules(self) -> tuple[str, ...]:
-        """Names of the modules, in order."""
-        return self.layout.modules
+    def units(self) -> tuple[str, ...]:
+        """Names of the units, in order."""
+        return self.layout.units
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the named tensors; the padding between modules does not count, and would not be sent."""
+        """Bytes of the named tensors; the padding between units does not count, and would not be sent."""
         return self.layout.content * self.flat.element_size()
 
-    def segment(self, module: str, *, trained_only: bool = False) -> Tensor:
-        """The elements of one module as a view."""
-        s = self.layout.segments[module]
+    def segment(self, unit: str, *, trained_only: bool = False) -> Tensor:
+        """The elements of one unit as a view."""
+        s = self.layout.segments[unit]
         return self.flat[s.start : s.trained_stop if trained_only else s.stop]
 
-    def restrict(self, modules: Iterable[str], *, buffers: bool = True, without: Collection[str] = ()) -> FlatTensors:
-        """A packed copy of these modules, with or without their buffers, without the tensors named."""
-        layout = self.layout.restrict(modules, buffers=buffers, without=without)
+    def restrict(self, units: Iterable[str], *, buffers: bool = True, without: Collection[str] = ()) -> FlatTensors:
+        """A packed copy of these units, with or without their buffers, without the tensors named."""
+        layout = self.layout.restrict(units, buffers=buffers, without=without)
         if layout is self.layout:
             return self.clone()
         packed = FlatTensors(layout, self.flat.new_zeros(layout.size))
@@ -216,7 +216,7 @@ class FlatTensors(Mapping[str, Tensor]):
 
     def zeros(self, *, buffers: bool = True) -> FlatTensors:
         """Zeros of the same layout, with or without its buffers, on the same device."""
-        layout = self.layout.restrict(self.modules, buffers=buffers)
+        layout = self.layout.restrict(self.units, buffers=buffers)
         return FlatTensors(layout, self.flat.new_zeros(layout.size))
 
     def __add__(self, other: FlatTensors) -> FlatTensors:
@@ -234,33 +234,33 @@ class FlatTensors(Mapping[str, Tensor]):
         if other.layout is self.layout:
             return other.flat
         if self.layout.entries.keys() - other.layout.entries.keys():
-            raise ValueError(f"the tensors of modules {self.modules} and {other.modules} do not match")
+            raise ValueError(f"the tensors of units {self.units} and {other.units} do not match")
         aligned = self.zeros()
         for _, here, there in self.layout.common(other.layout):
             aligned.flat[here].copy_(other.flat[there])
         return aligned.flat
 
 
-def flatten(model: nn.Module, module_of: Mapping[str, nn.Module]) -> tuple[FlatTensors, FlatTensors]:
+def flatten(model: nn.Module, submodules: Mapping[str, nn.Module]) -> tuple[FlatTensors, FlatTensors]:
     """Move a model's parameters, gradients and float buffers into two flat vectors, in place.
 
     Args:
         model: the model; afterwards its tensors are views into the first vector.
-        module_of: unit of exchange -> the submodule that holds its tensors.
+        submodules: unit of exchange -> the submodule that holds its tensors.
 
     Returns:
         The values and the gradients. Gradients accumulate into the second vector: zero it, never set it to None.
     """
     triples: dict[str, list[tuple[str, tuple[int, ...], bool]]] = {}
-    for unit, module in module_of.items():
+    for unit, module in submodules.items():
         named = [(f"{unit}.{n}", tuple(p.shape), True) for n, p in module.named_parameters()]
         named += [(f"{unit}.{n}", tuple(b.shape), False) for n, b in module.named_buffers() if b.is_floating_point()]
         triples[unit] = named
-    layout = Layout.build(triples, batch_norm=_batch_norm(module_of))
+    layout = Layout.build(triples, batch_norm=_batch_norm(submodules))
     device = next(model.parameters()).device
     values = FlatTensors(layout, torch.zeros(layout.size, device=device))
     grads = FlatTensors(layout, torch.zeros(layout.size, device=device))
-    for unit, module in module_of.items():
+    for unit, module in submodules.items():
         for name, parameter in module.named_parameters():
             view = values[f"{unit}.{name}"]
             view.copy_(parameter.detach())
@@ -275,10 +275,10 @@ def flatten(model: nn.Module, module_of: Mapping[str, nn.Module]) -> tuple[FlatT
     return values, grads
 
 
-def _batch_norm(module_of: Mapping[str, nn.Module]) -> set[str]:
+def _batch_norm(submodules: Mapping[str, nn.Module]) -> set[str]:
     """Names of all tensors that belong to batch-norm layers; layer, group and instance norm are none."""
     found = set()
-    for unit, module in module_of.items():
+    for unit, module in submodules.items():
         for path, layer in module.named_modules(prefix=unit):
             if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                 found |= {f"{path}.{n}" for n, _ in (*layer.named_parameters(), *layer.named_buffers())}

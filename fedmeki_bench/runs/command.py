@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedmeki_bench import algorithms
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.errors import UsageError
 from fedmeki_bench.evaluation.view import answers_zero_shot
 from fedmeki_bench.profiles import profile

@@ -192,7 +192,7 @@ def _train_and_score(
     validation.begin(federation)
     record.cost.parameters = sum(
         e.size for e in federation.server.model.layout.entries.values()
-        if e.trained and e.module not in federation.model.frozen
+        if e.trained and e.unit not in federation.model.frozen
     )  # fmt: skip
     first = federation.resume()
     listener(RunStarted(record.key, federation.rounds, first))

@@ -43,7 +43,7 @@ def keep(
             foundation=spec.versions.get("foundation"), seed=spec.seed, profile=told["profile"],
             tasks={name: _task(task, cohorts[name]) for name, task in tasks.items()},
             inputs={modality: _input(taken) for modality, taken in federation.model.inputs.items()},
-            units=federation.model.values.modules,
+            units=federation.model.values.units,
             files={name: file_digest(target / name) for name in files},
         )  # fmt: skip
         (target / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")

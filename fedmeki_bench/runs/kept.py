@@ -150,7 +150,7 @@ def open_kept(
     except (UsageError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / CARD}: the model can't be put together: {error}") from error
     tensors = kept_tensors(folder, card, MODEL)
-    load_units(model, tensors, model.values.modules, where=str(folder / MODEL))
+    load_units(model, tensors, model.values.units, where=str(folder / MODEL))
     model.eval()
     server = Server(model.values.clone(), clients=0)
     kept = Kept(card, tasks, model, server, stage, settings)
@@ -170,15 +170,15 @@ def load_units(model: ClientModel, tensors: Mapping[str, Tensor], units: tuple[s
     Raises:
         InputError: a unit is missing there or has another shape; nothing is overwritten.
     """
-    chosen = [entry for entry in model.values.layout.entries.values() if entry.module in units]
+    chosen = [entry for entry in model.values.layout.entries.values() if entry.unit in units]
     for entry in chosen:
         found = tensors.get(entry.name)
         if found is None:
-            raise InputError(f"{where} has no tensor {entry.name}, so its {entry.module} is of another architecture")
+            raise InputError(f"{where} has no tensor {entry.name}, so its {entry.unit} is of another architecture")
         if tuple(found.shape) != entry.shape:
             raise InputError(
                 f"{where}: {entry.name} has the shape {tuple(found.shape)}, this run's model wants {entry.shape}; "
-                f"use the encoder, its parameters and the image size of the kept model for {entry.module}"
+                f"use the encoder, its parameters and the image size of the kept model for {entry.unit}"
             )
     with torch.no_grad():
         for entry in chosen:

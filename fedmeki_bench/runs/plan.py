@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmeki_bench import algorithms, registry
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.boards.board import Board, Dealing
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.errors import InputError, nearest

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmeki_bench import registry
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.digests import known_digest
 from fedmeki_bench.foundation.tiny_config import STAND_INS
 from fedmeki_bench.sources import plugin_source, stated_version

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.boards.board import Board, Dealing
 from fedmeki_bench.errors import UsageError
 from fedmeki_bench.records.record import Record

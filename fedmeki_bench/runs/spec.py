@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from fedmeki_bench import algorithms, registry
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.view import answers_zero_shot

@@ -151,7 +151,7 @@ class Squared(Rule):
 
     def aggregate(self, server, updates):
         updates = list(updates)
-        for unit in server.model.modules:
+        for unit in server.model.units:
             total = sum(update.share.get(unit, 0.0) ** 2 for update in updates)
             for update in updates:
                 if unit in update.share:

@@ -119,7 +119,7 @@ class ReadsNames(KimInjection):
 WRONG = [
     (UnknownView, "loads", "it names the view 'crystal ball'"),
     (PicturesOnly, "scopes", "it raised KeyError: 'encoder.image'"),
-    (Endless, "scopes", "the server's memory is not finite"),
+    (Endless, "scopes", "the stage's memory is not finite"),
     (NeedsAll, "empty-public", "it raised KeyError: 'fast'"),
     (UnseededNoise, "deterministic", "the global model differs between two runs of one seed"),
     (Thaws, "frozen", "the foundation model's own weight"),

@@ -53,7 +53,7 @@ def test_gradient_hook_reaches_the_step(build):
     federation.rule = Still()
     before = federation.server.model.clone()
     federation.round(0)
-    for unit in before.modules:  # batch-norm statistics move without gradients
+    for unit in before.units:  # batch-norm statistics move without gradients
         after = federation.server.model.segment(unit, trained_only=True)
         torch.testing.assert_close(after, before.segment(unit, trained_only=True), rtol=1e-6, atol=1e-7)
 
@@ -178,7 +178,7 @@ def test_any_tensors_can_be_left_out_saved_and_put_back(tmp_path):
     whole = FlatTensors(layout, torch.arange(layout.size, dtype=torch.float32))
     part = whole.restrict(["a", "b"], without=["a.n", "b.w"])
     assert list(part) == ["a.w", "a.v", "a.m"]
-    assert part.modules == ("a",)  # nothing is left of b
+    assert part.units == ("a",)  # nothing is left of b
     assert part.nbytes == 4 * (6 + 2 + 2)
     assert all(torch.equal(part[n], whole[n]) for n in part)
     assert [e.name for e in part.layout.entries.values() if e.batch_norm] == ["a.m"]

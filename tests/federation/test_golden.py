@@ -71,14 +71,14 @@ def test_identical_clients_are_one(build):
     trained = federation.rule.client_update(
         ctx, federation.rule.broadcast(federation.server, ctx.client, ctx.units)
     ).model
-    share = dict.fromkeys(trained.modules, 0.25)
+    share = dict.fromkeys(trained.units, 0.25)
     mean = federation.server.mean(Update(client, trained.clone(), share=share) for client in range(4))
     torch.testing.assert_close(mean.flat, trained.flat, rtol=1e-6, atol=1e-7)
 
 
 def test_a_client_with_zero_weight_has_no_influence(build):
     server = build("fedavg_s", ECG).server
-    units = server.model.modules
+    units = server.model.units
     good = Update(0, server.model * 2.0, share=dict.fromkeys(units, 1.0))
     poison = server.model.clone()
     poison.flat.fill_(float("nan"))
@@ -93,12 +93,12 @@ def test_mean_equals_a_float64_oracle(build):
     weights = torch.tensor([3.0, 1.0, 4.0, 1.0, 5.0], dtype=torch.float64)
     shares = (weights / weights.sum()).tolist()
     updates = [
-        Update(i, FlatTensors(server.model.layout, v), share=dict.fromkeys(server.model.modules, s))
+        Update(i, FlatTensors(server.model.layout, v), share=dict.fromkeys(server.model.units, s))
         for i, (v, s) in enumerate(zip(values, shares, strict=True))
     ]
     oracle = sum(v.double() * s for v, s in zip(values, shares, strict=True))
     mean = server.mean(updates)
-    for unit in server.model.modules:
+    for unit in server.model.units:
         s = server.model.layout.segments[unit]
         torch.testing.assert_close(mean.segment(unit).double(), oracle[s.start : s.stop], rtol=1e-6, atol=1e-6)
 
@@ -109,7 +109,7 @@ def test_units_are_weighted_by_the_samples_that_trained_them(build):
     contexts = [federation.context(c, 0) for c in range(3)]
     shares = federation._shares(contexts)
     assert "encoder.image" not in shares[0]
-    for unit in federation.model.values.modules:
+    for unit in federation.model.values.units:
         assert sum(s.get(unit, 0.0) for s in shares.values()) == pytest.approx(1.0)
     lungs = [len(federation.clients[c].data["lung_opacity"]) for c in (1, 2)]
     assert shares[1]["encoder.image"] == lungs[0] / sum(lungs)

@@ -140,7 +140,7 @@ def test_scaffolds_control_variate_is_the_mean_of_the_clients(build):
     federation.clients[2].data = {"ecg_abnormal": federation.clients[2].data["ecg_abnormal"]}
     finish(federation)
     shares = federation._shares([federation.context(c, 0) for c in range(3)])
-    for unit in federation.server.model.modules:  # lungs: over the two clients that hold any
+    for unit in federation.server.model.units:  # lungs: over the two clients that hold any
         want = sum(s[unit] * federation.clients[c].memory["c_i"].segment(unit) for c, s in shares.items() if unit in s)
         torch.testing.assert_close(federation.server.memory["c"].segment(unit), want, rtol=1e-4, atol=1e-6)
 
@@ -332,7 +332,7 @@ def test_lambda_pulls_dittos_personal_model_to_the_global_one(build):
         federation.rule.client_update(ctx, federation.rule.broadcast(federation.server, ctx.client, ctx.units))
         own = ctx.memory["v"].values()
         distances.append(
-            sum(float((v - start.restrict(v.modules)).restrict(v.modules, buffers=False).flat.norm()) for v in own)
+            sum(float((v - start.restrict(v.units)).restrict(v.units, buffers=False).flat.norm()) for v in own)
         )
     assert distances[0] > distances[1] > distances[2] > distances[3] > 0
     assert distances[3] < 0.5 * distances[0]

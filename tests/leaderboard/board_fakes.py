@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedmeki_bench.algorithm import Algorithm
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.boards.board import Board
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION

@@ -92,7 +92,7 @@ def test_units_begin_at_aligned_offsets_and_padding_is_not_sent():
 
 def test_two_tasks_of_one_modality_share_its_encoder():
     m = model({"a": ("image",), "c": ("image",)})
-    assert set(m.values.modules) == {"encoder.image", "decoder.a", "decoder.c"}
+    assert set(m.values.units) == {"encoder.image", "decoder.a", "decoder.c"}
     assert m.units("a")[0] == m.units("c")[0] == "encoder.image"
 
 

@@ -96,7 +96,7 @@ def test_it_opens_where_no_cohort_and_no_run_are(kept, barely, tmp_path, monkeyp
     assert opened.injected.language.format.before == "### Human: <Img>"
     card = json.loads((tmp_path / "elsewhere" / "model.json").read_text())
     assert str(Path(barely).parent) not in json.dumps(card)  # no place of this machine
-    assert card["inputs"]["clinical"]["series"]["statistics"]["median"]
+    assert card["inputs"]["clinical"]["facts"]["statistics"]["median"]
 
 
 def damaged(kept, tmp_path, change) -> Path:

@@ -37,8 +37,8 @@ class SeriesEncoder(Encoder):
         hours, variables = stored.shape
         facts = {
             "statistics": dict(stored.statistics),
-            "imputation": stored.options["imputation"],
-            "mask": stored.options["mask"],
+            "imputation": stored.options.get("imputation", "forward_median"),
+            "mask": stored.options.get("mask", False),
         }
         return Input((hours, variables * (1 + facts["mask"]) + 1), stored.scale, facts)
 
