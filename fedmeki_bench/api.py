@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.clients.partition import Partition as Partition
     from fedmeki_bench.data.cohort import Cohort as Cohort
     from fedmeki_bench.data.cohort import CohortPart as CohortPart
+    from fedmeki_bench.data.contract import SYNTHETIC_MARKER as SYNTHETIC_MARKER
     from fedmeki_bench.data.contract import ArraySpec as ArraySpec
     from fedmeki_bench.data.contract import DatasetMeta as DatasetMeta
     from fedmeki_bench.data.contract import DatasetPreparer as DatasetPreparer
@@ -153,6 +154,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "official_overlap": "data.prepare.official",
         "training_assignment": "data.prepare.zero_shot",
         "write_marker": "data.contract",
+        "SYNTHETIC_MARKER": "data.contract",
         "synthetic_facts": "data.card",
         "SIGNS": "signs",
         "FINDINGS": "signs",
@@ -191,12 +193,14 @@ _WHERE = {name: module for names in GROUPS.values() for name, module in names.it
 __all__ = sorted(_WHERE)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module 'fedmeki_bench.api' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"fedmeki_bench.{_WHERE[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would believe that every name is there
+
+    def __getattr__(name: str) -> Any:
+        if name not in _WHERE:
+            raise AttributeError(f"module 'fedmeki_bench.api' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"fedmeki_bench.{_WHERE[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
