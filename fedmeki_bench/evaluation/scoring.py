@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from fedmeki_bench.evaluation.predictions import (
     write_text_predictions,
 )
 from fedmeki_bench.evaluation.remarks import Remarks, remarks, units
-from fedmeki_bench.evaluation.rescoring import metric, values_of
+from fedmeki_bench.evaluation.rescoring import values_of
 from fedmeki_bench.evaluation.subgroups import memberships, memberships_of, subgroups
 from fedmeki_bench.evaluation.thresholds import threshold_at
 from fedmeki_bench.evaluation.view import Answers, View, view
@@ -30,18 +31,22 @@ from fedmeki_bench.records.record import Evaluation
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import Cohort, CohortPart
+    from fedmeki_bench.evaluation.metrics import MetricSpec
     from fedmeki_bench.federation.loop import Federation
     from fedmeki_bench.task import Task
 
 
 class Validation:
-    """Scores a federation on `valid` by each task's main metric; selection and curves rest on this alone."""
+    """Scores a federation on `valid` by each task's main metric; the first view counts."""
 
-    def __init__(self, cohorts: Mapping[str, Cohort], tasks: Mapping[str, Task], name: str) -> None:
+    def __init__(
+        self, cohorts: Mapping[str, Cohort], tasks: Mapping[str, Task], metrics: Mapping[str, MetricSpec],
+        views: Mapping[str, View],
+    ) -> None:  # fmt: skip
         self._parts = {name: cohorts[name].part("valid") for name in tasks}
-        self._main = {name: metric(task.meta.metrics[0]) for name, task in tasks.items()}
+        self._main = {name: metrics[task.meta.metrics[0]] for name, task in tasks.items()}
         self._tasks = dict(tasks)
-        self._name, self._view = name, view(name)
+        self._name, self._view = next(iter(views.items()))
         self._start: dict[str, int] = {}
 
     def begin(self, federation: Federation) -> None:
@@ -68,11 +73,21 @@ class Validation:
         return self._view.probabilities(federation, self._tasks[task], part)
 
 
+@dataclass(frozen=True, slots=True)
+class _Out:
+    """Where predictions go, the seed of resamples, and the metrics by name."""
+
+    folder: Path
+    seed: int
+    metrics: Mapping[str, MetricSpec]
+
+
 def score_test(
     federation: Federation,
-    views: Sequence[str],
+    views: Mapping[str, View],
     cohorts: Mapping[str, Cohort],
     tasks: Mapping[str, Task],
+    metrics: Mapping[str, MetricSpec],
     *,
     seed: int,
     folder: Path,
@@ -86,14 +101,14 @@ def score_test(
     resampled alike. ``doubts`` are what validation remarked per view and task; each becomes the note of its evaluation.
     """
     evaluations = []
-    named = {name: view(name) for name in views}
+    out = _Out(folder, seed, metrics)
     for task_name, cohort in cohorts.items():
         task, part = tasks[task_name], open_test(cohort)
-        for name, chosen in named.items():
+        for name, chosen in views.items():
             if task.meta.role != "training" and not chosen.zero_shot:
                 continue
             if chosen.in_words:
-                evaluations += _in_words(federation, name, chosen, task, part, folder, seed)
+                evaluations += _in_words(federation, name, chosen, task, part, out)
                 continue
             predicted = chosen.probabilities(federation, task, part)
             labels = np.asarray(part.targets, dtype=np.int64)
@@ -101,7 +116,7 @@ def score_test(
             thresholds = _thresholds(cohort.part("valid"), partial(chosen.probabilities, federation, task))
             said = Predictions(*_ids(part), part.sites, labels, predicted, _attributes(part), thresholds)
             note = (doubts or {}).get((name, task_name), "")
-            evaluations.append(_evaluation(name, task, part, said, folder, seed, clients=holders, note=note))
+            evaluations.append(_evaluation(name, task, part, said, out, clients=holders, note=note))
     return evaluations
 
 
@@ -113,7 +128,7 @@ def _thresholds(valid: CohortPart, predicted: Callable[[CohortPart], np.ndarray]
 
 
 def _in_words(
-    federation: Federation, name: str, chosen: View, task: Task, part: CohortPart, folder: Path, seed: int
+    federation: Federation, name: str, chosen: View, task: Task, part: CohortPart, out: _Out
 ) -> list[Evaluation]:
     """A view in words, the views beside it, and the best constant answer."""
     said = chosen.predict(federation, task, part)
@@ -123,17 +138,17 @@ def _in_words(
         return [Evaluation(view=name, task=task.meta.name, n=0, note=note)]
     answered = _answers(said, task, part)
     controls = {other: view(other).predict(federation, task, part) for other in chosen.beside}
-    main = metric(task.meta.metrics[0])
+    main = out.metrics[task.meta.metrics[0]]
     sign = 1.0 if main.direction == "higher" else -1.0
     answer, why = best_constant(answered, lambda said: sign * value_of(said, main))
     return [
-        _evaluation(name, task, part, answered, folder, seed),
+        _evaluation(name, task, part, answered, out),
         *(
-            _evaluation(other, task, part, _answers(found, task, part), folder, seed)
+            _evaluation(other, task, part, _answers(found, task, part), out)
             for other, found in controls.items()
             if found is not None
         ),
-        _evaluation(CONSTANT, task, part, constantly(answered, answer), folder, seed, note=why),
+        _evaluation(CONSTANT, task, part, constantly(answered, answer), out, note=why),
     ]
 
 
@@ -161,17 +176,17 @@ def _attributes(part: CohortPart) -> dict[str, list[str]]:
 
 
 def _evaluation(
-    view: str, task: Task, part: CohortPart, said: Predictions | TextPredictions, folder: Path, seed: int, *,
+    view: str, task: Task, part: CohortPart, said: Predictions | TextPredictions, out: _Out, *,
     clients: Sequence[int] = (), note: str = "",
 ) -> Evaluation:  # fmt: skip
     """Write what a view said, and score it."""
-    path = predictions_path(folder, view, task.meta.name)
+    path = predictions_path(out.folder, view, task.meta.name)
     write: Any = write_text_predictions if isinstance(said, TextPredictions) else write_predictions
     digest = write(path, said)
-    specs, draw = [metric(m) for m in task.meta.metrics], seeds.derive(seed, "bootstrap", task.meta.name)
+    specs, draw = [out.metrics[m] for m in task.meta.metrics], seeds.derive(out.seed, "bootstrap", task.meta.name)
     found = score_predictions(said, specs, seed=draw, kind=task.meta.kind)
     parts = subgroups(said, specs[0], memberships_of(said), seed=draw, clients=clients)
     return Evaluation(
         view=view, task=task.meta.name, n=len(part), groups=len(np.unique(part.group_ids)), metrics=values_of(found),
-        subgroups=parts, predictions=path.relative_to(folder).as_posix(), digest=digest, note=note,
+        subgroups=parts, predictions=path.relative_to(out.folder).as_posix(), digest=digest, note=note,
     )  # fmt: skip

@@ -6,23 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedmeki_bench import registry
 from fedmeki_bench.data.clients.assignment import Dealt, deal
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.inputs import inputs_of
+from fedmeki_bench.runs.resolved import Resolved
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.runs.start import take
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import Cohort
-    from fedmeki_bench.task import Task
 
 
 def assemble(
-    spec: RunSpec, cohorts: Mapping[str, Cohort], tasks: Mapping[str, Task], private: Dealt, *,
+    spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], private: Dealt, *,
     device: str = "cpu", folder: Path | None = None,
 ) -> Federation:  # fmt: skip
     """A federation ready to run; ``private`` is what :func:`dealt` gave.
@@ -33,7 +32,7 @@ def assemble(
     """
     settings = spec.settings()
     model = ClientModel(
-        {name: task.meta.modalities for name, task in tasks.items()},
+        {name: task.meta.modalities for name, task in plugins.tasks.items()},
         inputs_of(cohorts.values(), settings),
         {modality: (choice.name, choice.params) for modality, choice in settings.encoders.items()},
         hidden=settings.decoder_hidden,
@@ -41,22 +40,19 @@ def assemble(
         device=device,
     )
     take(model, spec.params["start"])
-    rule_class, stage_class = registry.load("rules", spec.rule), registry.load("stages", spec.stage)
     return Federation(
         model,
-        rule_class(rule_class.Params(**spec.params["rule"])),
-        stage_class(stage_class.Params(**spec.params["stage"])),
+        plugins.rule,
+        plugins.stage,
         [Client(number, data) for number, data in enumerate(private.parts)],
         {name: cohort.part("public") for name, cohort in cohorts.items() if len(cohort.part("public"))},
         settings,
         seed=spec.seed,
-        tasks=tasks,
+        tasks=plugins.tasks,
         folder=folder,
     )
 
 
-def dealt(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> Dealt:
+def dealt(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort]) -> Dealt:
     """The clients' private samples; every algorithm with this seed gets the same ones."""
-    how_class = registry.load("partitions", spec.partition)
-    how = how_class(how_class.Params(**spec.params["partition"]))
-    return deal(cohorts, how, spec.clients, spec.seed, Availability(**spec.params["availability"]))
+    return deal(cohorts, plugins.partition, spec.clients, spec.seed, Availability(**spec.params["availability"]))

@@ -30,7 +30,8 @@ from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.environment import environment, peak_memory
 from fedmeki_bench.runs.kept_card import FOLDER as KEPT_FOLDER
 from fedmeki_bench.runs.plugins import portable, portable_params
-from fedmeki_bench.runs.spec import RunSpec, views_of
+from fedmeki_bench.runs.resolved import Resolved, resolve, tasks_of
+from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.sources import class_source
 from fedmeki_bench.task import Task
 
@@ -39,16 +40,20 @@ KILLED = "ProcessKilled"
 """The type of error of a run whose process ended without a word."""
 
 
-def open_cohorts(spec: RunSpec, data: Path) -> dict[str, Cohort]:
-    """The cohorts a run rests on, by task.
+def open_cohorts(spec: RunSpec, data: Path, tasks: Mapping[str, Task] | None = None) -> dict[str, Cohort]:
+    """The cohorts of a run, by task.
+
+    Args:
+        tasks: all its tasks, where they are at hand.
 
     Raises:
         InputError: one is missing, damaged, or prepared by another version of its task or dataset; the sentence names
             the command that prepares it.
     """
     cohorts = {}
-    for name in (*spec.tasks, *spec.zero_shot):
-        task = _task(name)
+    if tasks is None:
+        tasks = {name: task for group in tasks_of(spec) for name, task in group.items()}
+    for name, task in tasks.items():
         cohorts[name] = cohort = find(data, name, dataset=task.meta.dataset)
         if changes := ", ".join(_prepared_otherwise(cohort, task)):
             raise InputError(
@@ -94,7 +99,8 @@ def execute(
         InputError: a cohort is missing; nothing was run and no record is left.
         KeyboardInterrupt: after the record was marked interrupted.
     """
-    cohorts = open_cohorts(spec, data)
+    plugins = resolve(spec)
+    cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
     with store.lock(key):
         kept = (store.folder(key) / KEPT_FOLDER).is_dir()
@@ -109,10 +115,10 @@ def execute(
         if fresh or (known is not None and known.status == "failed" and not killed):
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
             store.path(key).unlink(missing_ok=True)
-        record = _record(spec, key, cohorts)
+        record = _record(spec, key, cohorts, plugins)
         started = time.perf_counter()
         try:
-            _train_and_score(spec, record, cohorts, folder, device, listener, keep_model)
+            _train_and_score(spec, plugins, record, cohorts, folder, device, listener, keep_model)
         except KeyboardInterrupt:
             record.status = "interrupted"
             record.error = RunError(type="KeyboardInterrupt", message="interrupted by the user")
@@ -136,10 +142,11 @@ def execute(
 
 def record_death(spec: RunSpec, data: Path, store: RecordStore, message: str) -> None:
     """Leave a failed record of a run whose process was killed before it could; its checkpoint stays."""
-    cohorts = open_cohorts(spec, data)
+    plugins = resolve(spec)
+    cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
     with store.lock(key):
-        record = _record(spec, key, cohorts)
+        record = _record(spec, key, cohorts, plugins)
         record.status = "failed"
         record.error = RunError(type=KILLED, message=message)
         record.finished = datetime.now(timezone.utc)
@@ -169,8 +176,8 @@ def _known(store: RecordStore, key: str) -> Record | None:
 
 
 def _train_and_score(
-    spec: RunSpec, record: Record, cohorts: Mapping[str, Cohort], folder: Path, device: str, listener: Listener,
-    keep_model: bool,
+    spec: RunSpec, plugins: Resolved, record: Record, cohorts: Mapping[str, Cohort], folder: Path, device: str,
+    listener: Listener, keep_model: bool,
 ) -> None:  # fmt: skip
     import torch
 
@@ -182,13 +189,11 @@ def _train_and_score(
     settings = spec.settings()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     record.environment = environment(device, torch.get_num_threads())
-    tasks = {name: _task(name) for name in spec.tasks}
-    views = views_of(spec)
     trained = {name: cohorts[name] for name in spec.tasks}
-    private = dealt(spec, trained)
+    private = dealt(spec, plugins, trained)
     record.dealt = Dealt(digest=private.digest, counts=private.counts())
-    federation = assemble(spec, trained, tasks, private, device=device, folder=folder / CHECKPOINT)
-    federation.validate = validation = Validation(cohorts, tasks, views[0])
+    federation = assemble(spec, plugins, trained, private, device=device, folder=folder / CHECKPOINT)
+    federation.validate = validation = Validation(cohorts, plugins.tasks, plugins.metrics, plugins.views)
     validation.begin(federation)
     record.cost.parameters = sum(
         e.size for e in federation.server.model.layout.entries.values()
@@ -207,19 +212,21 @@ def _train_and_score(
         )  # fmt: skip
     record.cost.bytes_up = sum(r.bytes_up for r in record.history)
     record.cost.bytes_down = sum(r.bytes_down for r in record.history)
-    tasks |= {name: _task(name) for name in spec.zero_shot}
+    tasks = plugins.all_tasks
     doubts = validation.remarks(federation)
     record.notes += doubts.values()
-    record.evaluations = score_test(federation, views, cohorts, tasks, seed=spec.seed, folder=folder, doubts=doubts)
+    record.evaluations = score_test(
+        federation, plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder, doubts=doubts
+    )
     record.foundation = foundation_facts(federation, tasks)
     if keep_model:
         keep(federation, spec, record.key, cohorts, tasks, folder)
     record.status = "ok"
 
 
-def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
-    tasks = {name: _task(name) for name in (*spec.tasks, *spec.zero_shot)}
-    metrics = {m: registry.load("metrics", m).version for task in tasks.values() for m in task.meta.metrics}
+def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort], plugins: Resolved) -> Record:
+    tasks = plugins.all_tasks
+    metrics = {m: plugins.metrics[m].version for task in tasks.values() for m in task.meta.metrics}
     parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
     parts += [("tasks", name) for name in tasks]
     modalities = {modality for name in spec.tasks for modality in tasks[name].meta.modalities}
@@ -239,7 +246,7 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort]) -> Record:
         clients=spec.clients,
         partition=portable(spec.partition),
         tasks=list(spec.tasks),
-        views=list(views_of(spec)),
+        views=list(plugins.views),
         versions=Versions(
             results=spec.versions["results"], tasks={name: task.meta.version for name, task in tasks.items()},
             rule=spec.versions["rule"], stage=spec.versions["stage"], plugins=spec.versions.get("plugins", {}),
@@ -300,8 +307,3 @@ def _last_frame(error: BaseException) -> str:
         return ""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
-
-
-def _task(name: str) -> Task:
-    task: Task = registry.load("tasks", name)()
-    return task

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.federation.exchange import one_by_one
 from fedmeki_bench.federation.loop import Federation
@@ -20,6 +19,7 @@ from fedmeki_bench.foundation.tiny_config import TinyConfig
 from fedmeki_bench.models.flat import FlatTensors
 from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import open_cohorts
+from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
 
 SMALL = {"rounds": 2, "local_epochs": 1, "batch_size": 16}
@@ -36,9 +36,8 @@ def build(cohorts: Path) -> Callable[..., Federation]:
         algorithm: str, tasks: list[str], *, clients: int = 3, seed: int = 0, folder: Path | None = None, **options: Any
     ) -> Federation:
         (spec,) = specify(resolve(algorithm), tasks, clients=clients, seed=seed, options=SMALL | options)
-        named = {name: registry.load("tasks", name)() for name in spec.tasks}
-        opened = open_cohorts(spec, cohorts)
-        return assemble(spec, opened, named, dealt(spec, opened), folder=folder)
+        plugins, opened = resolve_plugins(spec), open_cohorts(spec, cohorts)
+        return assemble(spec, plugins, opened, dealt(spec, plugins, opened), folder=folder)
 
     return make
 

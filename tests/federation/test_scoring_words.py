@@ -8,6 +8,7 @@ import pytest
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.evaluation import scoring
+from fedmeki_bench.evaluation.metrics import BUILT_IN
 from fedmeki_bench.evaluation.view import Answers
 from fedmeki_bench.evaluation.views_in_words import Foundation, FoundationBefore, FoundationBlind
 from fedmeki_bench.runs.execute import open_cohorts
@@ -30,7 +31,10 @@ def scored(build, cohorts, tmp_path, monkeypatch):
     (spec,) = specify(resolve("fedavg_s"), [TASK])
     opened = open_cohorts(spec, cohorts)
     tasks = {TASK: registry.load("tasks", TASK)()}
-    found = scoring.score_test(federation, ["aggregated", "foundation"], opened, tasks, seed=0, folder=tmp_path)
+    found = scoring.score_test(
+        federation, {name: view(name) for name in ("aggregated", "foundation")}, opened, tasks, BUILT_IN, seed=0,
+        folder=tmp_path,
+    )  # fmt: skip
     return {e.view: e for e in found}
 
 

@@ -23,6 +23,7 @@ from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.assemble import assemble, dealt
 from fedmeki_bench.runs.execute import execute, open_cohorts
 from fedmeki_bench.runs.kept import open_kept
+from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
 
 TASKS = ["ecg_abnormal", "lung_opacity", "mortality"]
@@ -190,9 +191,8 @@ def test_unknown_tasks_are_told(kept, barely):
 
 def started(cohorts, algorithm, tasks, folder=None, **options):
     (spec,) = specify(resolve(algorithm), tasks, clients=2, options=SMALL | options)
-    opened = open_cohorts(spec, cohorts)
-    named = {name: registry.load("tasks", name)() for name in spec.tasks}
-    return spec, assemble(spec, opened, named, dealt(spec, opened), folder=folder)
+    plugins, opened = resolve_plugins(spec), open_cohorts(spec, cohorts)
+    return spec, assemble(spec, plugins, opened, dealt(spec, plugins, opened), folder=folder)
 
 
 def test_a_run_starts_with_the_units_it_names(kept, cohorts):

@@ -1,0 +1,73 @@
+"""The plug-ins of a run, loaded once and handed to whoever needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedmeki_bench import registry
+from fedmeki_bench.evaluation.rescoring import metric
+from fedmeki_bench.evaluation.view import View, view
+from fedmeki_bench.runs.spec import RunSpec, views_of
+
+if TYPE_CHECKING:
+    from fedmeki_bench.data.clients.partition import Partition
+    from fedmeki_bench.evaluation.metrics import MetricSpec
+    from fedmeki_bench.federation.rule import Rule
+    from fedmeki_bench.federation.stage import Stage
+    from fedmeki_bench.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a specification names.
+
+    Attributes:
+        rule, stage, partition: made with the specification's parameters.
+        tasks: the tasks trained on.
+        zero_shot: the tasks that are answered without having been trained on.
+        views: what is scored, in order, with the controls that stand beside them.
+        metrics: those of all tasks.
+    """
+
+    rule: Rule
+    stage: Stage
+    partition: Partition
+    tasks: Mapping[str, Task]
+    zero_shot: Mapping[str, Task]
+    views: Mapping[str, View]
+    metrics: Mapping[str, MetricSpec]
+
+    @property
+    def all_tasks(self) -> dict[str, Task]:
+        """Trained and zero-shot tasks."""
+        return {**self.tasks, **self.zero_shot}
+
+
+def resolve(spec: RunSpec) -> Resolved:
+    """Load the plug-ins of a run.
+
+    Raises:
+        UsageError: one is unknown or can't be loaded.
+    """
+    made = {
+        kind: (cls := registry.load(kind, name))(cls.Params(**spec.params[section]))
+        for kind, name, section in (
+            ("rules", spec.rule, "rule"), ("stages", spec.stage, "stage"), ("partitions", spec.partition, "partition")
+        )
+    }  # fmt: skip
+    tasks, zero_shot = tasks_of(spec)
+    named = {m for task in (*tasks.values(), *zero_shot.values()) for m in task.meta.metrics}
+    return Resolved(
+        made["rules"], made["stages"], made["partitions"], tasks, zero_shot,
+        {name: view(name) for name in views_of(spec)}, {name: metric(name) for name in sorted(named)},
+    )  # fmt: skip
+
+
+def tasks_of(spec: RunSpec) -> tuple[dict[str, Task], dict[str, Task]]:
+    """The tasks a run is trained on, and the zero-shot tasks it answers."""
+    trained, asked = (
+        {name: registry.load("tasks", name)() for name in group} for group in (spec.tasks, spec.zero_shot)
+    )
+    return trained, asked
