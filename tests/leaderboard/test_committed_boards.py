@@ -71,12 +71,12 @@ def test_a_conflicting_pair_is_a_coin_toss_without_routing(conflict):
 def test_routing_decides_in_every_seed(conflict):
     groups = conflict.board.groups
     conflicting = conflict.seeds("fedavg_m_kim_routed", groups["Conflict"])
-    assert statistics.fmean(conflicting) >= 0.65
-    assert min(conflicting) >= 0.6
+    assert min(conflicting) >= 0.65
     assert max(conflict.seeds("lora32", groups["Conflict"])) <= 0.55
     routed, lora = (conflict.seeds(name, groups["All eight"]) for name in ("fedavg_m_kim_routed", "lora32"))
     ahead = [a - b for a, b in zip(routed, lora, strict=True)]
-    assert statistics.fmean(ahead) >= 0.08
+    assert statistics.fmean(ahead) >= 0.1
+    assert sorted(ahead)[1] >= 0.08  # in every seed but one, which falls short by 0.01
     assert min(ahead) >= 0.05
 
 
