@@ -13,21 +13,19 @@ import numpy as np
 import pytest
 
 from fedmeki_bench import registry
-from fedmeki_bench.builtin.data_prep import (
-    chest_drawing,
-    chexpert_synthetic,
-    covqu_synthetic,
-    ptbxl_synthetic,
-    rsna_synthetic,
-    slake_synthetic,
-    vqa_rad_synthetic,
-)
+from fedmeki_bench.builtin.data_prep import chest_drawing
 from fedmeki_bench.builtin.data_prep.chexpert import Chexpert
+from fedmeki_bench.builtin.data_prep.chexpert import synthetic as chexpert_synthetic
 from fedmeki_bench.builtin.data_prep.covqu import Covqu
+from fedmeki_bench.builtin.data_prep.covqu import synthetic as covqu_synthetic
 from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3, Mimic3Sepsis
 from fedmeki_bench.builtin.data_prep.mimic3 import synthetic as mimic3_synthetic
 from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
+from fedmeki_bench.builtin.data_prep.ptbxl import synthetic as ptbxl_synthetic
 from fedmeki_bench.builtin.data_prep.rsna import Rsna
+from fedmeki_bench.builtin.data_prep.rsna import synthetic as rsna_synthetic
+from fedmeki_bench.builtin.data_prep.slake import synthetic as slake_synthetic
+from fedmeki_bench.builtin.data_prep.vqa_rad import synthetic as vqa_rad_synthetic
 from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.seeds import generator
 from fedmeki_bench.signs import FINDINGS, SIGNS
