@@ -25,8 +25,8 @@ def scored(build, cohorts, tmp_path, monkeypatch):
         n = len(part)
         return Answers(["mumble"] * n, [None] * n, np.where(np.asarray(part.targets) == 1, 0.9, 0.1))
 
-    for view in (Foundation, FoundationBefore, FoundationBlind):
-        monkeypatch.setattr(view, "predict", knows_but_mumbles)
+    for chosen in (Foundation, FoundationBefore, FoundationBlind):
+        monkeypatch.setattr(chosen, "predict", knows_but_mumbles)
     federation = build("fedavg_s", [TASK])
     (spec,) = specify(resolve("fedavg_s"), [TASK])
     opened = open_cohorts(spec, cohorts)
