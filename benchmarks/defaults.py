@@ -21,7 +21,7 @@ import torch
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.evaluation.scoring import Validation
 from fedmeki_bench.evaluation.view import view
-from fedmeki_bench.runs.assemble import assemble, dealt
+from fedmeki_bench.runs.assemble import assemble, assignment
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
@@ -49,7 +49,7 @@ def on_valid(rule: str, option: str, value: float, dealing: str, seed: int, data
     options = DEALINGS[dealing] | ({option: value} if option else {})
     (spec,) = specify(resolve(f"{rule}_m"), TASKS, seed=seed, partition=dealing, options=options)
     plugins, cohorts = resolve_plugins(spec), open_cohorts(spec, data)
-    federation = assemble(spec, plugins, cohorts, dealt(spec, plugins, cohorts))
+    federation = assemble(spec, plugins, cohorts, assignment(spec, plugins, cohorts))
     for _ in federation.run():
         pass
     return Validation(cohorts, plugins.tasks, plugins.metrics, {"aggregated": view("aggregated")})(federation)

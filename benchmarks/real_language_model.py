@@ -43,7 +43,7 @@ from fedmeki_bench.evaluation.views_in_words import Foundation, FoundationBefore
 from fedmeki_bench.files import replacing
 from fedmeki_bench.foundation.build import load
 from fedmeki_bench.foundation.quiet import quiet
-from fedmeki_bench.runs.assemble import assemble, dealt
+from fedmeki_bench.runs.assemble import assemble, assignment
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
@@ -116,7 +116,7 @@ def federation_on_stand_ins(options: argparse.Namespace, model: Path, folder: Pa
     (spec,) = specify(resolve(options.algorithm), list(TASKS.values()), clients=2, options=settings)
     plugins = resolve_plugins(spec)
     cohorts = open_cohorts(spec, folder / "data")
-    return assemble(spec, plugins, cohorts, dealt(spec, plugins, cohorts)), dict(plugins.tasks), cohorts
+    return assemble(spec, plugins, cohorts, assignment(spec, plugins, cohorts)), dict(plugins.tasks), cohorts
 
 
 def described(said: Answers, gold: np.ndarray, labels: np.ndarray | None) -> dict[str, float]:

@@ -75,10 +75,10 @@ def audit_command(
 
 
 def _dealt(audited: Sequence[Any], clients: int, partition: str, seed: int) -> Any:
-    """The training cohorts as a run would deal them; None if there is none."""
-    from fedmeki_bench.data.clients.assignment import deal
+    """The training cohorts as a run would assign them; None if there is none."""
+    from fedmeki_bench.data.clients.assignment import assign
 
     training = {one.name: one.cohort for one in audited if one.cohort.role == "training"}
     if not training:
         return None
-    return deal(training, registry.load("partitions", partition)(), clients, seed)
+    return assign(training, registry.load("partitions", partition)(), clients, seed)

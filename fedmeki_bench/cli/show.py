@@ -151,7 +151,7 @@ def _draw_partition(
 ) -> None:
     from fedmeki_bench.cli.run import prepared_training_tasks
     from fedmeki_bench.cli.view.dealt import picture, save_svg
-    from fedmeki_bench.data.clients.assignment import deal
+    from fedmeki_bench.data.clients.assignment import assign
     from fedmeki_bench.data.clients.availability import Availability
     from fedmeki_bench.data.cohort import find
     from fedmeki_bench.options import parse_options, split_pairs
@@ -161,7 +161,7 @@ def _draw_partition(
     matrix = {key: given.pop(key) for key in list(given) if key in Availability.model_fields}
     how = cls(parse_options(cls.Params, given, owner=f"partition {name}"))
     cohorts = {task: find(data, task) for task in prepared_training_tasks(data)}
-    dealt = deal(cohorts, how, clients, seed, parse_options(Availability, matrix))
+    dealt = assign(cohorts, how, clients, seed, parse_options(Availability, matrix))
     if svg is not None:
         save_svg(dealt.counts(), f"{name}, {clients} clients, seed {seed}", svg)
     if as_json:

@@ -10,7 +10,7 @@ from fedmeki_bench.statistics import ChanceGap, GroupValue, Spread, chance_gap, 
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
-    from fedmeki_bench.records.record import Dealt, Subgroup
+    from fedmeki_bench.records.record import AssignmentCounts, Subgroup
 
 ATTRIBUTES = {"site": "Sites", "sex": "Sexes", "age": "Age bands"}
 _QUANTILE = 1.959964
@@ -155,7 +155,7 @@ def _own(grid: Grid, algorithm: str, task: str, client: str) -> Entry:
 
 def _held(grid: Grid, task: str) -> dict[str, str]:
     """Client -> how many samples it holds, where all finished runs of the task agree."""
-    dealt: list[Dealt] = [
+    dealt: list[AssignmentCounts] = [
         o.record.dealt
         for (_, t), outcomes in grid.outcomes.items()
         if t == task

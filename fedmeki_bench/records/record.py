@@ -89,7 +89,7 @@ class Evaluation(_Strict):
     note: str = ""
 
 
-class Round(_Strict):
+class RoundRecord(_Strict):
     """One communication round; bytes are sums over clients, seconds are wall-clock."""
 
     round: int = Field(ge=0)
@@ -98,6 +98,7 @@ class Round(_Strict):
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0
+    clients: list[int] = Field(default_factory=list)  # who took part; empty in records from before this was kept
     note: str = ""
 
     @model_validator(mode="before")
@@ -124,7 +125,7 @@ class CohortRef(_Strict):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Dealt(_Strict):
+class AssignmentCounts(_Strict):
     """Who held what: a digest of the assignment, and per task the size and positives of each client."""
 
     digest: str
@@ -236,10 +237,10 @@ class Record(_Strict):
     versions: Versions = Field(default_factory=Versions)
     plugins: list[PluginRef] = Field(default_factory=list)
     cohorts: list[CohortRef] = Field(default_factory=list)
-    dealt: Dealt | None = None
+    dealt: AssignmentCounts | None = None
     evaluations: list[Evaluation] = Field(default_factory=list)
     foundation: FoundationFacts | None = None
-    history: list[Round] = Field(default_factory=list)
+    history: list[RoundRecord] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
     environment: dict[str, Any] = Field(default_factory=dict)
     started: AwareDatetime | None = None

@@ -1,4 +1,4 @@
-"""Put a federation together: deal the private data, build the model, hand both to the loop."""
+"""Put a federation together: assign the private data, build the model, hand both to the loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.data.clients.assignment import Dealt, deal
+from fedmeki_bench.data.clients.assignment import Assignment, assign
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def assemble(
-    spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], private: Dealt, *,
+    spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], private: Assignment, *,
     device: str = "cpu", folder: Path | None = None,
 ) -> Federation:  # fmt: skip
-    """A federation ready to run; ``private`` is what :func:`dealt` gave.
+    """A federation ready to run; ``private`` is what :func:`assignment` gave.
 
     Raises:
         InputError: a cohort does not fit the model (pictures prepared too small) or has too few patients, or the kept
             model that the run starts from does not fit.
     """
-    settings = spec.settings()
+    settings = spec.resolved_profile()
     model = ClientModel(
         {name: task.meta.modalities for name, task in plugins.tasks.items()},
         inputs_of(cohorts.values(), settings),
@@ -53,6 +53,6 @@ def assemble(
     )
 
 
-def dealt(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort]) -> Dealt:
+def assignment(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort]) -> Assignment:
     """The clients' private samples; every algorithm with this seed gets the same ones."""
-    return deal(cohorts, plugins.partition, spec.clients, spec.seed, Availability(**spec.params["availability"]))
+    return assign(cohorts, plugins.partition, spec.clients, spec.seed, Availability(**spec.params["availability"]))

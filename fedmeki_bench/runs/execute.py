@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
 from fedmeki_bench.data.cohort import Cohort, find
@@ -18,11 +18,11 @@ from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
 from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
 from fedmeki_bench.files import UNWRITABLE
 from fedmeki_bench.records.record import (
+    AssignmentCounts,
     CohortRef,
-    Dealt,
     PluginRef,
     Record,
-    Round,
+    RoundRecord,
     RunError,
     Versions,
 )
@@ -34,6 +34,9 @@ from fedmeki_bench.runs.resolved import Resolved, resolve, tasks_of
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.sources import class_source
 from fedmeki_bench.task import Task
+
+if TYPE_CHECKING:
+    from fedmeki_bench.federation.loop import Round
 
 CHECKPOINT = "checkpoint"
 KILLED = "ProcessKilled"
@@ -183,15 +186,15 @@ def _train_and_score(
 
     from fedmeki_bench.evaluation.foundation_facts import foundation_facts
     from fedmeki_bench.evaluation.scoring import Validation, score_test
-    from fedmeki_bench.runs.assemble import assemble, dealt
+    from fedmeki_bench.runs.assemble import assemble, assignment
     from fedmeki_bench.runs.keep import keep
 
-    settings = spec.settings()
+    settings = spec.resolved_profile()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     record.environment = environment(device, torch.get_num_threads())
     trained = {name: cohorts[name] for name in spec.tasks}
-    private = dealt(spec, plugins, trained)
-    record.dealt = Dealt(digest=private.digest, counts=private.counts())
+    private = assignment(spec, plugins, trained)
+    record.dealt = AssignmentCounts(digest=private.digest, counts=private.counts())
     federation = assemble(spec, plugins, trained, private, device=device, folder=folder / CHECKPOINT)
     federation.validate = validation = Validation(cohorts, plugins.tasks, plugins.metrics, plugins.views)
     validation.begin(federation)
@@ -230,7 +233,7 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort], plugins: Res
     parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
     parts += [("tasks", name) for name in tasks]
     modalities = {modality for name in spec.tasks for modality in tasks[name].meta.modalities}
-    encoders = spec.settings().encoders
+    encoders = spec.resolved_profile().encoders
     parts += [("encoders", encoders[m].name) for m in sorted(modalities) if m in encoders]
     return Record(
         key=key,
@@ -279,10 +282,10 @@ def _without_places(text: str) -> str:
     return text.replace(home, "~") if len(home) > 1 else text
 
 
-def _round(done: Any) -> Round:
-    return Round(
+def _round(done: Round) -> RoundRecord:
+    return RoundRecord(
         round=done.round, loss=done.loss, valid=dict(done.valid), bytes_up=done.bytes_up,
-        bytes_down=done.bytes_down, seconds=round(done.seconds, 4),
+        bytes_down=done.bytes_down, seconds=round(done.seconds, 4), clients=done.clients,
     )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ class RunSpec:
         asked = {task: cohorts[task] for task in (*self.tasks, *self.zero_shot)}
         return _digest({"setting": self.setting, "cohorts": asked})
 
-    def settings(self) -> Profile:
+    def resolved_profile(self) -> Profile:
         """The resolved profile."""
         return Profile.model_validate(self.params["profile"])
 

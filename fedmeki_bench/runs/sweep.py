@@ -35,7 +35,7 @@ def choose(entries: Sequence[Planned], only: str | None) -> list[Planned]:
 
 def default_jobs(entries: Sequence[Planned]) -> int:
     """As many processes as fill the cores with the profile's threads per run."""
-    threads = max((e.spec.settings().threads or os.cpu_count() or 1 for e in entries), default=1)
+    threads = max((e.spec.resolved_profile().threads or os.cpu_count() or 1 for e in entries), default=1)
     return max(1, (os.cpu_count() or 1) // threads)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedmeki_bench.data.clients.assignment import deal
+from fedmeki_bench.data.clients.assignment import assign
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.data.clients.partition import Iid
 from fedmeki_bench.data.clients.skews import Dirichlet, Natural, Quantity
@@ -72,15 +72,15 @@ def test_natural_needs_two_sites():
 
 def test_everything_available_is_the_plain_partition(cohorts):
     both = {task: find(cohorts, task) for task in ("ecg_abnormal", "lung_opacity")}
-    plain = deal(both, Iid(), 3, 0)
-    named = deal(both, Iid(), 3, 0, Availability(holds={"image": [0, 1, 2]}))
+    plain = assign(both, Iid(), 3, 0)
+    named = assign(both, Iid(), 3, 0, Availability(holds={"image": [0, 1, 2]}))
     assert plain.digest == named.digest
-    assert deal(both, Iid(), 3, 1).digest != plain.digest
+    assert assign(both, Iid(), 3, 1).digest != plain.digest
 
 
 def test_a_matrix_says_who_holds_what_and_loses_nothing(cohorts):
     both = {task: find(cohorts, task) for task in ("ecg_abnormal", "lung_opacity")}
-    dealt = deal(both, Iid(), 4, 0, Availability(holds={"image": [1, 3], "signal": [0]}))
+    dealt = assign(both, Iid(), 4, 0, Availability(holds={"image": [1, 3], "signal": [0]}))
     assert [sorted(held) for held in dealt.parts] == [["ecg_abnormal"], ["lung_opacity"], [], ["lung_opacity"]]
     for task, cohort in both.items():
         ids = [i for held in dealt.parts if task in held for i in held[task].sample_ids]

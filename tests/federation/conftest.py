@@ -17,7 +17,7 @@ from fedmeki_bench.federation.rule import Rule
 from fedmeki_bench.foundation.tiny import tiny_folder
 from fedmeki_bench.foundation.tiny_config import TinyConfig
 from fedmeki_bench.models.flat import FlatTensors
-from fedmeki_bench.runs.assemble import assemble, dealt
+from fedmeki_bench.runs.assemble import assemble, assignment
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
@@ -37,7 +37,7 @@ def build(cohorts: Path) -> Callable[..., Federation]:
     ) -> Federation:
         (spec,) = specify(resolve(algorithm), tasks, clients=clients, seed=seed, options=SMALL | options)
         plugins, opened = resolve_plugins(spec), open_cohorts(spec, cohorts)
-        return assemble(spec, plugins, opened, dealt(spec, plugins, opened), folder=folder)
+        return assemble(spec, plugins, opened, assignment(spec, plugins, opened), folder=folder)
 
     return make
 

@@ -9,7 +9,7 @@ from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.evaluation import scoring
 from fedmeki_bench.evaluation.metrics import BUILT_IN
-from fedmeki_bench.evaluation.view import Answers
+from fedmeki_bench.evaluation.view import Answers, view
 from fedmeki_bench.evaluation.views_in_words import Foundation, FoundationBefore, FoundationBlind
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.spec import specify
@@ -39,8 +39,8 @@ def scored(build, cohorts, tmp_path, monkeypatch):
 
 
 def test_a_model_that_mumbles_is_wrong(scored):
-    for view in ("foundation", "foundation_before"):
-        said = {name: m.value for name, m in scored[view].metrics.items()}
+    for scored_view in ("foundation", "foundation_before"):
+        said = {name: m.value for name, m in scored[scored_view].metrics.items()}
         assert said["unparsed"] == 1.0
         assert said["accuracy"] == said["f1"] == said["recall"] == 0.0
         assert said["auroc"] == 1.0

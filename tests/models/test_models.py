@@ -131,7 +131,7 @@ def test_arithmetic_reads_like_the_paper():
 
 def test_pictures_are_shrunk_never_enlarged(cohorts, tmp_path):
     from fedmeki_bench.algorithms import resolve
-    from fedmeki_bench.runs.assemble import assemble, dealt
+    from fedmeki_bench.runs.assemble import assemble, assignment
     from fedmeki_bench.runs.execute import open_cohorts
     from fedmeki_bench.runs.resolved import resolve as resolve_plugins
     from fedmeki_bench.runs.spec import specify
@@ -141,9 +141,9 @@ def test_pictures_are_shrunk_never_enlarged(cohorts, tmp_path):
         plugins, opened = resolve_plugins(spec), open_cohorts(spec, cohorts)
         if size == 128:
             with pytest.raises(InputError, match="prepare it again with -o image_size=128"):
-                assemble(spec, plugins, opened, dealt(spec, plugins, opened))
+                assemble(spec, plugins, opened, assignment(spec, plugins, opened))
         else:
-            built = assemble(spec, plugins, opened, dealt(spec, plugins, opened)).model
+            built = assemble(spec, plugins, opened, assignment(spec, plugins, opened)).model
             batch = opened["lung_opacity"].part("client").batch([0, 1])
             assert built.to_inputs(batch)["image"].shape == (2, 1, 32, 32)
 

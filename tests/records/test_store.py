@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedmeki_bench.errors import InputError
-from fedmeki_bench.records.record import SCHEMA, Evaluation, MetricValue, Record, Round
+from fedmeki_bench.records.record import SCHEMA, Evaluation, MetricValue, Record, RoundRecord
 from fedmeki_bench.records.store import BadRecord, KeyLocked, RecordStore
 
 
@@ -33,7 +33,7 @@ def test_round_trip(tmp_path):
                 metrics={"z": MetricValue(value=0.1 + 0.2, low=0, high=1), "a": MetricValue(value=1)},
             )
         ],
-        history=[Round(round=0, loss=np.float32(0.5), valid={"t": 0.7})],
+        history=[RoundRecord(round=0, loss=np.float32(0.5), valid={"t": 0.7})],
         started="2026-01-01T00:00:00Z",
     )
     assert store.load("abc") is None

@@ -20,7 +20,7 @@ from fedmeki_bench.errors import InputError, UsageError
 from fedmeki_bench.foundation.tiny import tiny_folder
 from fedmeki_bench.foundation.tiny_config import TinyConfig
 from fedmeki_bench.records.store import RecordStore
-from fedmeki_bench.runs.assemble import assemble, dealt
+from fedmeki_bench.runs.assemble import assemble, assignment
 from fedmeki_bench.runs.execute import execute, open_cohorts
 from fedmeki_bench.runs.kept import open_kept
 from fedmeki_bench.runs.resolved import resolve as resolve_plugins
@@ -192,7 +192,7 @@ def test_unknown_tasks_are_told(kept, barely):
 def started(cohorts, algorithm, tasks, folder=None, **options):
     (spec,) = specify(resolve(algorithm), tasks, clients=2, options=SMALL | options)
     plugins, opened = resolve_plugins(spec), open_cohorts(spec, cohorts)
-    return spec, assemble(spec, plugins, opened, dealt(spec, plugins, opened), folder=folder)
+    return spec, assemble(spec, plugins, opened, assignment(spec, plugins, opened), folder=folder)
 
 
 def test_a_run_starts_with_the_units_it_names(kept, cohorts):

@@ -1,4 +1,4 @@
-"""Who of the clients holds which private samples, with a digest that names the outcome."""
+"""Which client holds which private samples, with a digest that names the outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Dealt:
+class Assignment:
     """The private samples of every client.
 
     Attributes:
@@ -38,10 +38,10 @@ class Dealt:
         return found
 
 
-def deal(
+def assign(
     cohorts: Mapping[str, Cohort], how: Partition, clients: int, seed: int, availability: Availability | None = None
-) -> Dealt:
-    """Deal the ``client`` split of every cohort; the same seed deals every algorithm the same."""
+) -> Assignment:
+    """Assign the ``client`` split of every cohort to clients; one seed gives every algorithm the same assignment."""
     matrix = availability or Availability()
     held: list[dict[str, CohortPart]] = [{} for _ in range(clients)]
     digest = hashlib.sha256()
@@ -51,7 +51,7 @@ def deal(
         for client, index in zip(holders, partition(part, how, len(holders), seed), strict=True):
             held[client][name] = mine = part.take(index)
             digest.update(f"{name}\x1f{client}\x1f{chr(30).join(mine.sample_ids)}\x1d".encode())
-    return Dealt(held, digest.hexdigest()[:16])
+    return Assignment(held, digest.hexdigest()[:16])
 
 
 def _count(part: CohortPart) -> dict[str, Any]:

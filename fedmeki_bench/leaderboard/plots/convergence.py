@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fedmeki_bench.leaderboard.page import Page, Section
-    from fedmeki_bench.records.record import Record, Round
+    from fedmeki_bench.records.record import Record, RoundRecord
 
 _ACROSS = 4
-_AXES: dict[str, Callable[[Round], float]] = {
+_AXES: dict[str, Callable[[RoundRecord], float]] = {
     "rounds": lambda r: 1.0,
     "megabytes": lambda r: (r.bytes_up + r.bytes_down) / 1e6,
     "seconds": lambda r: r.seconds,
@@ -70,8 +70,18 @@ def _lines(section: Section, task: str) -> list[tuple[str, list[Record]]]:
     return found
 
 
+Step = Callable[["RoundRecord"], float]
+"""How far a round moves along the axis."""
+
+
 def _figure(
-    page: Page, section: Section, tasks: list[str], axis: str, step: Callable[[Round], float], key: str, title: str
+    page: Page,
+    section: Section,
+    tasks: list[str],
+    axis: str,
+    step: Step,
+    key: str,
+    title: str,
 ) -> str:
     from matplotlib.ticker import MaxNLocator
 
@@ -105,7 +115,7 @@ def _figure(
 
 
 def _line(
-    axes: Axes, name: str, runs: list[Record], task: str, step: Callable[[Round], float], colour: str, bound: bool,
+    axes: Axes, name: str, runs: list[Record], task: str, step: Step, colour: str, bound: bool,
     *, strong: bool,
 ) -> None:  # fmt: skip
     import numpy as np
