@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,10 @@ from fedmeki_bench import registry
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from fedmeki_bench.audit.reading import Audited
+    from fedmeki_bench.data.clients.assignment import Assignment
 
 _COLOURS = {"leak": "bold red", "note": "yellow", "ok": "green"}
 
@@ -74,7 +78,7 @@ def audit_command(
         )
 
 
-def _dealt(audited: Sequence[Any], clients: int, partition: str, seed: int) -> Any:
+def _dealt(audited: Sequence[Audited], clients: int, partition: str, seed: int) -> Assignment | None:
     """The training cohorts as a run would assign them; None if there is none."""
     from fedmeki_bench.data.clients.assignment import assign
 

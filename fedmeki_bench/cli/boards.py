@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from fedmeki_bench import registry
 from fedmeki_bench.cli import options
-from fedmeki_bench.cli.run import build_stand_in, check_device
+from fedmeki_bench.cli.run import stand_in_view
 from fedmeki_bench.cli.view.echo import echo
-from fedmeki_bench.errors import FedmekiError, InputError, RunFailed, UsageError, nearest
+
+if TYPE_CHECKING:
+    from fedmeki_bench.boards.board import Board
+    from fedmeki_bench.boards.cells import Cell
+    from fedmeki_bench.cli.view import SweepView
+    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.runs.plan import Planned
+    from fedmeki_bench.workflow.boards import Sweep
 
 
 @click.command("sweep")
@@ -28,81 +35,42 @@ def sweep_command(
     board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, plain: bool | None
 ) -> None:
     """Run what BOARD lacks; killed at any moment, a second call goes on."""
-    from fedmeki_bench.boards.board import find_board
-
-    check_device(device)
-    run_board(find_board(board), data, results, jobs=jobs, only=only, device=device, plain=plain)
+    run_board(board, data, results, jobs=jobs, only=only, device=device, plain=plain)
 
 
 def run_board(
-    board: Any, data: Path, results: Path, *, jobs: int | None = None, only: str | None = None, device: str = "cpu",
-    plain: bool | None = None,
+    board: Board | str, data: Path, results: Path, *, jobs: int | None = None, only: str | None = None,
+    device: str = "cpu", plain: bool | None = None,
 ) -> None:  # fmt: skip
-    """Run a board's missing trainings under a live grid.
+    """Run a board's missing trainings under a live grid; errors are those of :func:`fedmeki_bench.sweep`."""
+    from fedmeki_bench.workflow.boards import planned, run_sweep
+    from fedmeki_bench.workflow.training import check_device
 
-    Raises:
-        InputError: no cohort at all is there.
-        RunFailed: some runs failed or are not done (another sweep is at them); all others are.
-    """
-    from fedmeki_bench.cli.view import SweepView
-    from fedmeki_bench.records.store import RecordStore
-    from fedmeki_bench.runs import sweep as sweeping
-    from fedmeki_bench.runs.execute import up_to_date
-    from fedmeki_bench.runs.plan import inspect
-
-    store = RecordStore(results)
-    entries = inspect(board, data, store)
-    if only is not None and only not in ("missing", "failed") and only not in board.algorithms:
-        raise UsageError(
-            f"--only {only!r} is none of the board's; {nearest(only, [*board.algorithms, 'missing', 'failed'])}"
-        )
-    lacking = [e for e in entries if e.status == "no data"]
-    if len(lacking) == len(entries):
-        raise InputError(lacking[0].reason)
-    for reason in dict.fromkeys(e.reason for e in lacking):
+    check_device(device)
+    sweep = planned(board, data, results, jobs=jobs, only=only)
+    for reason in sweep.left_out:
         echo(f"left out: {reason}", err=True)
-    chosen = sweeping.choose(entries, only)
-    build_stand_in([entry.spec for entry in chosen], plain=plain)
-    jobs = jobs or sweeping.default_jobs(chosen)
+    run_sweep(
+        sweep, device=device, watch=partial(_grid, plain=plain), building=partial(stand_in_view, plain=plain),
+    )  # fmt: skip
+
+
+def _grid(sweep: Sweep, *, plain: bool | None) -> SweepView:
+    """The live grid of a sweep."""
+    from fedmeki_bench.cli import view
+
+    board, entries = sweep.board, sweep.entries
     shown = {e.key: [(_row(c), c.task, c.algorithm.view) for c in e.cells] for e in entries if e.key}
     labels = {_row(c): c.algorithm.title + (f", {c.dealing}" if c.dealing else "") for e in entries for c in e.cells}
     seeds = ", ".join(map(str, board.seeds))
-    title = f"sweep {board.name} · profile {board.profile} · seed {seeds} · {jobs} job{'s' if jobs > 1 else ''}"
-    with SweepView(title, shown, plain=plain, labels=labels) as view:
-        for entry in entries:
-            if entry.status == "ok" and entry.record is not None:
-                entry.record = up_to_date(entry.record, store)
-                view(_cached(entry))
-        sweeping.sweep(chosen, data, store, jobs=jobs, listener=view, device=device)
-    after = inspect(board, data, store)
-    failed = [e for e in after if e.status == "failed"]
-    if failed:
-        first = failed[0]
-        raise RunFailed(
-            f"{len(failed)} of {len(after)} runs failed, "
-            f"first {first.spec.algorithm} on {', '.join(first.spec.tasks)}: "
-            f"{first.reason}; run them again with: fedmeki-bench sweep {board.name} --only failed"
-        )
-    asked = {entry.key for entry in chosen}
-    undone = [e for e in after if e.status != "ok" and e.key in asked]
-    if undone:
-        raise RunFailed(
-            f"{len(undone)} of {len(after)} runs are not done, first {undone[0].spec.algorithm} on "
-            f"{', '.join(undone[0].spec.tasks)}: {undone[0].reason or undone[0].status}"
-        )
+    several = f"{sweep.jobs} job{'s' if sweep.jobs > 1 else ''}"
+    title = f"sweep {board.name} · profile {board.profile} · seed {seeds} · {several}"
+    return view.SweepView(title, shown, plain=plain, labels=labels)
 
 
-def _row(cell: Any) -> str:
+def _row(cell: Cell) -> str:
     """A row of the grid while it fills: an algorithm under one way of dealing; more would be taken for seeds."""
-    name: str = cell.algorithm.name
-    return f"{name}, {cell.dealing}" if cell.dealing else name
-
-
-def _cached(entry: Any) -> Any:
-    from fedmeki_bench.events import RunEnded
-    from fedmeki_bench.runs.execute import main_scores
-
-    return RunEnded(entry.key, "cached", entry.record.cost.seconds, main_scores(entry.record))
+    return f"{cell.algorithm.name}, {cell.dealing}" if cell.dealing else cell.algorithm.name
 
 
 @click.command("status")
@@ -114,9 +82,9 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     """Which of BOARD's runs are done, missing (and why) or failed, with estimated time and bytes."""
     from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.cli.view import print_table
-    from fedmeki_bench.cli.view.dealt import dealt_as
     from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.plan import inspect
+    from fedmeki_bench.workflow.dealing import dealt_as
 
     chosen = find_board(board)
     entries = inspect(chosen, data, RecordStore(results), load=False)
@@ -150,17 +118,21 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
             echo(f"about {sum(known):.0f} s of single-process work left, judged by runs alike that are done{without}")
 
 
-def _cost(entry: Any, entries: Sequence[Any]) -> tuple[float | None, float | None, bool]:
+def _cost(entry: Planned, entries: Sequence[Planned]) -> tuple[float | None, float | None, bool]:
     """Seconds and bytes of a run: measured if it is done, else the median of done runs like it, over the same tasks.
 
     Alike is the same rule and stage; failing that the same stage, failing that any competitor, for it is the stage that
     costs. A bound is like its own kind alone: a constant predictor takes no time, pooled data much.
     """
-    if entry.status == "ok":
+    if entry.status == "ok" and entry.record is not None:
         cost = entry.record.cost
         return cost.seconds, cost.bytes_up + cost.bytes_down, False
     bound, *kind = _kind(entry)
-    done = [(_kind(e), e.record.cost) for e in entries if e.status == "ok" and e.spec.tasks == entry.spec.tasks]
+    done = [
+        (_kind(e), e.record.cost)
+        for e in entries
+        if e.status == "ok" and e.record is not None and e.spec.tasks == entry.spec.tasks
+    ]
     ways = [[cost for (_, *other), cost in done if other == kind]]
     if not bound:
         ways += [[cost for (limit, _, stage, _), cost in done if not limit and stage == kind[1]]]
@@ -175,7 +147,7 @@ def _cost(entry: Any, entries: Sequence[Any]) -> tuple[float | None, float | Non
     )
 
 
-def _kind(entry: Any) -> tuple[bool, str, str, bool]:
+def _kind(entry: Planned) -> tuple[bool, str, str, bool]:
     """Whether a training fills rows of bounds alone, its rule and stage, and whether the data are pooled."""
     rows = [cell.algorithm for cell in entry.cells]
     return all(a.bound for a in rows), entry.spec.rule, entry.spec.stage, all(a.pooled for a in rows)
@@ -205,66 +177,34 @@ def leaderboard_command(
 
     chosen = find_board(board)
     folder = out or default_folder(chosen)
-    asked = tuple(f.strip() for f in formats.split(",")) if formats else FORMATS
+    asked = tuple(options.listed(formats) or FORMATS)
     if check and not formats:  # not every format need be kept
         asked = tuple(f for f in FORMATS if (folder / f"leaderboard.{f}").exists()) or FORMATS
-    build_board(
-        chosen, results, folder, formats=asked, check=check,
-        as_json=as_json,
-    )  # fmt: skip
+    build_board(chosen, results, folder, formats=asked, check=check, as_json=as_json)
 
 
 def build_board(
-    board: Any, results: Path, out: Path, *, formats: Sequence[str], check: bool = False, as_json: bool = False
+    board: Board, results: Path, out: Path, *, formats: Sequence[str], check: bool = False, as_json: bool = False
 ) -> None:
     """Write or check the tables, then show the main one."""
-    from fedmeki_bench.leaderboard import build as building
-    from fedmeki_bench.records.record import Record
-    from fedmeki_bench.records.store import RecordStore
-    from fedmeki_bench.runs.plan import cells
+    from fedmeki_bench.workflow.tables import check_leaderboard, leaderboard
 
-    store = RecordStore(results)
-    records = list(store.all())
-    found, context = cells(board, records), context_of(board)
-    if not any(isinstance(record, Record) for record in records):
-        raise InputError(f"no record in {results}; run `fedmeki-bench sweep {board.name}` first")
     if check:
-        building.check(board, found, store, out, formats, context)
+        check_leaderboard(board, results, out, formats)
         echo(f"{out}: what the records give")
         return
-    page = building.page_of(board, found, store, context)
-    written = building.write(page, out, formats)
+    built = leaderboard(board, results, out=out, formats=formats)
     if as_json:
         from fedmeki_bench.leaderboard.render import page_json
 
-        echo(page_json(page), nl=False)
+        echo(page_json(built.page), nl=False)
         return
-    show_page(page)
-    for path in written:
+    show_page(built.page)
+    for path in built.files:
         echo(f"wrote {path}")
 
 
-def context_of(board: Any) -> Any:
-    """What the board's page takes from the registry: its tasks, all metrics, and how to write a command."""
-    from fedmeki_bench.leaderboard.page import Context
-    from fedmeki_bench.leaderboard.published import load_published, published_folder
-    from fedmeki_bench.runs.command import command_of
-
-    def command(record: Any) -> str:
-        try:
-            return command_of(record)
-        except FedmekiError as error:  # it names what is not installed here
-            return f"can't be repeated here: {error}"
-
-    return Context(
-        tasks={name: registry.load("tasks", name, files=False).meta for name in board.tasks},
-        metrics={p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
-        command=command,
-        published=load_published(published_folder(board) / f"{board.published}.csv") if board.published else None,
-    )
-
-
-def show_page(page: Any) -> None:
+def show_page(page: Page) -> None:
     """The board's tables of main metrics in the terminal, with how the data were dealt and what marks mean."""
     from fedmeki_bench.cli.view import print_table
 

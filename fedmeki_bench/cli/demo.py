@@ -9,7 +9,7 @@ import click
 
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.boards import build_board, run_board
-from fedmeki_bench.cli.data import prepare_dataset, releases, synthesize
+from fedmeki_bench.cli.data import prepare_dataset
 from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.data.card import synthetic_facts
 from fedmeki_bench.errors import InputError
@@ -26,6 +26,7 @@ def demo_command(out: Path, board: str, jobs: int | None, plain: bool | None) ->
     """Synthetic raw files, cohorts, a sweep and its leaderboard. A second call finds everything done."""
     from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.leaderboard.build import FORMATS
+    from fedmeki_bench.workflow.data import releases
 
     started = time.perf_counter()
     chosen = find_board(board)
@@ -48,8 +49,10 @@ def _write_once(raw: Path, release: str, size: int, seed: int) -> None:
     Raises:
         InputError: another stand-in, or something else, lies there.
     """
+    from fedmeki_bench.workflow.data import synth
+
     if not raw.exists():
-        synthesize(release, raw, size=size, seed=seed)
+        synth(release, raw, size=size, seed=seed)
         return
     facts = synthetic_facts(raw) or {}
     if (facts.get("size"), facts.get("seed")) != (size, seed):

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,9 @@ from fedmeki_bench import registry
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.view.echo import echo, escape
 from fedmeki_bench.errors import CheckFailed, FedmekiError
+
+if TYPE_CHECKING:
+    from fedmeki_bench.records.record import Record
 
 _MARKS = {"ok": "[green]✓ ok[/]  ", "warn": "[yellow]! note[/]", "bad": "[bold red]✕ bad[/] "}
 
@@ -107,16 +110,16 @@ def _disk(results: Path) -> dict[str, str]:
 def _determinism() -> list[dict[str, str]]:
     """Two short runs of the same specification, compared bit for bit, for every synthesizable dataset that loads."""
     from fedmeki_bench.algorithms import resolve
-    from fedmeki_bench.cli.data import prepare_dataset, synthesize
     from fedmeki_bench.data.cohort import prepared
     from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.execute import execute
     from fedmeki_bench.runs.spec import specify
+    from fedmeki_bench.workflow.data import prepare, synth
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        synthesize("ptbxl", root / "raw", size=80, seed=0)
-        prepare_dataset("ptbxl", root / "raw", root / "data", {}, plain=True)
+        synth("ptbxl", root / "raw", size=80, seed=0)
+        prepare("ptbxl", root / "raw", root / "data")
         tasks = [n for n in prepared(root / "data") if registry.load("tasks", n).meta.role == "training"]
         options_ = {"rounds": 2, "local_epochs": 1}
         (spec,) = specify(resolve("fedavg_m"), tasks, clients=2, options=options_)
@@ -127,7 +130,7 @@ def _determinism() -> list[dict[str, str]]:
     return [_check("ok" if same else "bad", "determinism", f"bit-identical on this machine: {'yes' if same else 'no'}")]
 
 
-def _bits(record: Any) -> Any:
+def _bits(record: Record) -> tuple[list[float | None], list[dict[str, float | None]]] | None:
     if record.status != "ok":
         return None
     scores = [{n: m.value for n, m in e.metrics.items()} for e in record.evaluations]

@@ -28,3 +28,8 @@ jobs = click.option(
     "-j", "--jobs", type=click.IntRange(min=1), default=None, help="Processes; by default as many as fill the cores."
 )
 raw = _path("--raw", default=None, required=True, text="Folder of the release, in its official layout.")
+
+
+def listed(text: str | None) -> list[str] | None:
+    """The names in a comma-separated list; None where nothing was given."""
+    return [name.strip() for name in text.split(",")] if text else None

@@ -7,14 +7,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from fedmeki_bench.cli import options
-from fedmeki_bench.cli.boards import context_of
 from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import InputError
+
+if TYPE_CHECKING:
+    from fedmeki_bench.boards.board import Board
+    from fedmeki_bench.leaderboard.page import Section
+    from fedmeki_bench.leaderboard.planning import Plan
 
 _ROUGH = 5
 """Below so many seeds the spread between them is known to little more than its order of magnitude."""
@@ -44,18 +48,11 @@ def plan_command(board: str, separate: float | None, power: float, results: Path
     Per task and for the mean over tasks: the smallest difference that is found now, and what it takes to find another.
     """
     from fedmeki_bench.boards.board import find_board
-    from fedmeki_bench.leaderboard.build import page_of
     from fedmeki_bench.leaderboard.planning import plans
-    from fedmeki_bench.records.record import Record
-    from fedmeki_bench.records.store import RecordStore
-    from fedmeki_bench.runs.plan import cells
+    from fedmeki_bench.workflow.tables import page_of
 
     chosen = find_board(board)
-    store = RecordStore(results)
-    records = list(store.all())
-    if not any(isinstance(record, Record) for record in records):
-        raise InputError(f"no record in {results}; run `fedmeki-bench sweep {chosen.name}` first")
-    page = page_of(chosen, cells(chosen, records), store, context_of(chosen))
+    page = page_of(chosen, results)
     found = [(section, plans(section.grid, section.analysis, separate=separate, power=power))
              for section in page.sections]  # fmt: skip
     if not any(planned for _, planned in found):
@@ -73,28 +70,29 @@ def plan_command(board: str, separate: float | None, power: float, results: Path
         _show(section, planned, power)
 
 
-def _why(board: Any, sections: Sequence[Any], results: Path) -> str:
+def _why(board: Board, sections: Sequence[Section], results: Path) -> str:
     """One sentence on why nothing can be planned."""
     notes = [c.note for s in sections for c in (*s.analysis.primary, *s.analysis.per_task) if c.note]
     why = notes[0] if notes else f"no two finished runs in {results} share their seeds and test patients"
     return f"nothing to plan {board.name} from: {why}; `fedmeki-bench status {board.name}` says what is missing"
 
 
-def _told(plan: Any) -> dict[str, Any]:
+def _told(plan: Plan) -> dict[str, object]:
     """A plan as JSON; what is not known of one seed is null."""
     told = asdict(plan)
     told["variances"] = {k: v if math.isfinite(v) else None for k, v in told["variances"].items()}
     return told
 
 
-def _show(section: Any, planned: Sequence[Any], power: float) -> None:
+def _show(section: Section, planned: Sequence[Plan], power: float) -> None:
     from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.statistics.power import MOST_PATIENTS, MOST_SEEDS
 
     if not planned:
         echo(f"{section.title}: nothing was compared here")
         return
-    grid, reference = section.grid, section.analysis.reference.title
+    grid, reference = section.grid, section.analysis.reference
+    title = reference.title if reference else "the reference"
     one_seed = planned[0].variances.one_seed
     numbers = list(planned[0].needed.patients)
     columns = ["task", "metric", "patients", "seeds", "found now", "to find"]
@@ -110,7 +108,7 @@ def _show(section: Any, planned: Sequence[Any], power: float) -> None:
     print_table(f"{grid.board.name}: {section.title}", columns, rows)
     echo(f"{section.title}, dealt {section.dealing or grid.board.dealt}")
     what = "trained model" if one_seed else "algorithm"
-    echo(f"found now: the true difference of a typical {what} from {reference} that is found with {100 * power:g} % "
+    echo(f"found now: the true difference of a typical {what} from {title} that is found with {100 * power:g} % "
          "probability")  # fmt: skip
     levels = " or ".join(dict.fromkeys(f"{plan.each:.2g}" for plan in planned))
     alpha = section.analysis.alpha
@@ -131,7 +129,7 @@ def _show(section: Any, planned: Sequence[Any], power: float) -> None:
         echo(f"The spread between {planned[0].seeds} seeds is a rough guide: plan again when more have run.")
 
 
-def _patients(plan: Any, seeds: int) -> str:
+def _patients(plan: Plan, seeds: int) -> str:
     """Those that are needed at so many seeds; exact where they are the ones there are."""
     from fedmeki_bench.statistics.power import round_up
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from fedmeki_bench.cli import options
-from fedmeki_bench.cli.run import build_stand_in, check_device
+from fedmeki_bench.cli.run import run_view, stand_in_view
 from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import CheckFailed, InputError, RunFailed, UsageError
 from fedmeki_bench.plain import plain_text
+
+if TYPE_CHECKING:
+    from fedmeki_bench.runs.reproduce import Agreement, Change
 
 
 @click.command("reproduce")
@@ -41,10 +46,10 @@ def reproduce_command(
     Exits with 1 if a metric differs by more than the tolerance, if predictions differ by more than rounding, or if the
     data or the code define another run. Code that the record names is listed first, and run only if you agree.
     """
-    from fedmeki_bench.cli.view import RunView
     from fedmeki_bench.records.store import RecordStore, read_record
     from fedmeki_bench.runs.execute import execute, open_cohorts
     from fedmeki_bench.runs.reproduce import changes, compared, environment_changes, foreign_code, spec_of
+    from fedmeki_bench.workflow.training import build_stand_ins, check_device
 
     path = record / "record.json" if record.is_dir() else record
     recorded = read_record(path)
@@ -58,12 +63,14 @@ def reproduce_command(
     other = [task for task, cohort in cohorts.items() if cohort.card_hash != there.get(task)]
     if other:
         raise CheckFailed(f"the data in {data} are not those of the record: {', '.join(other)} have another card")
-    build_stand_in([spec], plain=True if as_json else plain)
-    holder: Any = nullcontext(results) if results else tempfile.TemporaryDirectory(prefix="fedmeki-bench-")
+    plain = True if as_json else plain
+    build_stand_ins([spec], partial(stand_in_view, plain=plain))
+    holder: AbstractContextManager[Path | str] = (
+        nullcontext(results) if results else tempfile.TemporaryDirectory(prefix="fedmeki-bench-")
+    )
     with holder as folder:
         store = RecordStore(Path(folder))
-        with RunView(f"again: {spec.algorithm} · {', '.join(spec.tasks)} · seed {spec.seed}",
-                     plain=True if as_json else plain) as view:  # fmt: skip
+        with run_view(spec, plain=plain, title="again: ") as view:
             repeated = execute(spec, data, store, device=device, fresh=True, listener=view)
         if repeated.status != "ok":
             raise RunFailed(f"the run {repeated.status}: {repeated.error.message if repeated.error else 'no reason'}")
@@ -96,7 +103,10 @@ def _agree_to(code: list[str], trust: bool) -> None:
         raise UsageError(f"{told}; look at it, then say --trust")
 
 
-def _report(found: list[Any], around: list[Any], allowed: float, agreement: Any, as_json: bool) -> None:
+def _report(
+    found: Sequence[Change], around: Sequence[tuple[str, str, str, bool]], allowed: float, agreement: Agreement,
+    as_json: bool,
+) -> None:  # fmt: skip
     from fedmeki_bench.cli.view import print_table
 
     differing = [row for row in around if not row[3]]

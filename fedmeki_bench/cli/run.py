@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from fedmeki_bench import registry
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.view.echo import echo
-from fedmeki_bench.errors import RunFailed, UsageError
 
 if TYPE_CHECKING:
-    from fedmeki_bench.foundation.tiny_config import TinyConfig
+    from fedmeki_bench.cli.view import RunView
+    from fedmeki_bench.records.record import MetricValue
+    from fedmeki_bench.runs.spec import RunSpec
+    from fedmeki_bench.workflow.reading import Records
 
 
 @click.command("run")
@@ -45,133 +48,51 @@ def run_command(
     ALGORITHM is a name from `list algorithms`, <rule>_<scope>[_<stage>], or file.py:Rule with --variant. Scope s
     trains once per task, scope m once over all of them. A finished run is not repeated; a killed one goes on.
     """
-    from fedmeki_bench.algorithms import resolve
-    from fedmeki_bench.evaluation.view import answers_zero_shot
     from fedmeki_bench.options import split_pairs
-    from fedmeki_bench.runs.spec import specify
+    from fedmeki_bench.workflow.training import before_training, specified, train
 
-    row = resolve(algorithm, variant)
-    training, zero_shot = _chosen(tasks, data)
-    if tasks and zero_shot and not answers_zero_shot(row.view):
-        raise UsageError(
-            f"{zero_shot[0]!r} is a zero-shot task, which only a foundation view answers: use {row.rule}_{row.scope}_fm"
-        )
-    specs = specify(
-        row, training, profile_name=profile, seed=seed, clients=clients, partition=partition,
-        options=split_pairs(pairs), zero_shot=zero_shot,
+    specs = specified(
+        algorithm, data, tasks=options.listed(tasks), profile=profile, seed=seed, clients=clients, partition=partition,
+        variant=variant, options=split_pairs(pairs),
     )  # fmt: skip
-    check_device(device)
-    records = _execute(
-        specs, data, results, device=device, fresh=not resume, keep_model=keep_model, plain=True if as_json else plain
-    )
+    notes = list(before_training(specs, data, results, device=device))
+    for note in notes:
+        echo(note, err=True)
+    plain = True if as_json else plain
+    records = train(
+        specs, data, results, device=device, fresh=not resume, keep_model=keep_model, notes=notes,
+        building=partial(stand_in_view, plain=plain), watch=partial(run_view, plain=plain),
+    )  # fmt: skip
     if as_json:
         echo(json.dumps([json.loads(r.to_json()) for r in records], indent=1, ensure_ascii=False))
     else:
-        _report(records, results)
-    failed = [r for r in records if r.status != "ok"]
-    if failed:
-        error = failed[0].error
-        raise RunFailed(f"{len(failed)} of {len(records)} runs failed: {error.message if error else 'unknown reason'}")
+        _report(records)
+    records.check()
 
 
-def _chosen(tasks: str | None, data: Path) -> tuple[list[str], list[str]]:
-    """Training and zero-shot tasks that were named; without names, all that are prepared.
+def run_view(spec: RunSpec, *, plain: bool | None, title: str = "") -> RunView:
+    """The picture of one run."""
+    from fedmeki_bench.cli.view import RunView
 
-    Zero-shot tasks alone mean that every prepared training task is trained on.
-    """
-    from fedmeki_bench.data.cohort import prepared
-    from fedmeki_bench.runs.spec import by_role
-
-    known = set(registry.names("tasks"))
-    named = [name.strip() for name in tasks.split(",")] if tasks else [n for n in prepared(data) if n in known]
-    training, zero_shot = by_role(named)
-    return training or prepared_training_tasks(data), zero_shot
+    return RunView(f"{title}{spec.algorithm} · {', '.join(spec.tasks)} · seed {spec.seed}", plain=plain)
 
 
-def check_device(device: str) -> None:
-    """Refuse a device that is not there before anything is trained.
-
-    Raises:
-        UsageError: not a device name, or none of that kind.
-    """
-    if device == "cpu":
-        return
-    import torch
-
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device!r} can't be used: {str(error).splitlines()[0]}") from error
-
-
-def prepared_training_tasks(data: Path) -> list[str]:
-    """Training tasks that have a cohort in ``data``.
-
-    Raises:
-        InputError: there is none.
-    """
-    from fedmeki_bench.data.cohort import prepared
-    from fedmeki_bench.errors import InputError
-
-    training = {n for n in registry.names("tasks") if registry.load("tasks", n).meta.role == "training"}
-    names = [name for name in prepared(data) if name in training]
-    if not names:
-        raise InputError(f"no cohort of a training task in {data}; prepare one with `fedmeki-bench prepare` first")
-    return names
-
-
-def build_stand_in(specs: Sequence[Any], *, plain: bool | None) -> None:
-    """Build the stand-in foundation models that a run wants, each once per machine; shows how far it is."""
-    from fedmeki_bench.cache import cache_folder
-    from fedmeki_bench.foundation.tiny_config import STAND_INS
-
-    for name in sorted({str(spec.params["stage"].get("foundation")) for spec in specs} & set(STAND_INS)):
-        config = STAND_INS[name]
-        if not (cache_folder() / f"tiny-{config.key}" / "config.json").is_file():
-            _pretrain(name, config, plain=plain)
-
-
-def _pretrain(name: str, config: TinyConfig, *, plain: bool | None) -> None:
+@contextmanager
+def stand_in_view(name: str, *, plain: bool | None) -> Iterator[Callable[[int, int], None]]:
+    """How far a stand-in foundation model is."""
     from fedmeki_bench.cli.view import PrepareView
-    from fedmeki_bench.foundation.tiny import tiny_folder
 
     with PrepareView(name, plain=plain) as view:
-        tiny_folder(
-            config, progress=lambda done, total, loss: view(done, total, "pre-training the stand-in, once per machine")
-        )
+        yield lambda done, total: view(done, total, "pre-training the stand-in, once per machine")
 
 
-def _execute(
-    specs: Sequence[Any], data: Path, results: Path, *, device: str, fresh: bool, keep_model: bool, plain: bool | None
-) -> list[Any]:
-    from fedmeki_bench.cli.view import RunView
-    from fedmeki_bench.records.store import RecordStore
-    from fedmeki_bench.runs.execute import execute, open_cohorts
-    from fedmeki_bench.runs.superseded import sentence, superseded
-
-    for spec in specs:  # a missing cohort is told before the first training, not after
-        cards = {task: cohort.card_hash for task, cohort in open_cohorts(spec, data).items()}
-        store = RecordStore(results)
-        if not store.path(spec.key(cards)).exists() and (found := superseded(spec, cards, store.all())) is not None:
-            echo(f"{spec.algorithm} on {', '.join(spec.tasks)}: {sentence(found)}", err=True)
-    build_stand_in(specs, plain=plain)
-    records = []
-    for spec in specs:
-        with RunView(f"{spec.algorithm} · {', '.join(spec.tasks)} · seed {spec.seed}", plain=plain) as view:
-            done = execute(
-                spec, data, RecordStore(results), device=device, fresh=fresh, listener=view, keep_model=keep_model
-            )
-            records.append(done)
-    return records
-
-
-def _report(records: Sequence[Any], results: Path) -> None:
+def _report(records: Records) -> None:
     """One table per set of metrics: classification and generation have different ones."""
     from fedmeki_bench.cli.view import print_table
-    from fedmeki_bench.cli.view.dealt import dealt_as
+    from fedmeki_bench.workflow.dealing import dealt_as
 
     dealt = ", ".join(dict.fromkeys(dealt_as(r.partition, r.params) for r in records))
-    tables: dict[tuple[str, ...], list[list[Any]]] = {}
+    tables: dict[tuple[str, ...], list[list[object]]] = {}
     for record in records:
         synthetic = {c.task: c.synthetic for c in record.cohorts}
         for evaluation in record.evaluations:
@@ -201,10 +122,10 @@ def _report(records: Sequence[Any], results: Path) -> None:
     for said in dict.fromkeys(note for record in records for note in record.notes):
         echo(f"remark: {said}")
     for record in records:
-        echo(f"record: {results / record.key / 'record.json'} ({record.status})")
+        echo(f"record: {records.folder / record.key / 'record.json'} ({record.status})")
 
 
-def _interval(value: Any) -> str:
+def _interval(value: MetricValue) -> str:
     if value.value is None:
         return "undefined"
     return f"{value.value:.3f} [{value.low:.2f}, {value.high:.2f}]" if value.low is not None else f"{value.value:.3f}"

@@ -149,12 +149,12 @@ def info_command(
 def _draw_partition(
     name: str, data: Path, *, clients: int, seed: int, pairs: Sequence[str], svg: Path | None, as_json: bool
 ) -> None:
-    from fedmeki_bench.cli.run import prepared_training_tasks
     from fedmeki_bench.cli.view.dealt import picture, save_svg
     from fedmeki_bench.data.clients.assignment import assign
     from fedmeki_bench.data.clients.availability import Availability
     from fedmeki_bench.data.cohort import find
     from fedmeki_bench.options import parse_options, split_pairs
+    from fedmeki_bench.workflow.training import prepared_training_tasks
 
     cls = registry.load("partitions", name)
     given = split_pairs(pairs)

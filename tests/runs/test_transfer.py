@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 from fedmeki_bench.boards.board import find_board
-from fedmeki_bench.cli.boards import run_board
-from fedmeki_bench.cli.data import prepare_dataset, releases, synthesize
-from fedmeki_bench.cli.run import build_stand_in
 from fedmeki_bench.records.store import RecordStore
-from fedmeki_bench.runs.plan import plan
+from fedmeki_bench.workflow.boards import sweep
+from fedmeki_bench.workflow.data import prepare, releases, synth
 
 WORKING, BROKEN = ("fedavg_m_fm", "fedavg_m_kim"), ("fm_shuffled", "fm_untrained")
 
@@ -22,12 +20,11 @@ def records(tmp_path_factory) -> list:
     root: Path = tmp_path_factory.mktemp("transfer")
     board = find_board("transfer").model_copy(update={"algorithms": [*BROKEN, *WORKING]})
     for release, wanted in board.synth.items():
-        synthesize(release, root / "raw" / release, size=wanted.size, seed=wanted.seed)
+        synth(release, root / "raw" / release, size=wanted.size, seed=wanted.seed)
     for dataset, release in releases().items():
         if release in board.synth:
-            prepare_dataset(dataset, root / "raw" / release, root / "data", board.prepare.get(dataset, {}), plain=True)
-    build_stand_in([entry.spec for entry in plan(board)], plain=True)
-    run_board(board, root / "data", root / "results", plain=True)
+            prepare(dataset, root / "raw" / release, root / "data", options=board.prepare.get(dataset, {}))
+    sweep(board, root / "data", results=root / "results")
     found = list(RecordStore(root / "results").all())
     assert {record.status for record in found} == {"ok"}
     return found

@@ -71,8 +71,3 @@ def save_svg(counts: Counts, title: str, path: Path) -> None:
     figure.tight_layout()
     with matplotlib.rc_context({"svg.hashsalt": "fedmeki-bench"}):
         figure.savefig(path, format="svg", metadata={"Date": None})
-
-
-def dealt_as(partition: str, params: Mapping[str, Mapping[str, Any]]) -> str:
-    """A partition with its parameters, as ``dirichlet alpha 0.3``."""
-    return " ".join([partition, *(f"{key} {value}" for key, value in params.get("partition", {}).items())])

@@ -1,0 +1,153 @@
+"""A board's trainings: what is there, what is lacking, and running the latter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedmeki_bench.boards.board import Board, find_board
+from fedmeki_bench.errors import InputError, RunFailed, UsageError, nearest
+from fedmeki_bench.events import Listener, RunEnded, silent
+from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs import sweep as sweeping
+from fedmeki_bench.runs.execute import main_scores, up_to_date
+from fedmeki_bench.runs.plan import Planned, inspect
+from fedmeki_bench.workflow.reading import Records
+from fedmeki_bench.workflow.training import Building, build_stand_ins, check_device
+
+
+def board_of(board: Board | str | Path) -> Board:
+    """A board by itself, its name or its file.
+
+    Raises:
+        UsageError: no such board; names the nearest.
+        InputError: its file is bad.
+    """
+    return board if isinstance(board, Board) else find_board(board)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A board's trainings before they are run.
+
+    Attributes:
+        entries: all of them, with their state.
+        chosen: those to be run.
+        jobs: in so many processes.
+        left_out: why trainings can't be run, in sentences.
+    """
+
+    board: Board
+    data: Path
+    results: Path
+    entries: tuple[Planned, ...]
+    chosen: tuple[Planned, ...]
+    jobs: int
+    left_out: tuple[str, ...]
+
+
+Watch = Callable[[Sweep], AbstractContextManager[Listener]]
+"""Gives a sweep the listener that follows it."""
+
+
+def sweep(
+    board: Board | str | Path, data: str | Path = "data", *, results: str | Path = "results", jobs: int | None = None,
+    only: str | None = None, device: str = "cpu", check: bool = True, listener: Listener = silent,
+) -> Records:  # fmt: skip
+    """Run what a board lacks; killed at any moment, a second call goes on.
+
+    Worker processes are started afresh, so a script must call this under ``if __name__ == "__main__":``.
+
+    Args:
+        board: its name, its file, or the board itself.
+        data: the folder of prepared cohorts.
+        results: the folder of records.
+        jobs: processes; by default as many as fill the cores. The numbers do not depend on it.
+        only: ``missing``, ``failed``, or the name of one of the board's algorithms.
+        device: where models live: ``cpu``, ``cuda``, ``cuda:1``.
+        check: raise if a run failed or is not done; without it the records say so.
+        listener: takes the events of all runs.
+
+    Returns:
+        The records of the board's runs, in its order; ``notes`` says what was left out for want of data.
+
+    Raises:
+        UsageError: no such board or device, or ``only`` is none of the board's.
+        InputError: no cohort at all is there, or the board's file is bad.
+        RunFailed: with ``check``, some runs failed or are not done (another sweep is at them); all others are.
+    """
+    return run_sweep(
+        planned(board, data, results, jobs=jobs, only=only), device=device, check=check,
+        watch=lambda sweep: nullcontext(listener),
+    )  # fmt: skip
+
+
+def planned(
+    board: Board | str | Path, data: str | Path, results: str | Path, *, jobs: int | None = None,
+    only: str | None = None,
+) -> Sweep:  # fmt: skip
+    """What :func:`sweep` would run.
+
+    Raises:
+        UsageError, InputError: as :func:`sweep`.
+    """
+    board, data, results = board_of(board), Path(data), Path(results)
+    entries = inspect(board, data, RecordStore(results))
+    if only is not None and only not in ("missing", "failed") and only not in board.algorithms:
+        raise UsageError(
+            f"--only {only!r} is none of the board's; {nearest(only, [*board.algorithms, 'missing', 'failed'])}"
+        )
+    lacking = [e for e in entries if e.status == "no data"]
+    if len(lacking) == len(entries):
+        raise InputError(lacking[0].reason)
+    chosen = sweeping.choose(entries, only)
+    left_out = tuple(dict.fromkeys(e.reason for e in lacking))
+    return Sweep(
+        board, data, results, tuple(entries), tuple(chosen), jobs or sweeping.default_jobs(chosen), left_out
+    )  # fmt: skip
+
+
+def run_sweep(
+    sweep: Sweep, *, watch: Watch, device: str = "cpu", check: bool = True, building: Building | None = None
+) -> Records:
+    """Run a sweep.
+
+    Raises:
+        UsageError, RunFailed: as :func:`sweep`.
+    """
+    check_device(device)
+    store = RecordStore(sweep.results)
+    build_stand_ins([entry.spec for entry in sweep.chosen], building)
+    with watch(sweep) as listener:
+        for entry in sweep.entries:
+            if entry.status == "ok" and entry.record is not None:
+                entry.record = record = up_to_date(entry.record, store)
+                listener(RunEnded(entry.key, "cached", record.cost.seconds, main_scores(record)))
+        sweeping.sweep(sweep.chosen, sweep.data, store, jobs=sweep.jobs, listener=listener, device=device)
+    after = inspect(sweep.board, sweep.data, store)
+    if check:
+        _check(sweep, after)
+    found = tuple(e.record for e in after if e.record is not None)
+    return Records(sweep.results, found, notes=sweep.left_out)
+
+
+def _check(sweep: Sweep, after: Sequence[Planned]) -> None:
+    failed = [e for e in after if e.status == "failed"]
+    if failed:
+        raise RunFailed(
+            f"{len(failed)} of {len(after)} runs failed, first {_named(failed[0])}: {failed[0].reason}; run them again "
+            f"with: fedmeki-bench sweep {sweep.board.name} --only failed"
+        )
+    asked = {entry.key for entry in sweep.chosen}
+    undone = [e for e in after if e.status != "ok" and e.key in asked]
+    if undone:
+        raise RunFailed(
+            f"{len(undone)} of {len(after)} runs are not done, first {_named(undone[0])}: "
+            f"{undone[0].reason or undone[0].status}"
+        )
+
+
+def _named(entry: Planned) -> str:
+    return f"{entry.spec.algorithm} on {', '.join(entry.spec.tasks)}"

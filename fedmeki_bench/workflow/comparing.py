@@ -1,0 +1,189 @@
+"""Two algorithms of a board, or two records, on the same seeds and patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedmeki_bench import registry
+from fedmeki_bench.algorithms import described
+from fedmeki_bench.boards.board import DEFAULT_MARGIN, Board
+from fedmeki_bench.boards.cells import Cell
+from fedmeki_bench.errors import InputError, UsageError, nearest
+from fedmeki_bench.leaderboard.collect import Outcome, collect
+from fedmeki_bench.leaderboard.comparing import Column, OverTasks, compare_rows
+from fedmeki_bench.leaderboard.judging import Comparison
+from fedmeki_bench.leaderboard.reading import Reader, reader
+from fedmeki_bench.records.record import Evaluation, Record
+from fedmeki_bench.records.store import RecordStore, read_record
+from fedmeki_bench.runs.plan import cells
+from fedmeki_bench.workflow.boards import board_of
+from fedmeki_bench.workflow.dealing import dealt_as
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fedmeki_bench.evaluation.predictions import Predictions, TextPredictions
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A minus B.
+
+    Attributes:
+        a, b: what was asked for.
+        comparisons: one per task, dealing and metric; all intervals hold together with 95 % probability.
+        dealings: how the data were dealt for each of them; empty where the board has one dealing.
+        over_tasks: the mean over tasks, where there are several with one metric.
+        notes: what should be known, in sentences.
+    """
+
+    a: str
+    b: str
+    comparisons: tuple[Comparison, ...]
+    dealings: tuple[str, ...]
+    over_tasks: OverTasks | None
+    notes: tuple[str, ...]
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """One row per comparison: ``difference`` with its interval ``low`` to ``high`` in the metric's own units.
+
+        ``word`` says whether A is better, worse or equivalent; where there is no number, ``note`` says why.
+        """
+        import pandas as pd
+
+        rows = [
+            {"dealing": dealing} | asdict(found)
+            for dealing, found in zip(self.dealings, self.comparisons, strict=True)
+        ]  # fmt: skip
+        return pd.DataFrame(rows).drop(columns=["algorithm", "against"])
+
+
+def compare(
+    a: str | Path, b: str | Path, *, board: Board | str | Path | None = None, metrics: Sequence[str] | None = None,
+    results: str | Path = "results",
+) -> Compared:  # fmt: skip
+    """Differences A minus B on the same seeds and patients, as one family, and over the tasks.
+
+    Args:
+        a: a row of ``board``; without a board a record: its file, its folder, or its key in ``results``.
+        b: likewise.
+        board: its name, its file, or the board itself.
+        metrics: by default the main metric of each task.
+        results: the folder of records.
+
+    Raises:
+        UsageError: no such row, record, board or metric.
+        InputError: the two share nothing that can be compared; says why.
+    """
+    given, results = (str(a), str(b)), Path(results)
+    sides = _of_records(*given, results) if board is None else _of_board(*given, board_of(board), results)
+    known = {p.name: p for p in registry.describe("metrics") if not p.broken}
+    for name in metrics or ():
+        if name not in known:
+            raise UsageError(f"unknown metric {name!r}; {nearest(name, known)}")
+    columns: list[Column] = []
+    notes, collections = list(sides.notes), dict[str, str]()
+    for (task, dealing), outcomes in sides.outcomes.items():
+        meta = registry.load("tasks", task, files=False).meta
+        collections[task] = meta.patients or meta.dataset
+        two = [o for row in (sides.a, sides.b) for o in outcomes[row]]
+        scored = [o.evaluation.metrics for o in two if o.evaluation is not None]
+        for name in metrics or meta.metrics[:1]:
+            if all(name in metrics_of for metrics_of in scored):
+                columns.append(Column(task, dealing, registry.load("metrics", name), sides.margin(name), outcomes))
+            else:
+                notes.append(f"{task} has no {name} on both sides: left out")
+    if not columns:
+        asked = f" with {','.join(metrics)}" if metrics else ""
+        raise InputError(f"{a} and {b} share no task that both finished{asked}")
+    found, over = compare_rows(sides.a, sides.b, columns, sides.read, collections)
+    if all(c.difference is None for c in found):
+        raise InputError(f"{a} and {b} can't be compared: {found[0].note}")
+    return Compared(*given, tuple(found), tuple(column.dealing for column in columns), over, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """(task, dealing) -> row -> outcomes; which rows are A and B, and how their predictions are read."""
+
+    a: str
+    b: str
+    outcomes: dict[tuple[str, str], dict[str, list[Outcome]]]
+    read: Reader
+    margin: Callable[[str], float]
+    notes: list[str]
+
+
+def _of_board(a: str, b: str, chosen: Board, results: Path) -> _Sides:
+    """All rows of the board where both sides have a number."""
+
+    for name in (a, b):
+        if name not in chosen.algorithms:
+            raise UsageError(f"{name!r} is not a row of {chosen.name}; {nearest(name, chosen.algorithms)}")
+    store = RecordStore(results)
+    records = list(store.all())
+    if not records:
+        raise InputError(f"no record in {results}; run `fedmeki-bench sweep {chosen.name}` first")
+    outcomes = collect(cells(chosen, records), records).outcomes
+    first, second = (described(name).name for name in (a, b))
+    found: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
+    for dealing, task in product([d.label for d in chosen.dealings], chosen.tasks):
+        rows: dict[str, list[Outcome]] = {}
+        for o in outcomes:
+            if (o.cell.task, o.cell.dealing) == (task, dealing):
+                rows.setdefault(o.cell.algorithm.name, []).append(o)
+        if all(any(o.status == "ok" for o in rows.get(name, [])) for name in (first, second)):
+            found[task, dealing] = rows
+    return _Sides(first, second, found, reader(store.folder), chosen.margin, [])
+
+
+def _of_records(a: str, b: str, results: Path) -> _Sides:
+    """One outcome each of the two records, each by the view of its algorithm."""
+
+    sides: list[tuple[Record, dict[str, Outcome]]] = []
+    readers: dict[int, Reader] = {}
+    for given in (a, b):
+        path = _record_path(given, results)
+        record = read_record(path)
+        readers[id(record)] = reader(partial(_same_folder, path.parent))
+        algorithm = described(record.algorithm)
+        sides.append((record, {
+            e.task: Outcome(Cell(algorithm, e.task, 0, record.setting), "ok", "", record, e)
+            for e in record.evaluations if e.view == algorithm.view and e.metrics
+        }))  # fmt: skip
+    (left, ours), (right, theirs) = sides
+    notes = [] if left.seed == right.seed else [f"seeds {left.seed} and {right.seed} differ: so may luck"]
+    dealings = [dealt_as(record.partition, record.params) for record in (left, right)]
+    if dealings[0] != dealings[1]:
+        notes.append(f"dealt otherwise: {dealings[0]}, and {dealings[1]}")
+    cards = [{c.task: c.card for c in record.cohorts} for record in (left, right)]
+    shared = [task for task in ours if task in theirs]
+    other = [task for task in shared if cards[0].get(task) != cards[1].get(task)]
+    notes += [f"{task}: the two records rest on differently prepared data" for task in other]
+    found: dict[tuple[str, str], dict[str, list[Outcome]]] = {
+        (task, ""): {"A": [ours[task]], "B": [theirs[task]]} for task in shared
+    }
+
+    def read(record: Record, evaluation: Evaluation) -> Predictions | TextPredictions | None:
+        return readers[id(record)](record, evaluation)
+
+    return _Sides("A", "B", found, read, lambda metric: DEFAULT_MARGIN, notes)
+
+
+def _same_folder(folder: Path, key: str) -> Path:
+    return folder
+
+
+def _record_path(given: str, results: Path) -> Path:
+    for path in (Path(given), Path(given) / "record.json", results / given / "record.json"):
+        if path.is_file():
+            return path
+    raise UsageError(
+        f"{given!r} is no record: give a record.json, its folder, a key in {results}, or --board for rows of a board"
+    )

@@ -1,0 +1,139 @@
+"""From nothing to raw files, from raw files to cohorts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fedmeki_bench import registry
+from fedmeki_bench.errors import InputError, nearest
+from fedmeki_bench.options import parse_options
+
+if TYPE_CHECKING:
+    from fedmeki_bench.data.prepare.prepare import PreparedCohort
+
+Progress = Callable[[int, int, str], None]
+"""Takes (done, total, text); ``total`` is 0 where it is unknown."""
+
+
+def releases() -> dict[str, str]:
+    """Dataset -> the release it reads; two datasets may read one."""
+    return {n: registry.load("datasets", n).release_name or n for n in registry.names("datasets")}
+
+
+def synth(dataset: str, out: str | Path, *, size: int | None = None, seed: int = 0) -> Path:
+    """Write a synthetic stand-in for a dataset, in the release's own raw layout, all of it or nothing.
+
+    What is learnt from a stand-in says nothing about patients; everything computed from it is stamped SYNTHETIC.
+
+    Args:
+        dataset: a name from ``fedmeki-bench list datasets``.
+        out: the folder to write; new or empty.
+        size: how many samples; the dataset's own choice by default.
+        seed: of everything random.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        UsageError: no such dataset.
+        InputError: a size or seed that makes no sense, or ``out`` holds something already.
+    """
+    out = Path(out)
+    preparer = registry.load("datasets", dataset)()
+    count = preparer.synthesize_size if size is None else size
+    if count < 1:
+        raise InputError(f"the size cannot be {count}: at least 1 sample is needed")
+    if seed < 0:
+        raise InputError(f"the seed cannot be {seed}: it is not negative")
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise InputError(f"{out} is not empty: name a new folder, nothing is overwritten")
+    from fedmeki_bench.data.prepare.storage import install, partial_folder
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with partial_folder(out) as folder:
+        preparer.synthesize(folder, size=count, seed=seed)
+        if out.is_dir():
+            out.rmdir()
+        install(folder, out)
+    return out
+
+
+def prepare(
+    dataset: str, raw: str | Path, out: str | Path, *, split: Literal["patient", "published"] = "patient",
+    options: Mapping[str, Any] | None = None, workers: int | None = None, progress: Progress | None = None,
+) -> list[PreparedCohort]:  # fmt: skip
+    """Turn a dataset's release into one cohort per task that reads it.
+
+    Records that are missing or corrupt are dropped, counted and named on the card. A second call with unchanged input
+    does nothing.
+
+    Args:
+        dataset: a name from ``fedmeki-bench list datasets``.
+        raw: the folder of the release, in its official layout.
+        out: the folder of cohorts, each in a folder of its task's name.
+        split: deal whole patients, or rows as the papers did (which leaks, and is marked on every table).
+        options: of the dataset, such as ``{"image_size": 64}``; ``fedmeki-bench info DATASET`` lists them.
+        workers: decoding processes; the number of processors by default.
+        progress: called with (done, total, text) now and then.
+
+    Returns:
+        The cohorts, each with name, path, card, and whether it was there already.
+
+    Raises:
+        UsageError: no such dataset.
+        InputError: the release is missing or bad as a whole, an option is unknown or out of range, or no row is left.
+    """
+    from fedmeki_bench.data.prepare.prepare import prepare as prepare_tasks
+
+    preparer = registry.load("datasets", dataset)()
+    given = {"split": split} | dict(options or {})
+    chosen = parse_options(type(preparer).Options, given, owner=f"dataset {dataset}")
+    tasks = [registry.load("tasks", p.name)() for p in registry.describe("tasks") if not p.broken]
+    return prepare_tasks(preparer, Path(raw), Path(out), tasks, chosen, workers=workers, progress=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a folder of releases holds.
+
+    Attributes:
+        folders: dataset -> its folder.
+        options: dataset -> the options meant for it.
+        absent: releases without a folder.
+    """
+
+    folders: Mapping[str, Path]
+    options: Mapping[str, Mapping[str, Any]]
+    absent: tuple[str, ...] = field(default=())
+
+
+def found_in(raw: Path, options: Mapping[str, Any]) -> Found:
+    """The datasets that have a folder of their release's name under ``raw``.
+
+    Args:
+        options: ``image_size`` is meant for all datasets that have it, ``rsna.image_size`` for one.
+
+    Raises:
+        InputError: no dataset has a folder there, or no dataset has an option that was given.
+    """
+    named = releases()
+    there = {name: raw / release for name, release in named.items() if (raw / release).is_dir()}
+    if not there:
+        names = ", ".join(sorted(set(named.values())))
+        raise InputError(f"{raw} has no folder named after a dataset; expected one or more of {names}")
+    absent = sorted({release for name, release in named.items() if name not in there})
+    fields = {name: registry.load("datasets", name).Options.model_fields for name in registry.names("datasets")}
+    chosen: dict[str, dict[str, Any]] = {name: {} for name in there}
+    for key, value in options.items():
+        owner, dot, name = key.partition(".")
+        takers = [owner] if dot and owner in fields else [n for n in fields if key in fields[n]]
+        if not takers:
+            known = sorted({f for model in fields.values() for f in model})
+            raise InputError(f"no dataset has the option {key!r}; {nearest(key, known)}")
+        for taker in takers:
+            if taker in chosen:
+                chosen[taker][name if dot else key] = value
+    return Found(there, chosen, tuple(absent))

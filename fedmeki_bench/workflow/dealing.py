@@ -1,0 +1,11 @@
+"""How private samples were dealt, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def dealt_as(partition: str, params: Mapping[str, Mapping[str, Any]]) -> str:
+    """A partition with its parameters, as ``dirichlet alpha 0.3``."""
+    return " ".join([partition, *(f"{key} {value}" for key, value in params.get("partition", {}).items())])

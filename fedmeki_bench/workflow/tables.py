@@ -1,0 +1,166 @@
+"""A board's leaderboard: gathered, written, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedmeki_bench import registry
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.leaderboard import build as building
+from fedmeki_bench.leaderboard.collect import Row
+from fedmeki_bench.leaderboard.judging import Comparison
+from fedmeki_bench.leaderboard.page import Context, Page
+from fedmeki_bench.leaderboard.published import load_published, published_folder
+from fedmeki_bench.records.record import Record
+from fedmeki_bench.records.store import BadRecord, RecordStore
+from fedmeki_bench.runs.command import command_of
+from fedmeki_bench.runs.plan import cells
+from fedmeki_bench.workflow.boards import board_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """A board's tables.
+
+    Attributes:
+        page: everything the board shows.
+        files: what was written.
+    """
+
+    page: Page
+    files: tuple[Path, ...] = ()
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row per algorithm, task, dealing, seed and metric, as in ``leaderboard.csv``.
+
+        ``value`` with its 95 % interval over patients, ``low`` to ``high``, is in the metric's own units; NaN where
+        there is no number, and then ``status`` and ``reason`` say why.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame([asdict(row) for row in self.page.rows], columns=[f.name for f in fields(Row)])
+        numbers = dict.fromkeys(("value", "low", "high"), "float64")
+        return frame.astype(numbers | dict.fromkeys(("n", "groups"), "Int64"))
+
+    @property
+    def ranks(self) -> pd.DataFrame:
+        """One row per ranked algorithm and section of the page, best first.
+
+        ``place`` is 1 + the number of rows with a better mean over the tasks, ``low`` and ``high`` the best and the
+        worst place that are possible, ``best`` whether it may be the best.
+        """
+        import pandas as pd
+
+        columns = ["section", "dealing", "algorithm", "title", "place", "low", "high", "best"]
+        return pd.DataFrame(list(self._ranks()), columns=columns)
+
+    def _ranks(self) -> Iterator[list[Any]]:
+        for section in self.page.sections:
+            titles = {row.algorithm.name: row.algorithm.title for row in section.table.rows}
+            for name, place in sorted(section.analysis.places.items(), key=lambda item: item[1].place):
+                yield [
+                    section.key, section.dealing, name, titles.get(name, name), place.place, place.low, place.high,
+                    name in section.analysis.best,
+                ]  # fmt: skip
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """One row per comparison of an algorithm with the reference, or with a bound.
+
+        ``difference`` is ``algorithm`` minus ``against`` in the metric's own units (in margins where ``metric`` is
+        empty, for then different metrics were averaged); ``task`` is empty for the mean over tasks. All intervals of
+        a ``family`` hold together. ``question`` and ``answer`` are filled for bounds.
+        """
+        import pandas as pd
+
+        columns = ["section", "dealing", "family", "question", "answer", *(f.name for f in fields(Comparison))]
+        return pd.DataFrame(list(self._differences()), columns=columns)
+
+    def _differences(self) -> Iterator[dict[str, Any]]:
+        for section in self.page.sections:
+            place = {"section": section.key, "dealing": section.dealing}
+            analysis = section.analysis
+            for found in analysis.primary:
+                yield place | {"family": "mean", "question": "", "answer": ""} | asdict(found)
+            for asked in analysis.questions:
+                said = {"family": "mean", "question": asked.question, "answer": asked.answer}
+                yield place | said | asdict(asked.found)
+            for found in analysis.per_task:
+                yield place | {"family": "tasks", "question": "", "answer": ""} | asdict(found)
+
+
+def leaderboard(
+    board: Board | str | Path, results: str | Path = "results", *, out: str | Path | None = None,
+    formats: Sequence[str] = building.FORMATS,
+) -> Leaderboard:  # fmt: skip
+    """Build a board's tables from records and the predictions beside them; the same ones give the same bytes.
+
+    Args:
+        board: its name, its file, or the board itself.
+        results: the folder of records.
+        out: the folder to write ``leaderboard.<format>`` into; nothing is written by default.
+        formats: of the files: md, csv, json, tex, html, svg.
+
+    Raises:
+        UsageError: no such board or format.
+        InputError: there is no record, predictions are gone or changed, or ``out`` can't be written.
+    """
+    page = page_of(board, results)
+    return Leaderboard(page, () if out is None else tuple(building.write(page, Path(out), formats)))
+
+
+def page_of(board: Board | str | Path, results: str | Path) -> Page:
+    """Everything a board shows.
+
+    Raises:
+        UsageError, InputError: as :func:`leaderboard`.
+    """
+    board, store = board_of(board), RecordStore(results)
+    found = _records(board, store)
+    return building.page_of(board, cells(board, found), store, context_of(board))
+
+
+def check_leaderboard(
+    board: Board | str | Path, results: str | Path, out: Path, formats: Sequence[str] = building.FORMATS
+) -> None:
+    """Compare the files in ``out`` with what the records give.
+
+    Raises:
+        CheckFailed: one is missing or stale.
+        UsageError, InputError: as :func:`leaderboard`.
+    """
+    board, store = board_of(board), RecordStore(results)
+    found = _records(board, store)
+    building.check(board, cells(board, found), store, out, formats, context_of(board))
+
+
+def _records(board: Board, store: RecordStore) -> list[Record | BadRecord]:
+    records = list(store.all())
+    if not any(isinstance(record, Record) for record in records):
+        raise InputError(f"no record in {store.root}; run `fedmeki-bench sweep {board.name}` first")
+    return records
+
+
+def context_of(board: Board) -> Context:
+    """What the board's page takes from the registry: its tasks, all metrics, and how to write a command."""
+    return Context(
+        tasks={name: registry.load("tasks", name, files=False).meta for name in board.tasks},
+        metrics={p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
+        command=_command,
+        published=load_published(published_folder(board) / f"{board.published}.csv") if board.published else None,
+    )
+
+
+def _command(record: Record) -> str:
+    try:
+        return command_of(record)
+    except FedmekiError as error:  # it names what is not installed here
+        return f"can't be repeated here: {error}"
