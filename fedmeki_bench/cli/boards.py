@@ -248,7 +248,7 @@ def context_of(board: Any) -> Any:
     """What the board's page takes from the registry: its tasks, all metrics, and how to write a command."""
     from fedmeki_bench.leaderboard.page import Context
     from fedmeki_bench.leaderboard.published import load_published, published_folder
-    from fedmeki_bench.runs.command import command_of
+    from fedmeki_bench.runs.command import changed_options, command_of
 
     def command(record: Any) -> str:
         try:
@@ -260,6 +260,7 @@ def context_of(board: Any) -> Any:
         tasks={name: registry.load("tasks", name, files=False).meta for name in board.tasks},
         metrics={p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
         command=command,
+        changed=changed_options,
         published=load_published(published_folder(board) / f"{board.published}.csv") if board.published else None,
     )
 
@@ -274,5 +275,6 @@ def show_page(page: Any) -> None:
         title = page.title if section.key == "main" and not section.dealing else f"{page.title}: {section.title}"
         print_table(title, columns, rows)
         echo(f"dealt: {section.dealing or page.board.dealt}")
-        for said in (*section.table.warnings, *section.table.notes):
+        marks = (f"{term}: {meaning}" for term, meaning in section.table.definitions)
+        for said in (*section.table.warnings, *section.table.notes, *marks):
             echo(said)
