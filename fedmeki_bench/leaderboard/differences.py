@@ -73,16 +73,14 @@ def _mean_column(grid: Grid, reference: str) -> Column:
 
 
 def _question_column(grid: Grid, bound: str, asked: Asked) -> Column:
-    title, higher = grid.algorithms[bound].title, grid.scale.higher
+    title = grid.algorithms[bound].title
     if asked.question == "better":
-        side = "above" if higher else "below"
+        side = "above" if grid.scale.higher else "below"
         said = f"Difference to {title} on {statistic(grid)}; yes if {side} 0."
-        return Column(bound, f"Better than {title}?", said, term=f"Better than {title}?")
-    side = "below" if higher else "above"
-    return Column(
-        bound, f"Not worse than {title}?",
-        f"Difference to {title} on {statistic(grid)}; yes if not more than {margin_text(grid)} {side}.",
-    )  # fmt: skip
+        return Column(bound, f"Better than {title}?", said, term="")
+    side = "below" if grid.scale.higher else "above"
+    said = f"Difference to {title} on {statistic(grid)}; yes if not more than {margin_text(grid)} {side}."
+    return Column(bound, f"Not worse than {title}?", said, term="")
 
 
 def _number(found: Comparison) -> tuple[str, str]:
@@ -140,6 +138,12 @@ def definitions(grid: Grid, analysis: Analysis) -> list[tuple[str, str]]:
             "out 0, else undecided, which does not mean equal.",
         ),
     ]
+    if analysis.questions:
+        said = (
+            "Of bounds that a row should beat: better, yes if the interval of the difference to the bound leaves out 0. Of "
+            "bounds that it should reach: not worse, yes if the interval leaves out a loss of more than the margin."
+        )
+        found.append(("Questions about the bounds", said))
     if analysis.per_task:
         said = "Another family, tested only where the mean is better or worse: elsewhere they have no word."
         found.append(("Single tasks", said))

@@ -163,20 +163,28 @@ class Grid:
         return [o for task in self.tasks for o in self.outcomes.get((algorithm, task), [])]
 
     def size(self, task: str) -> str:
-        """How many samples of how many patients the task's numbers rest on, in words; empty without a number."""
+        """How many patients, and samples if these are more, the task's numbers rest on; empty without a number.
+
+        Where the data name no patients, groups: samples that belong together.
+        """
         sizes = {
             (e.n, e.groups)
             for (_, t), found in self.outcomes.items() if t == task
             for o in found if o.status == "ok" and (e := o.evaluation)
         }  # fmt: skip
-        unit = self.facts.tasks[task].grouping if task in self.facts.tasks else "group"
+        unit = self.unit(task)
+        what = unit if unit.isalpha() else "group"
         said = []
         for n, groups in sorted(sizes, key=str):
             if groups is None or unit == "sample":
                 said.append(f"{n} samples")
             else:
-                said.append(f"{groups} {unit}s" if n == groups else f"{n} samples of {groups} {unit}s")
+                said.append(f"{groups} {what}s" if n == groups else f"{n} samples of {groups} {what}s")
         return " or ".join(said)
+
+    def unit(self, task: str) -> str:
+        """What the task's samples are grouped by, in its own words; ``group`` where nobody says."""
+        return self.facts.tasks[task].grouping if task in self.facts.tasks else "group"
 
     def values(self, algorithm: str, task: str, metric: str) -> list[MetricValue]:
         """The metric of every finished seed, in the order of seeds."""

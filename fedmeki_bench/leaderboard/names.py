@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fedmeki_bench.algorithm import Algorithm
 
-# Shifts are in em of the smaller letters; both scripts come after the base, so nothing has to be shifted back.
-_SMALL, _DOWN, _UP, _UP_FROM_SUB = "72%", "0.35em", "-0.55em", "-0.95em"
+_SIZE = 0.72  # of sub- and superscripts, in sizes of the text around them
+_DOWN, _UP = 0.22, 0.4  # how far they are shifted, in em of that text
 
 
 class Names:
@@ -40,11 +40,17 @@ class Names:
 
 
 def svg_name(algorithm: Algorithm) -> str:
-    """The name as the content of an SVG ``text`` element; needs no baseline-shift, which Firefox lacks."""
-    written = html.escape(algorithm.base, quote=False)
-    if algorithm.sub:
-        written += f'<tspan dy="{_DOWN}" font-size="{_SMALL}">{html.escape(algorithm.sub, quote=False)}</tspan>'
-    if algorithm.sup:
-        shift = _UP_FROM_SUB if algorithm.sub else _UP
-        written += f'<tspan dy="{shift}" font-size="{_SMALL}">{html.escape(algorithm.sup, quote=False)}</tspan>'
+    """The name as content of an SVG ``text`` element, by shifts, as Firefox lacks ``baseline-shift``."""
+    written, level = html.escape(algorithm.base, quote=False), 0.0
+    for text, wanted in ((algorithm.sub, _DOWN), (algorithm.sup, -_UP)):
+        if text:
+            shift = f"{(wanted - level) / _SIZE:.2f}em"
+            written += f'<tspan dy="{shift}" font-size="{_SIZE:.0%}">{html.escape(text, quote=False)}</tspan>'
+            level = wanted
     return written
+
+
+def back(algorithm: Algorithm) -> str:
+    """The shift that brings what follows :func:`svg_name` back to the base line; empty without one."""
+    level = -_UP if algorithm.sup else _DOWN if algorithm.sub else 0.0
+    return f"{-level:.2f}em" if level else ""

@@ -34,7 +34,7 @@ def overview_table(sections: Sequence[Section]) -> Table | None:
         columns += _columns(section)
     counted = Column(
         "count", "In all", f"How often the row is better, equivalent, undecided or worse in the {len(compared)} "
-        "comparisons of its line. The words of a page hold together, so that they may be counted.", term="In all",
+        "comparisons of its line. The words of a page hold together, so that they may be counted.",
     )  # fmt: skip
     where = _places(compared)
     rows = []
@@ -43,12 +43,13 @@ def overview_table(sections: Sequence[Section]) -> Table | None:
             if where[name] != kind:
                 continue
             entries = [entry for section in compared for entry in _entries(section, name)]
+            if all(entry.value is None for entry in entries):
+                continue
             marks = "".join(dict.fromkeys(m for s in compared for r in s.table.rows
                                           if r.algorithm.name == name for m in r.mark))  # fmt: skip
             rows.append(TableRow(algorithm, kind, (*entries, _count(compared, name)), marks))
-    titles = ", ".join(section.label for section in compared)
     stamps = tuple(dict.fromkeys(stamp for section in compared for stamp in section.table.stamps))
-    return Table("overview", f"In one view: {titles}", (*columns, counted), tuple(rows), stamps=stamps)
+    return Table("overview", "In one view", (*columns, counted), tuple(rows), stamps=stamps)
 
 
 def across(sections: Sequence[Section]) -> str:
@@ -88,7 +89,7 @@ def _columns(section: Section) -> list[Column]:
     assert reference is not None
     mean = _mean_of(section)
     if mean is not None:
-        header = f"{section.label}: {mean.header[0].lower()}{mean.header[1:]}"
+        header = f"{section.label}: {mean.header}"
         found.append(replace(mean, key=f"{section.key}_mean", header=header, term=""))
     against = f"{section.label}: against {reference.title}"
     found.append(
@@ -130,8 +131,8 @@ def _count(sections: Sequence[Section], name: str) -> Entry:
     counts = Counter(words)
     if not words:
         return _NO_VALUE
-    if len(counts) == 1 and len(words) > 1:
-        return Entry(f"{words[0]} in {'both' if len(words) == 2 else f'all {len(words)}'}")
+    if len(counts) == 1:
+        return Entry(words[0] + {1: "", 2: " in both"}.get(len(words), f" in all {len(words)}"))
     return Entry(", ".join(f"{word} in {counts[word]}" for word in WORDS if counts[word]))
 
 

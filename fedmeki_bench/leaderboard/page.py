@@ -93,8 +93,10 @@ class Section:
     @property
     def label(self) -> str:
         """What tells the section from the others of its page, in a word or two."""
-        tasks = "zero-shot tasks" if self.zero_shot else "" if self.dealing else "trained tasks"
-        return ", ".join(part for part in (self.dealing, tasks) if part)
+        tasks = "Zero-shot tasks" if self.zero_shot else "Trained tasks"
+        if not self.dealing:
+            return tasks
+        return f"{self.dealing}, {tasks.lower()}" if self.zero_shot else self.dealing
 
 
 @dataclass(frozen=True, slots=True)

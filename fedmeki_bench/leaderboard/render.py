@@ -21,8 +21,8 @@ from fedmeki_bench.leaderboard.judging import Comparison
 from fedmeki_bench.leaderboard.names import Names
 from fedmeki_bench.leaderboard.page import Gap, Page, Section
 from fedmeki_bench.leaderboard.published import PaperTable
-from fedmeki_bench.leaderboard.tables import Section as RowSection
 from fedmeki_bench.leaderboard.tables import PUBLISHED_SPLIT, SYNTHETIC, Table, TableRow
+from fedmeki_bench.leaderboard.tables import Section as RowSection
 
 DECIMALS = 6
 
@@ -80,11 +80,13 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
         lines += _table(tables.pop(0), say)
     if figure:
         lines += [f"![Main metric of every algorithm per task]({figure})", ""]
-    lines += _reading(page, say)
+    if page.terms:
+        lines += ["Terms, marks and columns: [How to read the tables](#how-to-read-the-tables).", ""]
     for table in tables:
         lines += _table(table, say)
     for paper in page.papers:
         lines += _paper(paper)
+    lines += _reading(page, say)
     lines += _gap_lines(page.gaps, page.unreadable, page.collected.remarks)
     lines += _provenance(page)
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -108,7 +110,8 @@ def _reading(page: Page, say: Say) -> list[str]:
     """Every definition of the page, once."""
     if not page.terms:
         return []
-    return ["## How to read the tables", "", *(f"- **{say(term)}**: {say(meaning)}" for term, meaning in page.terms), ""]
+    terms = [f"- **{say(term)}**: {say(meaning)}" for term, meaning in page.terms]
+    return ["## How to read the tables", "", *terms, ""]
 
 
 def _text(text: str) -> str:

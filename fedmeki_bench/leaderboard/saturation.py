@@ -9,8 +9,8 @@ from fedmeki_bench.leaderboard.grid import Grid
 SATURATED = "saturated"
 
 DEFINITION = (
-    "Every competitor lies within the margin of the best possible value, so that no two of them can differ by more than "
-    "the smallest difference that matters: the column separates no methods, whatever its intervals say."
+    "Every competitor lies within the margin of the best possible value, so that no two of them can differ by more "
+    "than the smallest difference that matters: the column separates no methods, whatever its intervals say."
 )
 
 

@@ -201,6 +201,7 @@ def _definitions(
     found = [
         ("Numbers", shown_as(grid.board)),
         ("Order", order),
+        ("Patients under a header", _sizes(grid)),
         ("Bold and =", f"Bold is the best {best} among the competitors, = an equal one at the digits shown; neither is "
                        "a test."),
     ]  # fmt: skip
@@ -210,6 +211,18 @@ def _definitions(
         found.append((SATURATED.capitalize(), SATURATED_MEANS))
     found += no_interval(grid, [(task, grid.main_metric(task)) for task in grid.tasks])
     return [*found, *words.definitions(grid, grid.tasks)]
+
+
+def _sizes(grid: Grid) -> str:
+    """What the counts under the headers are, with the groups that stand for patients where data name none."""
+    odd: dict[str, list[str]] = {}
+    for task in grid.tasks:
+        unit = grid.unit(task)
+        if unit not in ("patient", "sample", "group"):
+            odd.setdefault(unit, []).append(grid.facts.task_title(task))
+    said = "The test split behind the column, by what intervals count as independent."
+    groups = "; ".join(f"{unit} ({', '.join(titles)})" for unit, titles in odd.items())
+    return f"{said} Groups are: {groups}." if odd else said
 
 
 def _place_entry(found: Place | RankInterval | None) -> Entry:

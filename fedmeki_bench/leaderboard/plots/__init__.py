@@ -9,6 +9,7 @@ from fedmeki_bench.leaderboard.plots import (
     before_after,
     convergence,
     differences,
+    overview,
     places,
     routing,
     sites,
@@ -24,4 +25,4 @@ PLOTS: tuple[Callable[[Page, Section], list[Picture]], ...] = (
 )  # fmt: skip
 """In the order of the page; each gives no picture where its section has nothing to show."""
 
-__all__ = ["PLOTS", "Picture"]
+__all__ = ["PLOTS", "Picture", "overview"]

@@ -41,7 +41,7 @@ def draw(page: Page, section: Section) -> list[Picture]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("place among ranked rows (1 is best)")
         bare(axes)
-        svg = as_svg(fig, key, title)
+        svg = as_svg(fig, key, title, section.grid.algorithms.values())
     caption = (
         "Dot: place by the mean over tasks. Bar: the places that are possible, all of them together. Coloured: rows "
         "that may be the best."
