@@ -67,9 +67,8 @@ def margin_text(grid: Grid) -> str:
 def _mean_column(grid: Grid, reference: str) -> Column:
     shown = grid.facts.metric_title(grid.scale.metric) if grid.scale.metric else "in margins"
     header = statistic(grid).removeprefix("the ")
-    return Column(
-        "mean", f"{header[0].upper()}{header[1:]} ({shown})", f"Difference to {reference} on {statistic(grid)}.", term=""
-    )
+    said = f"Difference to {reference} on {statistic(grid)}."
+    return Column("mean", f"{header[0].upper()}{header[1:]} ({shown})", said, term="")
 
 
 def _question_column(grid: Grid, bound: str, asked: Asked) -> Column:
@@ -124,24 +123,23 @@ def _answer(asked: Asked | None) -> Entry:
 def definitions(grid: Grid, analysis: Analysis) -> list[tuple[str, str]]:
     """What differences, their words and their intervals mean on a page."""
     level = f"{100 * (1 - analysis.alpha):.3g} %"
-    asked = " and the questions about the bounds" if analysis.questions else ""
-    first = f"{'the mean over tasks' if len(grid.tasks) > 1 else 'the task'}{asked}"
+    first = "The mean over tasks and the questions about the bounds" if len(grid.tasks) > 1 else "The differences"
     found = [
         (
             "Difference [interval]",
             "A row less the one it is compared with, on the same seeds and patients. All intervals of a family hold "
-            f"together with {level} probability; {first} form one family.",
+            f"together with {level} probability. {first} form one family.",
         ),
         (
             "Better, worse, equivalent, undecided",
-            f"Equivalent if the interval lies within the margin ({_margins(grid)}), else better or worse if it leaves "
-            "out 0, else undecided, which does not mean equal.",
+            "Equivalent if the interval lies within the margin, the smallest difference that matters; else better or "
+            f"worse if it leaves out 0; else undecided, which does not mean equal. {_margins(grid)}",
         ),
     ]
     if analysis.questions:
         said = (
-            "Of bounds that a row should beat: better, yes if the interval of the difference to the bound leaves out 0. Of "
-            "bounds that it should reach: not worse, yes if the interval leaves out a loss of more than the margin."
+            "Better than a bound: yes if the interval of the difference to it leaves out 0. Not worse than a bound: yes if "
+            "the interval leaves out a loss of more than the margin."
         )
         found.append(("Questions about the bounds", said))
     if analysis.per_task:
@@ -163,4 +161,4 @@ def _notes(grid: Grid, analysis: Analysis) -> list[str]:
 
 def _margins(grid: Grid) -> str:
     metrics = dict.fromkeys(grid.main_metric(task) for task in grid.tasks)
-    return ", ".join(f"{grid.facts.metric_title(m)} {grid.board.margin(m):g}" for m in metrics)
+    return " ".join(f"The margin of {grid.facts.metric_title(m)} is {grid.board.margin(m):g}." for m in metrics)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 Changed = Mapping[str, Mapping[str, Any] | None]
 """Key of a record -> ``section.key`` -> value, of parameters set apart from the defaults; None where unknown here."""
 
-_SHOWN = ("rule", "stage")
 _UNKNOWN = "unknown here"
 _COLUMNS = (
-    Column("rule", "Rule", "All parameters of the federated rule, from the records."),
-    Column("stage", "Server stage", "All parameters of what the server does after combining, from the records."),
+    Column("rule", "Rule", "The federated rule with its parameters, from the records."),
+    Column("stage", "Server stage", "What the server does after combining, with the parameters in which rows differ; "
+           "those that all rows share are in the note below the table."),
     Column("apart", "Set apart from the defaults", "Parameters of this row that differ from the default of the profile "
            "or the plug-in, by the row itself or by the board for all rows."),
     Column("by", "Set by", "Defaults: nothing is set apart. Board: the board sets it for every row that has the "
@@ -51,6 +51,7 @@ def settings_table(sections: Sequence[Section], changed: Changed, common: Mappin
                 if o.record is not None and algorithm.rule != "none":
                     algorithms.setdefault(algorithm.name, algorithm)
                     runs.setdefault(algorithm.name, {})[o.record.key] = o.record
+    shared = _shared([_values(list(found.values()), "stage") for found in runs.values()])
     for name, algorithm in algorithms.items():
         records = list(runs[name].values())
         apart = apart_of(algorithm, records, changed)
@@ -59,15 +60,21 @@ def settings_table(sections: Sequence[Section], changed: Changed, common: Mappin
         by += ["board"] * any(key.rpartition(".")[2] not in own for key in apart or ())
         said = _UNKNOWN if apart is None else _listed(apart) or "nothing"
         entries = (
-            *(Entry(_listed(_values(records, part)) or "–") for part in _SHOWN),
+            Entry(_with_name(algorithm.rule, _values(records, "rule"))),
+            Entry("–" if algorithm.stage == "none" else _with_name(
+                algorithm.stage, {k: v for k, v in _values(records, "stage").items() if k not in shared})),
             Entry(said),
             Entry("–" if apart is None else " and ".join(by) or "defaults"),
-        )
+        )  # fmt: skip
         rows.append(TableRow(algorithm, "bound" if algorithm.bound else "ranked", entries))
     if not rows:
         return None
-    notes = (f"The board sets for all rows: {_listed({k: [_said(v)] for k, v in common.items()})}.",) if common else ()
-    return Table("settings", "Settings of every row", _COLUMNS, tuple(rows), (), notes, (TUNING,))
+    notes = []
+    if common:
+        notes.append(f"The board sets for all rows: {_listed({k: [_said(v)] for k, v in common.items()})}.")
+    if shared:
+        notes.append(f"The same in every server stage that has it: {_listed(shared)}.")
+    return Table("settings", "Settings of every row", _COLUMNS, tuple(rows), (), tuple(notes), (TUNING,))
 
 
 def apart_of(algorithm: Algorithm, records: Sequence[Record], changed: Changed) -> dict[str, list[str]] | None:
@@ -110,6 +117,19 @@ def _values(records: Sequence[Record], section: str) -> dict[str, list[str]]:
             if _said(value) not in values:
                 values.append(_said(value))
     return found
+
+
+def _shared(rows: Sequence[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """Parameters with one value in all the rows that have them, two at least."""
+    found: dict[str, list[list[str]]] = {}
+    for row in rows:
+        for key, values in row.items():
+            found.setdefault(key, []).append(values)
+    return {k: rows[0] for k, rows in found.items() if len(rows) > 1 and all(v == rows[0] for v in rows)}
+
+
+def _with_name(name: str, values: Mapping[str, Sequence[str]]) -> str:
+    return f"{name}: {_listed(values)}" if values else name
 
 
 def _listed(values: Mapping[str, Sequence[str]]) -> str:

@@ -34,6 +34,15 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return found
 
 
+def within(places: Sequence[float], gap: float) -> list[float]:
+    """Places moved into the picture, from 0 to 1, in their order and ``gap`` apart as far as there is room."""
+    found, n = list(places), len(places)
+    for position, i in enumerate(sorted(range(n), key=lambda i: (places[i], i))):
+        lowest, highest = gap * (position + 0.5), 1 - gap * (n - position - 0.5)
+        found[i] = min(max(found[i], lowest), max(lowest, highest))
+    return found
+
+
 def beside(
     axes: Axes, points: Mapping[str, tuple[float, float]], said: Mapping[str, str], *, size: float, near: float = 0.17
 ) -> None:
@@ -60,13 +69,12 @@ def beside(
             columns.append([name])
     for names in columns:
         right = max(at[name][0] for name in names) + 0.025
-        places = spread([at[name][1] for name in names], gap)
-        shift = max(0.0, gap / 2 - min(places)) - max(0.0, max(places) - 1 + gap / 2)  # back into the picture
+        places = within(spread([at[name][1] for name in names], gap), gap)
         for name, place in zip(names, places, strict=True):
             x, y = at[name]
-            line = axes.plot([x, right - 0.004], [y, place + shift], color=MUTED, lw=0.6, alpha=0.5, zorder=1,
+            line = axes.plot([x, right - 0.004], [y, place], color=MUTED, lw=0.6, alpha=0.5, zorder=1,
                              transform=axes.transAxes)  # fmt: skip
             own(line[0], name)
-            label = axes.text(right, place + shift, said[name], fontsize=size, color=INK, va="center",
+            label = axes.text(right, place, said[name], fontsize=size, color=INK, va="center",
                               transform=axes.transAxes)  # fmt: skip
             own(label, name)
