@@ -17,14 +17,14 @@ _QUANTILE = 1.959964
 _NO_VALUE = Entry("–")
 _WORST = (
     "Worst group, gap",
-    "The worst site, sex or age band of the test split by the main metric, and the gap to the best one. Groups with too "
-    "few samples for a value are left out.",
+    "The worst site, sex or age band of the test split by the main metric, and the gap to the best one. Groups with "
+    "too few samples for a value are left out.",
 )
 _OWN_MODELS = ("Clients' own models", "The main metric of each client's own model on the whole test split.")
 _TARGET = (
     "Rounds and megabytes to a score",
-    "Until the validation score reaches the reference's last one, both ways; mean over seeds, which must all reach it. A "
-    "row over all tasks counts the traffic of all of them. Foundation views are not validated and have no row.",
+    "Until the validation score reaches the reference's last one, both ways; mean over seeds, which must all reach it. "
+    "A row over all tasks counts the traffic of all of them. Foundation views are not validated and have no row.",
 )
 _CHANCE = (
     "By chance",

@@ -95,9 +95,7 @@ def _basis(section: Section) -> str:
 
 
 def _table(table: Table, section: Section | None = None) -> dict[str, Any]:
-    columns = [
-        {"column": c, "first": "descending" if c.higher else "ascending"} for c in table.columns
-    ]
+    columns = [{"column": c, "first": "descending" if c.higher else "ascending"} for c in table.columns]
     rows = []
     for row in table.rows:
         cells = [

@@ -29,6 +29,7 @@ _ODD = re.compile(rf"[^\x20-\x7e{_ACCENTED}]|[\\&%$#_{{}}~^<>|\"]")
 # Widths in points: the article class at 10 pt has lines of 345; columns stand 6 apart, letters are \footnotesize.
 _LINE, _APART, _LETTER, _SMALL, _BOLD = 345.0, 6.0, 4.25, 3.1, 1.12
 _HEADER = 14  # letters on a line of a header
+_ROWS = 16  # up to so many rows fit a page with their intervals below the numbers; longer tables have them beside
 
 
 def page_latex(page: Page) -> str:
@@ -93,7 +94,7 @@ class _Writer:
                 if row.section != before:  # a rule between bounds, ranked and incomplete rows
                     lines.append(r"\midrule")
                     before = row.section
-                lines.append(self._row(row, list(columns)))
+                lines.append(self._row(row, list(columns), long=len(table.rows) > _ROWS))
             lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
         return lines
 
@@ -105,20 +106,23 @@ class _Writer:
             seeds = ", ".join(map(str, board.seeds))
             title = board.title or board.name
             said.append(f"{title}: profile {board.profile}, {board.clients} clients, {board.dealt}, seeds {seeds}.")
-            said += [meaning for term, meaning in self.page.terms if term in _EXPLAINED]
+            said += [meaning if term in _PLAIN else f"{term}: {meaning[0].lower()}{meaning[1:]}"
+                     for term, meaning in self.page.terms if term in (*_PLAIN, *_MARKS)]  # fmt: skip
             self._explained = True
         return self.say(" ".join([*said, *table.warnings, *table.notes]))
 
-    def _row(self, row: TableRow, shown: Sequence[int]) -> str:
-        entries = [self._entry(row.entries[index]) for index in shown]
+    def _row(self, row: TableRow, shown: Sequence[int], *, long: bool) -> str:
+        entries = [self._entry(row.entries[index], long=long) for index in shown]
         return " & ".join([_name(row.algorithm) + escape(row.mark), *entries]) + r" \\"
 
-    def _entry(self, entry: Entry) -> str:
+    def _entry(self, entry: Entry, *, long: bool) -> str:
         number = self.say(_number(entry))
         number = rf"\textbf{{{number}}}" if entry.best else number
         if not entry.interval:
             return number
         small = rf"\scriptsize {escape(entry.interval)}"
+        if long:
+            return rf"{number} {{{small}}}"
         return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{number}\\[-2pt]{{{small}}}\end{{tabular}}"
 
     def paper(self, paper: PaperTable) -> list[str]:
@@ -150,8 +154,9 @@ class _Writer:
         return lines
 
 
-_EXPLAINED = ("Numbers", "Bold and =", "Difference [interval]", "Better, worse, equivalent, undecided", "⚠", "[–]")
-"""Terms that the first caption explains; the rest is for the page."""
+_PLAIN = ("Numbers", "Bold and =", "Difference [interval]", "Better, worse, equivalent, undecided")
+_MARKS = ("⚠", "[–]", "§", "¶", "Saturated", "Rows that answer in words")
+"""Terms that the first caption explains, without and with their name; the rest is for the page."""
 
 
 def _escape_part(text: str) -> str:
@@ -183,7 +188,8 @@ def _width(table: Table, index: int) -> float:
     entries = [row.entries[index] for row in table.rows]
     numbers = max((len(_number(e)) * (_BOLD if e.best else 1) for e in entries), default=0)
     small = max((len(e.interval) for e in entries), default=0)
-    return max(head * _LETTER, below * _LETTER, numbers * _LETTER, small * _SMALL) + _APART
+    both = (numbers + 1) * _LETTER + small * _SMALL if len(table.rows) > _ROWS else 0.0
+    return max(head * _LETTER, below * _LETTER, numbers * _LETTER, small * _SMALL, both) + _APART
 
 
 def _parts(table: Table) -> Iterator[dict[int, Column]]:

@@ -57,7 +57,7 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
     board, names = page.board, Names(page.algorithms)
 
     def say(text: str) -> str:
-        return names.write(" ".join(text.split()), _text, lambda a: _name(a.html))
+        return names.write(" ".join(text.split()), _escaped, lambda a: _name(a.html))
 
     lines = [
         f"<!-- Built by `fedmeki-bench leaderboard {board.name}` from the records; do not edit. -->",
@@ -115,7 +115,12 @@ def _reading(page: Page, say: Say) -> list[str]:
 
 
 def _text(text: str) -> str:
-    """Plain text for Markdown: HTML escaped, and no character left that Markdown could read as markup."""
+    """Plain text for Markdown, in one line."""
+    return _escaped(" ".join(text.split()))
+
+
+def _escaped(text: str) -> str:
+    """HTML escaped, and no character left that Markdown could read as markup."""
     return _MARKDOWN.sub(lambda m: f"&#{ord(m[0])};", html.escape(text, quote=False))
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.page import Page, Section
 
 READING = (
-    "Bar: the interval; intervals of a family hold together. Shaded: the margin below which a difference does not matter. "
-    "Coloured: better or worse; filled grey: equivalent or identical; hollow: undecided or not tested."
+    "Bar: the interval; intervals of a family hold together. Shaded: the margin below which a difference does not "
+    "matter. Coloured: better or worse; filled grey: equivalent or identical; hollow: undecided or not tested."
 )
 """How a forest plot is read."""
 

@@ -22,7 +22,10 @@ def draw(page: Page) -> Picture | None:
     with styled():
         fig, panels = strips({key: s.label for key, s in sections.items()}, rows)
         for key, axes in panels.items():
-            forest(axes, [c for c in sections[key].analysis.primary if c.difference is not None], list(rows), page.facts)
+            forest(
+                axes, [c for c in sections[key].analysis.primary if c.difference is not None], list(rows), page.facts
+            )
         svg = as_svg(fig, "overview", title, page.algorithms)
-    return Picture("overview", title, f"Difference to the section's reference on the mean over its tasks. {READING}", svg)
-
+    return Picture(
+        "overview", title, f"Difference to the section's reference on the mean over its tasks. {READING}", svg
+    )

@@ -27,7 +27,9 @@ def draw(page: Page, section: Section) -> list[Picture]:
     if not tasks:
         return []
     key, title = f"sites-{section.key}", f"Sites: {section.title}"
-    sites = {t: sorted({v.name for n in names for v in by_name(grid, n, t, "site") if v.value == v.value}) for t in tasks}
+    sites = {
+        t: sorted({v.name for n in names for v in by_name(grid, n, t, "site") if v.value == v.value}) for t in tasks
+    }
     foot = 0.05 + _LINE * max(-(-len(found) // _ABREAST) for found in sites.values())
     with styled():
         fig, panels = strips(
