@@ -138,8 +138,8 @@ def definitions(grid: Grid, analysis: Analysis) -> list[tuple[str, str]]:
     ]
     if analysis.questions:
         said = (
-            "Better than a bound: yes if the interval of the difference to it leaves out 0. Not worse than a bound: yes "
-            "if the interval leaves out a loss of more than the margin."
+            "Better than a bound: yes if the interval of the difference to it leaves out 0. Not worse than a bound: "
+            "yes if the interval leaves out a loss of more than the margin."
         )
         found.append(("Questions about the bounds", said))
     if analysis.per_task:

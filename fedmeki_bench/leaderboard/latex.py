@@ -104,8 +104,9 @@ class _Writer:
         said += [f"{stamp}." for stamp in table.stamps]
         if not self._explained:
             seeds = ", ".join(map(str, board.seeds))
+            of = "seeds" if len(board.seeds) > 1 else "seed"
             title = board.title or board.name
-            said.append(f"{title}: profile {board.profile}, {board.clients} clients, {board.dealt}, seeds {seeds}.")
+            said.append(f"{title}: profile {board.profile}, {board.clients} clients, {board.dealt}, {of} {seeds}.")
             said += [meaning if term in _PLAIN else f"{term}: {meaning[0].lower()}{meaning[1:]}"
                      for term, meaning in self.page.terms if term in (*_PLAIN, *_MARKS)]  # fmt: skip
             self._explained = True
