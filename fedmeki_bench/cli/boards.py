@@ -214,5 +214,6 @@ def show_page(page: Page) -> None:
         title = page.title if section.key == "main" and not section.dealing else f"{page.title}: {section.title}"
         print_table(title, columns, rows)
         echo(f"dealt: {section.dealing or page.board.dealt}")
-        for said in (*section.table.warnings, *section.table.notes):
+        marks = (f"{term}: {meaning}" for term, meaning in section.table.definitions)
+        for said in (*section.table.warnings, *section.table.notes, *marks):
             echo(said)

@@ -17,8 +17,8 @@ from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
     from fedmeki_bench.boards.board import Board
-    from fedmeki_bench.leaderboard.page import Section
     from fedmeki_bench.leaderboard.planning import Plan
+    from fedmeki_bench.leaderboard.section import Section
 
 _ROUGH = 5
 """Below so many seeds the spread between them is known to little more than its order of magnitude."""

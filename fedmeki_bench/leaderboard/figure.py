@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from fedmeki_bench.algorithms import Algorithm
     from fedmeki_bench.leaderboard.grid import Grid
-    from fedmeki_bench.leaderboard.page import Page, Section
+    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.leaderboard.section import Section
 
 _INK, _MUTED, _FAINT, _ACCENT, _WARN = "#1f2933", "#7b8794", "#e4e7eb", "#0072b2", "#b84a00"
 _STYLE = {

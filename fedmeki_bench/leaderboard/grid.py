@@ -62,12 +62,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A header and the one sentence that defines it; ``higher`` is None where no value is better."""
+    """A header and the one sentence that defines it; ``higher`` is None where no value is better.
+
+    ``term`` is what the glossary lists the definition under: None for the header, empty where a definition of the table
+    says it. ``size`` is how many patients the column rests on, ``mark`` what a reader must know of it.
+    """
 
     key: str
     header: str
     definition: str
     higher: bool | None = None
+    term: str | None = None
+    size: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ class Facts:
         spec = self.metrics.get(metric)
         if spec is None:
             return Column(key, header, f"The metric {metric}, which this installation does not know.")
-        return Column(key, header, spec.definition, spec.direction == "higher")
+        return Column(key, header, spec.definition, spec.direction == "higher", spec.title)
 
 
 class Grid:
@@ -154,6 +161,30 @@ class Grid:
     def of(self, algorithm: str) -> list[Outcome]:
         """All outcomes of a row."""
         return [o for task in self.tasks for o in self.outcomes.get((algorithm, task), [])]
+
+    def size(self, task: str) -> str:
+        """How many patients, and samples if these are more, the task's numbers rest on; empty without a number.
+
+        Where the data name no patients, groups: samples that belong together.
+        """
+        sizes = {
+            (e.n, e.groups)
+            for (_, t), found in self.outcomes.items() if t == task
+            for o in found if o.status == "ok" and (e := o.evaluation)
+        }  # fmt: skip
+        unit = self.unit(task)
+        what = unit if unit.isalpha() else "group"
+        said = []
+        for n, groups in sorted(sizes, key=str):
+            if groups is None or unit == "sample":
+                said.append(f"{n} samples")
+            else:
+                said.append(f"{groups} {what}s" if n == groups else f"{n} samples of {groups} {what}s")
+        return " or ".join(said)
+
+    def unit(self, task: str) -> str:
+        """What the task's samples are grouped by, in its own words; ``group`` where nobody says."""
+        return self.facts.tasks[task].grouping if task in self.facts.tasks else "group"
 
     def values(self, algorithm: str, task: str, metric: str) -> list[MetricValue]:
         """The metric of every finished seed, in the order of seeds."""

@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 ATTRIBUTES = {"site": "Sites", "sex": "Sexes", "age": "Age bands"}
 _QUANTILE = 1.959964
 _NO_VALUE = Entry("–")
+_WORST = (
+    "Worst group, gap",
+    "The worst site, sex or age band of the test split by the main metric, and the gap to the best one. Groups with "
+    "too few samples for a value are left out.",
+)
+_OWN_MODELS = ("Clients' own models", "The main metric of each client's own model on the whole test split.")
+_TARGET = (
+    "Rounds and megabytes to a score",
+    "Until the validation score reaches the reference's last one, both ways; mean over seeds, which must all reach it. "
+    "A row over all tasks counts the traffic of all of them. Foundation views are not validated and have no row.",
+)
+_CHANCE = (
+    "By chance",
+    "If the model served all groups equally well, the gap would stay below this in 95 of 100 test splits with as many "
+    "patients per group. A larger gap deserves a look and is no test: among many cells some exceed it by chance.",
+)
 
 
 def by_name(grid: Grid, algorithm: str, task: str, attribute: str) -> list[GroupValue]:
@@ -80,9 +96,8 @@ def group_tables(grid: Grid) -> tuple[Table, ...]:
         columns = tuple(
             Column(
                 task, f"{grid.facts.task_title(task)} ({grid.facts.metric_title(grid.main_metric(task))})",
-                f"Worst {attribute} group of the test split with its name, and the gap to the best group. By chance: "
-                "if the model served all groups equally well, the gap would stay below this in 95 of 100 test splits "
-                "with as many patients per group.",
+                f"Worst {attribute} group of the test split with its name, and the gap to the best group.",
+                term="",
             )
             for task in there
         )  # fmt: skip
@@ -90,11 +105,8 @@ def group_tables(grid: Grid) -> tuple[Table, ...]:
             TableRow(algorithm, section, tuple(_worst(grid, algorithm.name, task, attribute) for task in there))
             for algorithm, section in ordered(grid)
         )
-        notes = (
-            "Groups with too few samples for a value are left out. A gap above its size by chance deserves a look "
-            "and is no test: among many cells some exceed it by chance.",
-        )
-        tables.append(Table(f"groups_{attribute}", f"{title}: worst group", columns, rows, (), notes))
+        table = Table(f"groups_{attribute}", f"{title}: worst group", columns, rows, definitions=(_WORST, _CHANCE))
+        tables.append(table)
     return tuple(tables)
 
 
@@ -125,6 +137,7 @@ def client_tables(grid: Grid) -> tuple[Table, ...]:
                 f"client_{client}", f"Client {client}",
                 f"{grid.facts.metric_title(metric)} of this client's own model on the whole test split"
                 + (f"; it holds {held[client]}." if client in held else "."),
+                term="", size=held.get(client, ""),
             )
             for client in clients
         )  # fmt: skip
@@ -134,7 +147,7 @@ def client_tables(grid: Grid) -> tuple[Table, ...]:
                 entries = [_own(grid, algorithm.name, task, client) for client in clients]
                 rows.append(TableRow(algorithm, section, tuple(entries)))
         title = f"{grid.facts.task_title(task)}: clients' own models"
-        tables.append(Table(f"clients_{task}", title, columns, tuple(rows)))
+        tables.append(Table(f"clients_{task}", title, columns, tuple(rows), definitions=(_OWN_MODELS,)))
     return tuple(tables)
 
 
@@ -181,9 +194,7 @@ def target_table(grid: Grid, analysis: Analysis) -> Table | None:
     columns = tuple(
         Column(
             task, f"{grid.facts.task_title(task)} (to {targets[task]:.3f})",
-            "Rounds, and megabytes both ways, until the validation score reaches the reference's last one; mean over "
-            "seeds, which must all reach it. A row over all tasks counts the traffic of all of them. Foundation views "
-            "are not validated and have no row.",
+            "Rounds, and megabytes both ways, until the validation score reaches the reference's last one.", term="",
         )
         for task in grid.tasks if task in targets
     )  # fmt: skip
@@ -201,4 +212,4 @@ def target_table(grid: Grid, analysis: Analysis) -> Table | None:
         if any(e.text != "–" for e in entries):
             rows.append(TableRow(algorithm, section, tuple(entries)))
     title = f"Rounds and megabytes to the validation score of {analysis.reference.title}"
-    return Table("targets", title, columns, tuple(rows)) if rows else None
+    return Table("targets", title, columns, tuple(rows), definitions=(_TARGET,)) if rows else None

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.leaderboard.plots import PLOTS
-from fedmeki_bench.leaderboard.render import DECIMALS, SAME_KEY
+from fedmeki_bench.leaderboard.names import Names
+from fedmeki_bench.leaderboard.plots import PLOTS, overview
+from fedmeki_bench.leaderboard.render import BANNERS, DECIMALS, SAME_KEY
+from fedmeki_bench.leaderboard.settings import short
+from fedmeki_bench.leaderboard.verdict import WORDS, tally
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.grid import Column, Entry
-    from fedmeki_bench.leaderboard.page import Page, Section
+    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.leaderboard.section import Section
     from fedmeki_bench.leaderboard.tables import Table, TableRow
     from fedmeki_bench.records.record import Record
 
 _SHADES = 5
+_WORDS = (*WORDS, "yes", "no")
+"""Remarks that answer a comparison: the page sets them apart from the number."""
 _SECTION_WORDS = {"bound": "Bounds", "ranked": "Federated", "incomplete": "Incomplete, not ranked"}
 
 
 def page_html(page: Page) -> str:
     """The whole page; same page and matplotlib, same bytes."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    names = Names(page.algorithms)
+
+    def named(text: str) -> Markup:
+        """The text escaped, with the names of algorithms in it typeset."""
+        return Markup(names.write(text, lambda plain: html.escape(plain), lambda a: a.html))
 
     environment = Environment(
         loader=PackageLoader("fedmeki_bench.leaderboard", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=StrictUndefined,
     )  # fmt: skip
+    environment.filters["named"] = named
     source = environment.loader
     assert source is not None
     text: str = environment.get_template("page.html.j2").render(
@@ -34,9 +49,14 @@ def page_html(page: Page) -> str:
         style=source.get_source(environment, "page.css")[0],
         script=source.get_source(environment, "page.js")[0],
         sections=[_section(page, section) for section in page.sections],
+        overview=None if page.overview is None else _table(page.overview),
+        forest=overview.draw(page),
+        settings=None if page.settings is None else _table(page.settings),
         tables=[_table(t) for section in page.sections for t in section.details],
         runs=[_run(page, record) for record in page.collected.records],
-        algorithms=_algorithms(page),
+        algorithms=page.algorithms,
+        options={a.name: short(a) for a in page.algorithms},
+        banners=BANNERS,
         licences=_licences(page),
         words=_SECTION_WORDS,
         same_key=SAME_KEY,
@@ -54,16 +74,29 @@ def _section(page: Page, section: Section) -> dict[str, Any]:
         "title": section.title,
         "table": _table(section.table, section),
         "figures": [{"title": title, "pictures": found} for title, found in pictures.items()],
+        "label": section.label,
+        "reference": section.analysis.reference,
+        "basis": _basis(section),
         "verdict": section.verdict,
+        "tally": {
+            word: [section.grid.algorithms[name].title for name in names]
+            for word, names in tally(section.analysis).items()
+        },
         "differences": None if section.differences is None else _table(section.differences),
     }
 
 
+def _basis(section: Section) -> str:
+    """What the section's first comparison rests on: the statistic, patients and seeds."""
+    n, seeds = len(section.grid.tasks), section.analysis.seeds
+    patients = len(section.analysis.mean.patients) if section.analysis.mean is not None else 0
+    said = [f"mean over {n} tasks" if n > 1 else section.grid.facts.task_title(section.grid.tasks[0])]
+    said += [f"{patients} test patients"] * (patients > 0)
+    return " · ".join([*said, f"{seeds} seed{'s' * (seeds != 1)}"])
+
+
 def _table(table: Table, section: Section | None = None) -> dict[str, Any]:
-    columns = [
-        {"header": c.header, "definition": c.definition, "first": "descending" if c.higher else "ascending"}
-        for c in table.columns
-    ]
+    columns = [{"column": c, "first": "descending" if c.higher else "ascending"} for c in table.columns]
     rows = []
     for row in table.rows:
         cells = [
@@ -72,7 +105,8 @@ def _table(table: Table, section: Section | None = None) -> dict[str, Any]:
         ]
         rows.append({"row": row, "algorithm": row.algorithm, "cells": cells})
     order = list(dict.fromkeys(row.section for row in table.rows))
-    return {"table": table, "columns": columns, "rows": rows, "order": order}
+    plain = all(entry.value is None for row in table.rows for entry in row.entries)
+    return {"table": table, "columns": columns, "rows": rows, "order": order, "plain": plain}
 
 
 def _cell(
@@ -83,7 +117,8 @@ def _cell(
     if section is not None and (row.algorithm.name, column.key) in section.grid.outcomes:
         link, said = _behind(section, row.algorithm.name, column.key)
     return {
-        "text": shown,
+        "text": entry.number + " =" * entry.tie if entry.remark in _WORDS else shown,
+        "word": entry.remark if entry.remark in _WORDS else "",
         "interval": entry.interval,
         "csv": None if re.fullmatch(r"-?[0-9.]+", entry.number) else entry.text,
         "value": None if entry.value is None else f"{entry.value:.{DECIMALS}f}",
@@ -142,12 +177,6 @@ def _run(page: Page, record: Record) -> dict[str, Any]:
         "command": page.commands.get(record.key, ""),
         "reproduce": f"fedmeki-bench reproduce RESULTS/{record.key}/record.json",
     }
-
-
-def _algorithms(page: Page) -> list[Any]:
-    """Every row once, in the order of the first table that has it."""
-    found = {row.algorithm.name: row.algorithm for section in page.sections for row in section.table.rows}
-    return list(found.values())
 
 
 def _licences(page: Page) -> list[Mapping[str, str]]:

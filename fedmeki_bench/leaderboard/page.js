@@ -110,6 +110,27 @@
     });
   });
 
+  // --- commands to the clipboard; files opened from disk may lack the clipboard, so a selection is the other way
+  const copied = async (code) => {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      return true;
+    } catch {
+      getSelection().selectAllChildren(code);
+      return document.execCommand("copy");
+    }
+  };
+  all(".command code").forEach((code) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      button.textContent = (await copied(code)) ? "Copied" : "Selected: copy it by hand";
+    });
+    code.after(button);
+  });
+
   // --- a link to a run inside closed details opens them
   const open = () => {
     const target = location.hash && document.getElementById(location.hash.slice(1)); // our ids need no decoding

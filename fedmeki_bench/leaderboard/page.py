@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.boards.board import Board
+from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.evaluation.metrics import BUILT_IN, MetricSpec
-from fedmeki_bench.leaderboard.analysis import Analysis, analyse
+from fedmeki_bench.leaderboard.analysis import analyse
 from fedmeki_bench.leaderboard.collect import Collected, Outcome, Row, tidy
 from fedmeki_bench.leaderboard.differences import differences_table
 from fedmeki_bench.leaderboard.environments import described
+from fedmeki_bench.leaderboard.glossary import Definition, glossary
 from fedmeki_bench.leaderboard.grid import Facts, Grid
 from fedmeki_bench.leaderboard.groups import client_tables, group_tables, target_table
+from fedmeki_bench.leaderboard.overview import across, overview_table
 from fedmeki_bench.leaderboard.published import PaperTable, Published, paper_tables
 from fedmeki_bench.leaderboard.reading import Reader
-from fedmeki_bench.leaderboard.tables import Table, main_table, task_table
+from fedmeki_bench.leaderboard.section import Section
+from fedmeki_bench.leaderboard.settings import settings_table
+from fedmeki_bench.leaderboard.tables import PUBLISHED_SPLIT, SYNTHETIC, Table, main_table, task_table
 from fedmeki_bench.leaderboard.task_groups import task_group_table
 from fedmeki_bench.leaderboard.unseeing import unseeing_table
 from fedmeki_bench.leaderboard.verdict import verdict
@@ -39,6 +44,8 @@ class Context:
         read: reads the predictions behind an evaluation; without it there are no paired differences.
         command: the command line that reproduces a record.
         published: published figures to stand beside the measured ones.
+        changed: ``section.key`` -> value of a record's parameters that differ from the defaults; without it the page
+            says that they are unknown.
     """
 
     tasks: Mapping[str, TaskMeta] = field(default_factory=dict)
@@ -46,6 +53,7 @@ class Context:
     read: Reader | None = None
     command: Callable[[Record], str] | None = None
     published: Published | None = None
+    changed: Callable[[Record], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,33 +68,12 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """The algorithms on the trained or the zero-shot tasks, under one way of dealing the private samples.
-
-    Attributes:
-        key: ``main`` or ``zero_shot``, numbered from the second dealing on.
-        dealing: label of the dealing; empty where the board has one.
-        grid, analysis, table: outcomes, what statistics say about them, and the table of main metrics.
-        verdict: what was found and what was not, in sentences.
-        differences: the table of differences to the reference and the bounds; None where nothing was compared.
-        details: costs to a target, groups, clients, and all metrics of each task.
-    """
-
-    key: str
-    title: str
-    dealing: str
-    zero_shot: bool
-    grid: Grid
-    analysis: Analysis
-    table: Table
-    verdict: tuple[str, ...]
-    differences: Table | None
-    details: tuple[Table, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
-    """A board's sections, tidy rows, gaps and provenance; the first section holds the trained tasks."""
+    """A board's sections, tidy rows, gaps and provenance; the first section holds the trained tasks.
+
+    ``overview`` shows all sections in one view and ``across`` says what holds in all of them, where there are several.
+    ``settings`` shows the parameters of every row; ``terms`` are the definitions of everything shown, each once.
+    """
 
     board: Board
     collected: Collected
@@ -101,6 +88,16 @@ class Page:
     from_files: tuple[str, ...]
     commands: Mapping[str, str]
     papers: tuple[PaperTable, ...] = ()
+    overview: Table | None = None
+    across: str = ""
+    settings: Table | None = None
+    terms: tuple[Definition, ...] = ()
+
+    @property
+    def algorithms(self) -> tuple[Algorithm, ...]:
+        """Every row once, in the order of the first table that has it."""
+        found = {row.algorithm.name: row.algorithm for section in self.sections for row in section.table.rows}
+        return tuple(found.values())
 
     @property
     def main(self) -> Table:
@@ -109,16 +106,21 @@ class Page:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The tables of main metrics, each with its differences, then one per task."""
-        first = (t for section in self.sections for t in (section.table, section.differences) if t is not None)
-        return (*first, *(table for section in self.sections for table in section.details))
+        """The overview, the tables of main metrics, each with its differences, the settings, then one per task."""
+        first = [t for section in self.sections for t in (section.table, section.differences)]
+        shown = [self.overview, *first, self.settings, *(table for s in self.sections for table in s.details)]
+        return tuple(table for table in shown if table is not None)
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """``SYNTHETIC`` and ``PUBLISHED SPLIT``, each if any number deserves it."""
+        found = {SYNTHETIC: self.collected.synthetic_tasks, PUBLISHED_SPLIT: self.collected.published_tasks}
+        return tuple(stamp for stamp, tasks in found.items() if tasks)
 
     @property
     def stamp(self) -> str:
-        """``SYNTHETIC`` or ``PUBLISHED SPLIT`` if any number deserves it; empty otherwise."""
-        marks = ["SYNTHETIC"] if self.collected.synthetic_tasks else []
-        marks += ["PUBLISHED SPLIT"] if self.collected.published_tasks else []
-        return ", ".join(marks)
+        """The stamps in one text; empty without any."""
+        return ", ".join(self.stamps)
 
     @property
     def title(self) -> str:
@@ -157,9 +159,27 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
         from_files=tuple(sorted(files)),
         commands={} if context.command is None else {r.key: context.command(r) for r in records},
     )
+    page = replace(
+        page,
+        overview=overview_table(sections),
+        across=across(sections),
+        settings=settings_table(sections, _changed(records, context), board.options),
+    )
+    page = replace(page, terms=glossary(page.tables, context.metrics))
     if context.published is None:
         return page
     return replace(page, papers=paper_tables(context.published, sections, page.stamp))
+
+
+def _changed(records: Sequence[Record], context: Context) -> dict[str, Mapping[str, Any] | None]:
+    """Per record what differs from the defaults; None where its plug-ins are not installed here."""
+    found: dict[str, Mapping[str, Any] | None] = {}
+    for record in records:
+        try:
+            found[record.key] = None if context.changed is None else context.changed(record)
+        except FedmekiError:
+            found[record.key] = None
+    return found
 
 
 def _section(
@@ -180,14 +200,15 @@ def _section(
     table = main_table(grid, analysis)
     details = [t for t in (task_group_table(grid), unseeing_table(grid), targets) if t is not None]
     details += [*group_tables(grid), *client_tables(grid)]
-    details = [replace(t, warnings=table.warnings) for t in details]  # they rest on the same runs
+    details = [replace(t, warnings=table.warnings, stamps=table.stamps) for t in details]  # they rest on the same runs
     differences = differences_table(grid, analysis)
     if differences is not None:
         suffix = f"differences{key.removeprefix('main')}" if not zero_shot else f"differences_{key}"
         kind = " (zero-shot)" if zero_shot and not said else ""
         differences = replace(
-            differences, key=suffix, title=differences.title + (said or kind), warnings=table.warnings
-        )
+            differences, key=suffix, title=differences.title + (said or kind), warnings=table.warnings,
+            stamps=table.stamps,
+        )  # fmt: skip
     details += [task_table(grid, task) for task in grid.tasks]
     return Section(
         key, title + said, dealing, zero_shot, grid, analysis,

@@ -13,7 +13,7 @@ from fedmeki_bench.errors import InputError
 if TYPE_CHECKING:
     from fedmeki_bench.algorithms import Algorithm
     from fedmeki_bench.boards.board import Board
-    from fedmeki_bench.leaderboard.page import Section
+    from fedmeki_bench.leaderboard.section import Section
 
 _COLUMNS = ("paper_table", "task", "metric", "aggregation", "scope", "stage", "percent")
 _SUFFIXES = {"plain": "", "plus": "_plus", "star": "_star", "fm": "_fm"}

@@ -11,18 +11,33 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from fedmeki_bench.leaderboard.collect import Row
+from fedmeki_bench.leaderboard.grid import Column
 from fedmeki_bench.leaderboard.judging import Comparison
-from fedmeki_bench.leaderboard.page import Gap, Page, Section
+from fedmeki_bench.leaderboard.names import Names
+from fedmeki_bench.leaderboard.page import Gap, Page
 from fedmeki_bench.leaderboard.published import PaperTable
+from fedmeki_bench.leaderboard.section import Section
+from fedmeki_bench.leaderboard.tables import PUBLISHED_SPLIT, SYNTHETIC, Table, TableRow
 from fedmeki_bench.leaderboard.tables import Section as RowSection
-from fedmeki_bench.leaderboard.tables import Table, TableRow
 
 DECIMALS = 6
+
+Say = Callable[[str], str]
+"""Writes a text with its markup escaped and the names in it typeset."""
+
+BANNERS = {
+    SYNTHETIC: (
+        "These numbers rest on generated stand-in data. They show that everything runs and is scored; they say nothing "
+        "about patients, and not which algorithm is better in a hospital."
+    ),
+    PUBLISHED_SPLIT: "Patients may cross the splits, as in the published comparison.",
+}
+"""What a page says once of each stamp that its tables bear."""
 
 SAME_KEY = (
     "A key names a run, not a machine: elsewhere the same run gives slightly other numbers, and metrics at a fixed "
@@ -40,14 +55,20 @@ _SECTIONS: dict[RowSection, str] = {
 
 def markdown(page: Page, *, figure: str | None = None) -> str:
     """The page for GitHub; ``figure`` is the relative path of a picture to show above the tables."""
-    board = page.board
+    board, names = page.board, Names(page.algorithms)
+
+    def say(text: str) -> str:
+        return names.write(" ".join(text.split()), _escaped, lambda a: _name(a.html))
+
     lines = [
         f"<!-- Built by `fedmeki-bench leaderboard {board.name}` from the records; do not edit. -->",
         f"# {_text(page.title)}",
         "",
+        *(f"> **{stamp}.** {BANNERS[stamp]}\n" for stamp in page.stamps),
+        *_verdicts(page, say),
     ]
     if board.summary:
-        lines += [_text(" ".join(board.summary.split())), ""]
+        lines += [say(board.summary), ""]
     seeds = ", ".join(str(s) for s in board.seeds)
     options = "".join(f" · {_text(k)} {_text(str(v))}" for k, v in sorted(board.options.items()))
     lines += [
@@ -55,33 +76,53 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
         f"seed{'s' * (len(board.seeds) > 1)} {seeds}{options}",
         "",
     ]
-    lines += _verdicts(page)
+    tables = list(page.tables)
+    if page.overview is not None:
+        lines += _table(tables.pop(0), say)
     if figure:
         lines += [f"![Main metric of every algorithm per task]({figure})", ""]
-    for table in page.tables:
-        lines += _table(table, page.stamp)
+    if page.terms:
+        lines += ["Terms, marks and columns: [How to read the tables](#how-to-read-the-tables).", ""]
+    for table in tables:
+        lines += _table(table, say)
     for paper in page.papers:
         lines += _paper(paper)
+    lines += _reading(page, say)
     lines += _gap_lines(page.gaps, page.unreadable, page.collected.remarks)
     lines += _provenance(page)
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _verdicts(page: Page) -> list[str]:
+def _verdicts(page: Page, say: Say) -> list[str]:
     """What each section found, as the first thing a reader sees."""
     told = [section for section in page.sections if section.verdict]
     if not told:
         return []
     lines = ["## What was found", ""]
+    if page.across:
+        lines += [f"**{say(page.across)}**", ""]
     for section in told:
         where = f"{_text(section.title)}: " if len(page.sections) > 1 else ""
-        lines += [f"{where}**{_text(section.verdict[0])}** {_text(' '.join(section.verdict[1:]))}".rstrip(), ""]
+        lines += [f"{where}**{say(section.verdict[0])}** {say(' '.join(section.verdict[1:]))}".rstrip(), ""]
     return lines
 
 
+def _reading(page: Page, say: Say) -> list[str]:
+    """Every definition of the page, once."""
+    if not page.terms:
+        return []
+    terms = [f"- **{say(term)}**: {say(meaning)}" for term, meaning in page.terms]
+    return ["## How to read the tables", "", *terms, ""]
+
+
 def _text(text: str) -> str:
-    """Plain text for Markdown: HTML escaped, and no character left that Markdown could read as markup."""
-    return _MARKDOWN.sub(lambda m: f"&#{ord(m[0])};", html.escape(" ".join(text.split()), quote=False))
+    """Plain text for Markdown, in one line."""
+    return _escaped(" ".join(text.split()))
+
+
+def _escaped(text: str) -> str:
+    """HTML escaped, and no character left that Markdown could read as markup."""
+    return _MARKDOWN.sub(lambda m: f"&#{ord(m[0])};", html.escape(text, quote=False))
 
 
 def _name(row_html: str) -> str:
@@ -89,25 +130,30 @@ def _name(row_html: str) -> str:
     return re.sub(r"[|*_`\[\]~$\\]", lambda m: f"&#{ord(m[0])};", " ".join(row_html.split()))
 
 
-def _table(table: Table, stamp: str) -> list[str]:
-    title = _text(table.title) + (f" ({stamp})" if stamp and table.warnings else "")
+def _table(table: Table, say: Say) -> list[str]:
+    title = say(table.title) + (f" ({', '.join(table.stamps)})" if table.stamps else "")
     lines = [f"## {title}", ""]
     for warning in table.warnings:
-        lines += [f"> {_text(warning)}", ""]
-    lines.append("| Algorithm | " + " | ".join(_text(c.header) for c in table.columns) + " |")
-    lines.append("|:--" + "|--:" * len(table.columns) + "|")
+        lines += [f"> {say(warning)}", ""]
+    lines.append("| Algorithm | " + " | ".join(_header(c, say) for c in table.columns) + " |")
+    plain = all(e.value is None for row in table.rows for e in row.entries)
+    lines.append("|:--" + ("|:--" if plain else "|--:") * len(table.columns) + "|")
     sections = list(dict.fromkeys(row.section for row in table.rows))
     for section in sections:
         if len(sections) > 1:
             lines.append(f"| *{_SECTIONS[section]}* |" + " |" * len(table.columns))
-        lines += [_row(row) for row in table.rows if row.section == section]
-    lines += ["", *(f"{_text(note)}  " for note in table.notes), ""]
-    lines += [f"- {_text(c.header)}: {_text(c.definition)}" for c in table.columns]
-    return [*lines, ""]
+        lines += [_row(row, say) for row in table.rows if row.section == section]
+    return [*lines, "", *(f"{say(note)}  " for note in table.notes), *[""] * bool(table.notes)]
 
 
-def _row(row: TableRow) -> str:
-    entries = [f"**{_text(e.text)}**" if e.best else _text(e.text) for e in row.entries]
+def _header(column: Column, say: Say) -> str:
+    """The header with the patients it rests on, and what a reader must know of the column."""
+    below = "".join(f"<br>{_text(part)}" for part in (column.size, column.mark) if part)
+    return say(column.header) + below
+
+
+def _row(row: TableRow, say: Say) -> str:
+    entries = [f"**{say(e.text)}**" if e.best else say(e.text) for e in row.entries]
     mark = f" {row.mark}" if row.mark else ""
     return f"| {_name(row.algorithm.html)}{mark} | " + " | ".join(entries) + " |"
 
@@ -196,7 +242,9 @@ def page_json(page: Page) -> str:
     content = {
         "board": page.board.model_dump(mode="json"),
         "stamp": page.stamp,
+        "across": page.across,
         "tables": [_table_json(table) for table in page.tables],
+        "terms": dict(page.terms),
         "rows": [{k: _number(v) for k, v in asdict(row).items()} for row in page.rows],
         "sections": [_section_json(section) for section in page.sections],
         "papers": [_paper_json(paper) for paper in page.papers],
@@ -284,7 +332,11 @@ def _table_json(table: Table) -> dict[str, Any]:
         "title": table.title,
         "warnings": list(table.warnings),
         "notes": list(table.notes),
-        "columns": [{"key": c.key, "header": c.header, "definition": c.definition} for c in table.columns],
+        "stamps": list(table.stamps),
+        "columns": [
+            {"key": c.key, "header": c.header, "definition": c.definition, "size": c.size, "mark": c.mark}
+            for c in table.columns
+        ],
         "rows": [
             {
                 "algorithm": row.algorithm.name,

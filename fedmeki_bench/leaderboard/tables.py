@@ -11,6 +11,8 @@ from fedmeki_bench.boards.board import Board
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.leaderboard import words
 from fedmeki_bench.leaderboard.grid import NO_INTERVAL, NO_INTERVAL_NOTE, Column, Entry, Grid
+from fedmeki_bench.leaderboard.saturation import DEFINITION as SATURATED_MEANS
+from fedmeki_bench.leaderboard.saturation import SATURATED, saturated
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from fedmeki_bench.statistics.places import Place
 
 Section = Literal["bound", "ranked", "incomplete"]
+
+SYNTHETIC, PUBLISHED_SPLIT = "SYNTHETIC", "PUBLISHED SPLIT"
 
 _BELOW_FLOOR = "⚠"
 _REASONS = 3
@@ -40,7 +44,11 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A titled grid; ``warnings`` stand above it, ``notes`` below."""
+    """A titled grid; ``warnings`` stand above it, ``notes`` below.
+
+    ``stamps`` say what all of it rests on (SYNTHETIC, PUBLISHED SPLIT), ``definitions`` are the terms and marks that it
+    uses with their meaning, which a page explains once.
+    """
 
     key: str
     title: str
@@ -48,6 +56,8 @@ class Table:
     rows: tuple[TableRow, ...]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    definitions: tuple[tuple[str, str], ...] = ()
+    stamps: tuple[str, ...] = ()
 
 
 def ordered(grid: Grid) -> list[tuple[Algorithm, Section]]:
@@ -150,11 +160,14 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
     for task in grid.tasks:
         metric = grid.main_metric(task)
         header = f"{grid.facts.task_title(task)} ({grid.facts.metric_title(metric)})"
-        columns.append(words.column(grid, task, header, metric, task))
+        column = words.column(grid, task, header, metric, task)
+        columns.append(replace(column, size=grid.size(task), mark=SATURATED if saturated(grid, task) else ""))
     with_mean = len(grid.tasks) > 1 and len({grid.main_metric(t) for t in grid.tasks}) == 1
     if with_mean:
         title = grid.facts.metric_title(grid.main_metric(grid.tasks[0]))
-        columns.append(Column("mean", f"Mean {title}", "Mean over the tasks; orders the table.", columns[0].higher))
+        mean = Column("mean", f"Mean {title}", "Mean over the tasks; orders the table.", columns[0].higher)
+        patients = len(analysis.mean.patients) if analysis.mean is not None else 0
+        columns.append(replace(mean, size=f"{patients} patients" * (patients > 0)))
     extra = [*([_PLACE] if analysis.places else []), *([_ELSEWHERE] if analysis.elsewhere else [])]
     rows, places = [], ranks(grid)
     for algorithm, section in ordered(grid):
@@ -166,25 +179,50 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
         entries += _cost_entries(grid, algorithm)
         mark = words.mark(grid, algorithm.name, grid.tasks)
         rows.append(TableRow(algorithm, section, tuple(entries), mark, places.get(algorithm.name)))
+    notes = [*words.notes(grid, grid.tasks), *_said(grid, analysis)]
+    return mark_best(
+        Table(
+            "main", "Main metrics", (*columns, *extra, *_COST), tuple(rows), _warnings(grid, grid.tasks), tuple(notes),
+            tuple(_definitions(grid, columns, rows, with_mean=with_mean)), stamps_of(grid, grid.tasks),
+        )
+    )  # fmt: skip
+
+
+def _definitions(
+    grid: Grid, columns: Sequence[Column], rows: Sequence[TableRow], *, with_mean: bool
+) -> list[tuple[str, str]]:
+    """How the table of main metrics is to be read: numbers, order, bold, and the marks that it bears."""
     order = "Competitors are ordered by the mean over tasks."
     if not with_mean and len(grid.tasks) > 1:
         order = (
             "Competitors are ordered by the mean over tasks of value / margin, as main metrics differ between tasks."
         )
     best = "mean" if len(grid.board.seeds) > 1 else "value"
-    notes = [
-        shown_as(grid.board),
-        f"{order} Bold is the best {best} among them, = an equal one at the digits shown; neither is a test.",
-    ]
+    found = [
+        ("Numbers", shown_as(grid.board)),
+        ("Order", order),
+        ("Patients under a header", _sizes(grid)),
+        ("Bold and =", f"Bold is the best {best} among the competitors, = an equal one at the digits shown; neither is "
+                       "a test."),
+    ]  # fmt: skip
     if any(_BELOW_FLOOR in e.remark for row in rows for e in row.entries):
-        notes.append(f"{_BELOW_FLOOR} marks a value worse than the constant predictor's.")
-    notes += no_interval(grid, [(task, grid.main_metric(task)) for task in grid.tasks])
-    notes += [*words.notes(grid, grid.tasks), *_said(grid, analysis)]
-    return mark_best(
-        Table(
-            "main", "Main metrics", (*columns, *extra, *_COST), tuple(rows), _warnings(grid, grid.tasks), tuple(notes)
-        )
-    )
+        found.append((_BELOW_FLOOR, "A value worse than the constant predictor's."))
+    if any(column.mark == SATURATED for column in columns):
+        found.append((SATURATED.capitalize(), SATURATED_MEANS))
+    found += no_interval(grid, [(task, grid.main_metric(task)) for task in grid.tasks])
+    return [*found, *words.definitions(grid, grid.tasks)]
+
+
+def _sizes(grid: Grid) -> str:
+    """What the counts under the headers are, with the groups that stand for patients where data name none."""
+    odd: dict[str, list[str]] = {}
+    for task in grid.tasks:
+        unit = grid.unit(task)
+        if unit not in ("patient", "sample", "group"):
+            odd.setdefault(unit, []).append(grid.facts.task_title(task))
+    said = "The test split behind the column, by what intervals count as independent."
+    groups = "; ".join(f"{unit} ({', '.join(titles)})" for unit, titles in odd.items())
+    return f"{said} Groups are: {groups}." if odd else said
 
 
 def _place_entry(found: Place | RankInterval | None) -> Entry:
@@ -221,8 +259,8 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def no_interval(grid: Grid, shown: Sequence[tuple[str, str]]) -> list[str]:
-    """Why values of these (task, metric) columns have no interval, as a note; nothing if all have one."""
+def no_interval(grid: Grid, shown: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Why values of these (task, metric) columns have no interval, as a definition; nothing if all have one."""
     reasons = {
         part.strip(): None
         for task, metric in shown
@@ -231,7 +269,7 @@ def no_interval(grid: Grid, shown: Sequence[tuple[str, str]]) -> list[str]:
         for part in value.note.split(";")
         if NO_INTERVAL_NOTE in part
     }
-    return [f"{NO_INTERVAL}: {'; '.join(reasons)}."] if reasons else []
+    return [(NO_INTERVAL, f"{reason[0].upper()}{reason[1:]}.") for reason in reasons]
 
 
 def _flagged(grid: Grid, algorithm: Algorithm, task: str) -> Entry:
@@ -261,26 +299,23 @@ def task_table(grid: Grid, task: str) -> Table:
         )
         for algorithm, section in ordered(grid)
     )
-    sizes = {(e.n, e.groups) for (_, t), found in grid.outcomes.items() if t == task
-             for o in found if o.status == "ok" and (e := o.evaluation)}  # fmt: skip
-    unit = grid.facts.tasks[task].grouping if task in grid.facts.tasks else "group"
-    said = [f"{n} samples" + (f" of {g} {unit}s" if g is not None and unit != "sample" else "")
-            for n, g in sorted(sizes, key=str)]  # fmt: skip
-    notes = (
-        *((f"Test split: {' or '.join(said)}.",) if said else ()),
-        *no_interval(grid, [(task, m) for m in metrics]),
-        *words.notes(grid, [task]),
-    )
+    size = grid.size(task)
+    notes = (*((f"Test split: {size}.",) if size else ()), *words.notes(grid, [task]))
+    definitions = (*no_interval(grid, [(task, m) for m in metrics]), *words.definitions(grid, [task]))
     title = grid.facts.task_title(task)
-    return mark_best(Table(task, title, columns, rows, _warnings(grid, [task]), notes))
+    stamps = stamps_of(grid, [task])
+    return mark_best(Table(task, title, columns, rows, _warnings(grid, [task]), notes, definitions, stamps))
+
+
+def stamps_of(grid: Grid, tasks: Sequence[str]) -> tuple[str, ...]:
+    """What numbers on these tasks rest on: ``SYNTHETIC`` and ``PUBLISHED SPLIT``, where it holds of any of them."""
+    shown = set(tasks)
+    found = {SYNTHETIC: grid.collected.synthetic_tasks, PUBLISHED_SPLIT: grid.collected.published_tasks}
+    return tuple(stamp for stamp, stamped in found.items() if stamped & shown)
 
 
 def _warnings(grid: Grid, tasks: Sequence[str]) -> tuple[str, ...]:
     found = []
-    if grid.collected.synthetic_tasks & set(tasks):
-        found.append("SYNTHETIC: numbers rest on generated stand-in data and say nothing about patients.")
-    if grid.collected.published_tasks & set(tasks):
-        found.append("PUBLISHED SPLIT: patients may cross the splits, as in the published comparison.")
     for task in tasks:
         differs = sorted({what for o in grid.collected.outcomes if o.cell.task == task for what in o.other})
         if differs:

@@ -32,8 +32,9 @@ def task_group_table(grid: Grid) -> Table | None:
         TableRow(algorithm, section, tuple(_entry(grid, algorithm.name, tasks) for tasks in groups.values()))
         for algorithm, section in ordered(grid)
     )
-    note = "Mean ± SD over seeds of the mean over the group's tasks; in brackets the smallest and the largest seed."
-    return Table("task_groups", "Groups of tasks", columns, rows, (), (note,) if len(grid.board.seeds) > 2 else ())
+    meaning = "Mean ± SD over seeds of the mean over the group's tasks; in brackets the smallest and the largest seed."
+    shown = (("Groups of tasks", meaning),) if len(grid.board.seeds) > 2 else ()
+    return Table("task_groups", "Groups of tasks", columns, rows, definitions=shown)
 
 
 def of_seeds(grid: Grid, algorithm: str, tasks: Sequence[str]) -> list[float]:

@@ -22,17 +22,19 @@ def unseeing_table(grid: Grid) -> Table | None:
     columns = tuple(
         Column(
             task, f"{grid.facts.task_title(task)} ({grid.facts.metric_title(grid.main_metric(task))})",
-            "The same questions without soft tokens: before injection, and after it; mean over seeds.",
+            "The same questions without soft tokens: before injection, and after it; mean over seeds.", term="",
         )
         for task in grid.tasks
     )  # fmt: skip
-    note = (
-        "What the wording alone gives away. Questions that are all alike get the same answer, so that AUROC is 0.5 "
+    meaning = (
+        "The same questions without soft tokens, before injection and after it; mean over seeds: what the wording "
+        "alone gives away. Questions that are all alike get the same answer, so that AUROC is 0.5 "
         "whatever was injected: in classification, shuffled answers and untrained projectors are the controls."
     )
     return Table(
         "unseeing", "Asked without the data", columns,
-        tuple(TableRow(a, section, tuple(entries[a.name])) for a, section in rows), (), (note,),
+        tuple(TableRow(a, section, tuple(entries[a.name])) for a, section in rows),
+        definitions=(("Asked without the data", meaning),),
     )  # fmt: skip
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.analysis import Analysis
     from fedmeki_bench.leaderboard.grid import Grid
 
+WORDS = ("better", "equivalent", "undecided", "worse", "identical")
+"""Words of a difference, in the order in which they are counted."""
+
+_ALWAYS = ("better", "undecided", "worse")
 _SPELT = 6
 """Rows that a sentence names before it counts the rest."""
 
@@ -45,6 +49,7 @@ def verdict(grid: Grid, analysis: Analysis) -> tuple[str, ...]:
         others = "the one other is" if undecided == 1 else f"all {undecided} others are"
         shown = f"none is shown to differ from {reference} on {what}"
         said.append(_sentence(f"{among}{shown}: {others} undecided, which does not mean equal."))
+    said += _on_tasks(grid, analysis)
     if "identical" in by_word:
         names = by_word["identical"]
         said.append(
@@ -55,6 +60,29 @@ def verdict(grid: Grid, analysis: Analysis) -> tuple[str, ...]:
     able = resolution(grid, analysis)
     said += [able] if able else []
     return tuple(said)
+
+
+def tally(analysis: Analysis) -> dict[str, tuple[str, ...]]:
+    """Word -> the rows that it was said of on the section's first comparison; empty where nothing was compared."""
+    found = [c for c in analysis.primary if c.difference is not None]
+    if not found:
+        return {}
+    words = [word for word in WORDS if word in _ALWAYS or any(c.word == word for c in found)]
+    return {word: tuple(c.algorithm for c in found if c.word == word) for word in words}
+
+
+def _on_tasks(grid: Grid, analysis: Analysis) -> list[str]:
+    """On which tasks a row is better or worse; only rows whose mean is decided are tested there."""
+    parts = []
+    for task in grid.tasks:
+        by_word = [
+            f"{word}: {_names(grid, names)}"
+            for word in ("better", "worse")
+            if (names := [c.algorithm for c in analysis.per_task if c.task == task and c.word == word])
+        ]
+        if by_word:
+            parts.append(f"{grid.facts.task_title(task)} {', '.join(by_word)}")
+    return [f"On single tasks: {'; '.join(parts)}."] if parts else []
 
 
 def _best(grid: Grid, analysis: Analysis) -> list[str]:

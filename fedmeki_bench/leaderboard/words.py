@@ -46,9 +46,9 @@ def mark(grid: Grid, algorithm: str, tasks: Sequence[str]) -> str:
     return found + DOUBTED * bool(_doubts(grid, algorithm, tasks))
 
 
-def notes(grid: Grid, tasks: Sequence[str]) -> list[str]:
-    """What a table over these tasks has to say about rows that answer in words."""
-    said = []
+def definitions(grid: Grid, tasks: Sequence[str]) -> list[tuple[str, str]]:
+    """What a table over these tasks has to explain about rows that answer in words."""
+    found = []
     needs = {
         spec.needs
         for task in tasks
@@ -56,15 +56,22 @@ def notes(grid: Grid, tasks: Sequence[str]) -> list[str]:
         if (spec := grid.facts.metrics.get(metric)) is not None and _asked(grid, task, metric)
     }
     if needs & {"label", "score"}:
-        said.append(
-            "Rows that answer in words: accuracy, F1 and other metrics of a prediction come from their answers, an "
-            "unparsed one counting as wrong; AUROC and other metrics of a probability from that of yes against no."
-        )
-    if any(MUMBLES in mark(grid, name, tasks) for name in grid.algorithms):
-        said.append(
-            f"{MUMBLES} marks rows of which more than {100 * UNREADABLE:.0f} % of the answers to a task could not be "
-            "read."
-        )
+        found.append((
+            "Rows that answer in words",
+            "Accuracy, F1 and other metrics of a prediction come from their answers, an unparsed one counting as "
+            "wrong; AUROC and other metrics of a probability from that of yes against no.",
+        ))  # fmt: skip
+    marks = {mark(grid, name, tasks) for name in grid.algorithms}
+    if any(MUMBLES in one for one in marks):
+        found.append((MUMBLES, f"More than {100 * UNREADABLE:.0f} % of the row's answers to a task could not be read."))
+    if any(DOUBTED in one for one in marks):
+        found.append((DOUBTED, "A run behind the row left a remark, which the note below the table repeats."))
+    return found
+
+
+def notes(grid: Grid, tasks: Sequence[str]) -> list[str]:
+    """What a table over these tasks has to say about its own rows that answer in words, and about doubted runs."""
+    said = []
     doubts = [said for name in grid.algorithms for said in _doubts(grid, name, tasks)]
     if doubts:
         more = f"; and {len(doubts) - _SPELT} more" if len(doubts) > _SPELT else ""

@@ -17,7 +17,7 @@ from fedmeki_bench.leaderboard.page import Context, Page
 from fedmeki_bench.leaderboard.published import load_published, published_folder
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord, RecordStore
-from fedmeki_bench.runs.command import command_of
+from fedmeki_bench.runs.command import changed_options, command_of
 from fedmeki_bench.runs.plan import cells
 from fedmeki_bench.workflow.boards import board_of
 
@@ -155,6 +155,7 @@ def context_of(board: Board) -> Context:
         tasks={name: registry.load("tasks", name, files=False).meta for name in board.tasks},
         metrics={p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
         command=_command,
+        changed=changed_options,
         published=load_published(published_folder(board) / f"{board.published}.csv") if board.published else None,
     )
 

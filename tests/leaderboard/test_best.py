@@ -68,5 +68,5 @@ def test_every_format_agrees(seeds):
 
 
 def test_the_note_says_what_bold_is():
-    assert any("Bold is the best mean" in note for note in page(TWO).main.notes)
-    assert any("Bold is the best value" in note for note in page({k: v[:1] for k, v in TWO.items()}, (0,)).main.notes)
+    assert "Bold is the best mean" in dict(page(TWO).terms)["Bold and ="]
+    assert "Bold is the best value" in dict(page({k: v[:1] for k, v in TWO.items()}, (0,)).terms)["Bold and ="]

@@ -161,6 +161,33 @@ def test_every_number_leads_to_its_run_and_command(page):
     assert "fedmeki-bench run k-fedavg_s" in target.inner_text()
 
 
+def test_a_command_is_whole_without_scripts_and_copied_with_them(browser, folder):
+    address = (folder / "leaderboard.html").as_uri()
+    for scripts in (False, True):
+        context = browser.new_context(java_script_enabled=scripts, viewport={"width": 700, "height": 800})
+        page = context.new_page()
+        page.goto(address)
+        runs = page.locator("details", has=page.locator(".runs"))
+        assert runs.get_attribute("open") is None
+        runs.locator("summary").click()
+        code = page.locator(".runs .command code").first
+        command = code.inner_text()
+        assert command.startswith("fedmeki-bench run k-")
+        room = page.locator(".scroll", has=page.locator(".runs")).bounding_box()
+        box = code.bounding_box()
+        assert box["x"] + box["width"] <= room["x"] + room["width"]  # nothing is cut off at the right
+        button = page.locator(".runs .copy").first
+        assert page.locator(".runs .copy").count() == (page.locator(".runs tbody").count() if scripts else 0)
+        if scripts:
+            button.click()
+            page.wait_for_function("document.querySelector('.copy').textContent !== 'Copy'")
+            assert button.inner_text() == "Copied"
+            page.locator("input[data-search='t-main']").fill("")
+            page.locator("input[data-search='t-main']").press("Control+V")
+            assert page.locator("input[data-search='t-main']").input_value() == command
+        context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible_in_both_colour_schemes(browser, folder, scheme, tmp_path):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")

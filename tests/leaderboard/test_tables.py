@@ -160,7 +160,7 @@ def test_other_versions_and_published_split_are_marked():
     page = page_of(board(), made, records)
     warnings = " ".join(page.main.warnings)
     assert "task version" in warnings
-    assert "PUBLISHED SPLIT" in warnings
+    assert page.main.stamps == ("SYNTHETIC", "PUBLISHED SPLIT")
     assert page.stamp == "SYNTHETIC, PUBLISHED SPLIT"
     assert page.versions["task ecg_abnormal"] == ("1", "2")
 
@@ -181,7 +181,7 @@ def test_worse_than_constant_is_flagged():
     records[2] = record(made[2], {"auroc": 0.4})
     page = page_of(board(), made, records)
     assert shown(page)["fedavg_s"][0] == "0.400 ⚠"
-    assert any(note.startswith("⚠") for note in page.main.notes)
+    assert dict(page.terms)["⚠"] == "A value worse than the constant predictor's."
 
 
 def test_different_main_metrics_are_ordered_by_the_mean_in_margins():
@@ -191,7 +191,7 @@ def test_different_main_metrics_are_ordered_by_the_mean_in_margins():
     ]
     page = page_of(board(), made, records)
     assert "mean" not in [c.key for c in page.main.columns]
-    assert any("value / margin" in note for note in page.main.notes)
+    assert "value / margin" in dict(page.terms)["Order"]
     assert [r.algorithm.name for r in page.main.rows] == ["majority", "fedprox_s", "fedavg_s"]  # 1.6 against 1.4
     # where a hundredth of F1 matters a hundred times less, the other task decides
     page = page_of(board(margins={"f1": 1.0}), made, records)
@@ -217,7 +217,7 @@ def test_a_bound_is_written_as_one_and_no_interval_is_said():
     shown_there = [e.text for e in table.rows[0].entries]
     assert "0.900 [–]" in shown_there
     assert "1.000 [1.00, 1.00]" in shown_there  # a constant predictor's is not a bound
-    assert any(note == "[–]: no interval: fewer than 20 patients in a class." for note in table.notes)
+    assert dict(table.definitions)["[–]"] == "No interval: fewer than 20 patients in a class."
 
 
 def test_the_mean_over_tasks_has_the_interval_of_its_patients():

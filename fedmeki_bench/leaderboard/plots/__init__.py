@@ -9,6 +9,7 @@ from fedmeki_bench.leaderboard.plots import (
     before_after,
     convergence,
     differences,
+    overview,
     places,
     routing,
     sites,
@@ -17,11 +18,12 @@ from fedmeki_bench.leaderboard.plots import (
 from fedmeki_bench.leaderboard.plots.theme import Picture
 
 if TYPE_CHECKING:
-    from fedmeki_bench.leaderboard.page import Page, Section
+    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.leaderboard.section import Section
 
 PLOTS: tuple[Callable[[Page, Section], list[Picture]], ...] = (
     places.draw, differences.draw, convergence.draw, traffic.draw, sites.draw, before_after.draw, routing.draw,
 )  # fmt: skip
 """In the order of the page; each gives no picture where its section has nothing to show."""
 
-__all__ = ["PLOTS", "Picture"]
+__all__ = ["PLOTS", "Picture", "overview"]

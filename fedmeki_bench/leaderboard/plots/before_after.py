@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.leaderboard.plots.labels import beside
 from fedmeki_bench.leaderboard.plots.theme import ACCENT, MUTED, Picture, as_svg, bare, figure, own, styled, wrapped
 
 if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.collect import Outcome
-    from fedmeki_bench.leaderboard.page import Page, Section
+    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.leaderboard.section import Section
 
 BEFORE = "foundation_before"
 _ACROSS = 4
+_LINE = 0.15  # inches per name
 
 
 def before(outcome: Outcome, metric: str) -> float | None:
@@ -46,17 +49,19 @@ def draw(page: Page, section: Section) -> list[Picture]:
     title = f"Before and after injection: {section.title}"
     across = min(_ACROSS, len(tasks))
     down = -(-len(tasks) // across)
+    tall = max(2.2, 1.0 + _LINE * len(foundation))  # inches per panel, of which one for title and axis
     best = next((r.algorithm.name for r in section.table.rows if r.algorithm.name in foundation), "")
     with styled():
-        fig = figure(9.6, 2.2 * down + 0.1)
+        fig = figure(9.6, tall * down + 0.1)
         panels = fig.subplots(down, across, squeeze=False)
         fig.subplots_adjust(
-            left=0.05, right=0.985, top=1 - 0.45 / (2.2 * down), bottom=0.32 / (2.2 * down), wspace=0.25, hspace=0.45
+            left=0.05, right=0.985, top=1 - 0.45 / (tall * down), bottom=0.32 / (tall * down), wspace=0.25, hspace=0.45
         )
         for index, axes in enumerate(panels.flat):
             if index >= len(tasks):
                 axes.set_visible(False)
                 continue
+            ends = {}
             for name in foundation:
                 found = change(section, name, tasks[index])
                 if found is not None:
@@ -65,13 +70,16 @@ def draw(page: Page, section: Section) -> list[Picture]:
                                      color=ACCENT if strong else MUTED, alpha=1.0 if strong else 0.45,
                                      zorder=3 if strong else 2)  # fmt: skip
                     own(line[0], name)
-            axes.set_xlim(-0.15, 1.15)
+                    ends[name] = (1.0, found[1])
+            axes.set_xlim(-0.15, 1.75)
             axes.set_xticks([0, 1], ["before", "after"])
             axes.locator_params(axis="y", nbins=4)
             metric = page.facts.metric_title(section.grid.main_metric(tasks[index]))
             axes.set_title(wrapped(f"{page.facts.task_title(tasks[index])}, {metric}", 30), pad=5, fontsize=8.5)
             bare(axes, grid="y")
-        svg = as_svg(fig, key, title)
+            axes.set_ylim(*axes.get_ylim())
+            beside(axes, ends, {name: section.grid.algorithms[name].title for name in ends}, size=6.5, near=1.0)
+        svg = as_svg(fig, key, title, section.grid.algorithms.values())
     seen = "tasks it was never trained on" if section.zero_shot else "tasks it was trained on"
     caption = (
         f"Main metric of the foundation model on {seen}: left, as it was, asked in words without the data; right, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.leaderboard.plots.labels import beside
 from fedmeki_bench.leaderboard.plots.theme import (
     ACCENT,
     MUTED,
@@ -22,10 +23,12 @@ from fedmeki_bench.leaderboard.targets import valid_curve
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fedmeki_bench.leaderboard.page import Page, Section
+    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.leaderboard.section import Section
     from fedmeki_bench.records.record import Record, RoundRecord
 
 _ACROSS = 4
+_ROOM = 0.3  # share of the axis that names at its end take
 _AXES: dict[str, Callable[[RoundRecord], float]] = {
     "rounds": lambda r: 1.0,
     "megabytes": lambda r: (r.bytes_up + r.bytes_down) / 1e6,
@@ -41,7 +44,7 @@ def draw(page: Page, section: Section) -> list[Picture]:
     title = f"Convergence: {section.title}"
     caption = (
         "Main metric on the validation split after each round, mean over seeds; band: smallest to largest seed. "
-        "Orange: reference. Blue: best ranked row, unless that is the reference. Dashed: bounds. Curves are of the "
+        "Named: the reference (orange), the best ranked row (blue), bounds (dashed). Curves are of the "
         "model after aggregation: rows that share a training share a line, foundation views have none of their own. A "
         "row over all tasks counts the traffic and time of all of them in every panel. The test split is not looked at."
     )
@@ -99,25 +102,34 @@ def _figure(
         if index >= len(tasks):
             axes.set_visible(False)
             continue
-        task = tasks[index]
+        task, ends = tasks[index], {}
         for name, runs in _lines(section, task):
             bound = section.grid.algorithms[name].bound
             colour = REFERENCE if name == reference else ACCENT if name == best else MUTED
             if axis == "megabytes" and section.grid.algorithms[name].pooled:
                 continue  # pooling sends data, not models
-            _line(axes, name, runs, task, step, colour, bound, strong=name in (reference, best))
+            strong = name in (reference, best)
+            end = _line(axes, name, runs, task, step, colour, bound, strong=strong)
+            if strong or bound:
+                ends[name] = end
         axes.set_title(wrapped(page.facts.task_title(task), 30), pad=5)
         axes.set_xlabel(axis)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=axis == "rounds", prune="upper"))
         axes.locator_params(axis="y", nbins=5)
         bare(axes, grid="y")
-    return as_svg(fig, key, title)
+        low, high = axes.get_xlim()
+        ticks = MaxNLocator(4, integer=axis == "rounds").tick_values(low, high)
+        axes.set_xticks([tick for tick in ticks if low <= tick <= high])
+        axes.set_xlim(low, high + _ROOM * (high - low))
+        axes.set_ylim(*axes.get_ylim())
+        beside(axes, ends, {name: section.grid.algorithms[name].title for name in ends}, size=6.5, near=1.0)
+    return as_svg(fig, key, title, section.grid.algorithms.values())
 
 
 def _line(
     axes: Axes, name: str, runs: list[Record], task: str, step: Step, colour: str, bound: bool,
     *, strong: bool,
-) -> None:  # fmt: skip
+) -> tuple[float, float]:  # fmt: skip
+    """Draw the runs of a row as one line; returns where it ends."""
     import numpy as np
 
     shortest = min(len(r.history) for r in runs)
@@ -131,3 +143,4 @@ def _line(
     if len(runs) > 1 and strong:
         band = axes.fill_between(xs, ys.min(axis=0), ys.max(axis=0), color=colour, alpha=0.15, lw=0, zorder=1)
         own(band, name)
+    return float(xs[-1]), float(ys.mean(axis=0)[-1])

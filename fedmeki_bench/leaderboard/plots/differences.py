@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING
 from fedmeki_bench.leaderboard.plots.theme import ACCENT, FAINT, INK, MUTED, PAPER, Picture, as_svg, own, strips, styled
 
 if TYPE_CHECKING:
-    from fedmeki_bench.leaderboard.page import Page, Section
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from fedmeki_bench.leaderboard.grid import Facts
+    from fedmeki_bench.leaderboard.judging import Comparison
+    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.leaderboard.section import Section
+
+READING = (
+    "Bar: the interval; intervals of a family hold together. Shaded: the margin below which a difference does not "
+    "matter. Coloured: better or worse; filled grey: equivalent or identical; hollow: undecided or not tested."
+)
+"""How a forest plot is read."""
 
 
 def draw(page: Page, section: Section) -> list[Picture]:
@@ -24,27 +37,27 @@ def draw(page: Page, section: Section) -> list[Picture]:
     with styled():
         fig, panels = strips(titles, {n: grid.algorithms[n].title for n in names})
         for task, axes in panels.items():
-            shown = [c for c in found if c.task == task]
-            axes.axvspan(-shown[0].margin, shown[0].margin, color=FAINT, alpha=0.6, lw=0)
-            for one in shown:
-                assert one.difference is not None
-                y, middle = names.index(one.algorithm), one.difference
-                colour = ACCENT if one.decided else MUTED
-                ends = [middle if one.low is None else one.low, middle if one.high is None else one.high]
-                drawn = axes.plot(ends, [y, y], color=colour, lw=1.8, alpha=0.7, solid_capstyle="round")
-                fill = PAPER if one.word in ("undecided", "not tested") else colour
-                drawn += axes.plot([middle], [y], "o", ms=5, mec=colour, mew=1.2, mfc=fill)
-                for artist in drawn:
-                    own(artist, one.algorithm)
-            axes.axvline(0, color=INK, lw=0.9)
-            metric = shown[0].metric
-            axes.set_xlabel(f"Δ {page.facts.metric_title(metric)}" if metric else "Δ in margins")
-        svg = as_svg(fig, key, title)
+            forest(axes, [c for c in found if c.task == task], names, page.facts)
+        svg = as_svg(fig, key, title, grid.algorithms.values())
     lost = len(analysis.uncompared)
     without = f" {lost} more have no number." if lost else ""
-    caption = (
-        f"Difference to {reference.title} on the same seeds and patients; intervals of a family hold together. Shaded: "
-        f"the margin below which a difference does not matter. Coloured: better or worse; filled grey: equivalent or "
-        f"identical; hollow: undecided or not tested.{without}"
-    )
+    caption = f"Difference to {reference.title} on the same seeds and patients. {READING}{without}"
     return [Picture(key, title, caption, svg)]
+
+
+def forest(axes: Axes, shown: Sequence[Comparison], names: Sequence[str], facts: Facts) -> None:
+    """A line and a dot per difference, in the rows of ``names``; all differences have a number and one metric."""
+    axes.axvspan(-shown[0].margin, shown[0].margin, color=FAINT, alpha=0.6, lw=0)
+    for one in shown:
+        assert one.difference is not None
+        y, middle = names.index(one.algorithm), one.difference
+        colour = ACCENT if one.decided else MUTED
+        ends = [middle if one.low is None else one.low, middle if one.high is None else one.high]
+        drawn = axes.plot(ends, [y, y], color=colour, lw=1.8, alpha=0.7, solid_capstyle="round")
+        fill = PAPER if one.word in ("undecided", "not tested") else colour
+        drawn += axes.plot([middle], [y], "o", ms=5, mec=colour, mew=1.2, mfc=fill)
+        for artist in drawn:
+            own(artist, one.algorithm)
+    axes.axvline(0, color=INK, lw=0.9)
+    metric = shown[0].metric
+    axes.set_xlabel(f"Δ {facts.metric_title(metric)}" if metric else "Δ in margins")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from fedmeki_bench.leaderboard.plots.theme import ACCENT, INK, MUTED, Picture, as_svg, bare, figure, own, styled
 
 if TYPE_CHECKING:
-    from fedmeki_bench.leaderboard.page import Page, Section
+    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.leaderboard.section import Section
 
 
 def draw(page: Page, section: Section) -> list[Picture]:
@@ -41,7 +42,7 @@ def draw(page: Page, section: Section) -> list[Picture]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("place among ranked rows (1 is best)")
         bare(axes)
-        svg = as_svg(fig, key, title)
+        svg = as_svg(fig, key, title, section.grid.algorithms.values())
     caption = (
         "Dot: place by the mean over tasks. Bar: the places that are possible, all of them together. Coloured: rows "
         "that may be the best."

@@ -18,7 +18,8 @@ from fedmeki_bench.leaderboard.plots.theme import (
 )
 
 if TYPE_CHECKING:
-    from fedmeki_bench.leaderboard.page import Page, Section
+    from fedmeki_bench.leaderboard.page import Page
+    from fedmeki_bench.leaderboard.section import Section
     from fedmeki_bench.records.record import GateFacts, Record
 
 

@@ -10,14 +10,18 @@ import html
 import io
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from fedmeki_bench.leaderboard.names import Names, back, svg_name
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from fedmeki_bench.algorithms import Algorithm
 
 INK, MUTED, FAINT, ACCENT, WARN, PAPER, REFERENCE = (f"#0{i}0{i}0{i}" for i in range(1, 8))
 _VARIABLES = {
@@ -56,6 +60,7 @@ _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _PLACE = re.compile(r'\s(?:d|x|y|width|height|transform|viewBox|style)="[^"]*"')
 # what a small file can do without: clipping (nothing is drawn outside its axes), names of groups, default joins, air
 _CLIP = re.compile(r'\s*clip-path="[^"]*"')
+_TEXT = re.compile(r"(<text[^>]*>)([^<]*)(</text>)")
 _GROUP = re.compile(r'<g id="[^"]*">')
 _STYLE = re.compile(r'style="([^"]*)"')
 _DEFAULT = re.compile(r"stroke-line(?:cap|join):(?:square|miter|butt);?")
@@ -96,11 +101,16 @@ def wrapped(text: str, width: int = 25) -> str:
     return "\n".join(textwrap.wrap(text, width, max_lines=2, placeholder=" …"))
 
 
-def as_svg(figure: Figure, key: str, title: str) -> str:
-    """The figure as an ``<svg>`` element with a title for screen readers; ids begin with ``key``."""
+def as_svg(figure: Figure, key: str, title: str, algorithms: Iterable[Algorithm] = ()) -> str:
+    """The figure as an ``<svg>`` element with a title for screen readers; ids begin with ``key``.
+
+    Wherever a text holds the name of one of ``algorithms``, it gets its sub- and superscript.
+    """
     out = io.BytesIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = _METADATA.sub("", _HEAD.sub("", out.getvalue().decode(), count=1))
+    names = Names(algorithms)
+    text = _TEXT.sub(lambda m: f"{m[1]}{_typeset(m[2], names)}{m[3]}", text)
     text = _ALGORITHM.sub(lambda m: f'class="alg" data-alg="{m[1]}"', text)
     text = _ID.sub(lambda m: f"{m[1]}{key}-", text)
     text = _FONT.sub(lambda m: f"font: {m[1]}system-ui, sans-serif", text)
@@ -117,6 +127,21 @@ def as_svg(figure: Figure, key: str, title: str) -> str:
     return re.sub(r"<svg ", f'<svg role="img" aria-label="{label}" ', text, count=1).strip()
 
 
+def _typeset(content: str, names: Names) -> str:
+    """The content of a ``text`` element with the names in it typeset; what follows a name is back on the base line."""
+    parts = list(names.parts(html.unescape(content)))
+    written, below = "", ""
+    for part in parts:
+        if isinstance(part, str):
+            plain = html.escape(part, quote=False)
+            written += f'<tspan dy="{below}">{plain}</tspan>' if below else plain
+            below = ""
+        else:
+            written += svg_name(part)
+            below = back(part)
+    return written
+
+
 def styled() -> Any:
     """The style in which all pictures of a page are drawn; a context."""
     import matplotlib
@@ -131,24 +156,28 @@ def figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height))
 
 
-def strips(tasks: Mapping[str, str], rows: Mapping[str, str]) -> tuple[Figure, dict[str, Axes]]:
+def strips(tasks: Mapping[str, str], rows: Mapping[str, str], *, foot: float = 0.0) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a panel per task, at most four abreast, and a line per row named at the left.
 
     Args:
         tasks, rows: what they are called in the figure, by name.
+        foot: inches to leave below each panel's axis.
     """
     across = min(_ABREAST, len(tasks))
     down = -(-len(tasks) // across)
-    panel = 0.215 * len(rows) + 1.0  # inches, of which one for title and axis
+    titles = {task: wrapped(title) for task, title in tasks.items()}
+    head = 0.12 + 0.17 * max(title.count("\n") + 1 for title in titles.values())
+    rest = head + 0.45 + foot  # inches for title and axis
+    panel = 0.215 * len(rows) + rest
     fig = figure(9.6, down * panel + 0.1)
     left, gap = 0.17, 0.035
     each = (0.985 - left - gap * (across - 1)) / across
     panels = {}
-    for index, (task, title) in enumerate(tasks.items()):
+    for index, (task, title) in enumerate(titles.items()):
         line, place = divmod(index, across)
-        bottom = ((down - 1 - line) * panel + 0.45) / fig.get_figheight()
-        axes = fig.add_axes((left + place * (each + gap), bottom, each, (panel - 1.0) / fig.get_figheight()))
-        axes.set_title(wrapped(title), pad=5)
+        bottom = ((down - 1 - line) * panel + 0.45 + foot) / fig.get_figheight()
+        axes = fig.add_axes((left + place * (each + gap), bottom, each, (panel - rest) / fig.get_figheight()))
+        axes.set_title(title, pad=5)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=4)
