@@ -9,7 +9,11 @@ trap 'rm -rf "$work"' EXIT
 "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c "$root/constraints.txt" "$work"/dist/*.whl
 cd "$work"
 bench="$work/venv/bin/fedmeki-bench"
+mkdir tasks baselines data_prep  # anybody's folders of these names
+for name in tasks baselines data_prep; do echo "raise RuntimeError('not ours')" >$name/__init__.py; done
 "$bench" list algorithms
+"$work/venv/bin/python" -m fedmeki_bench list tasks | grep -q ecg_abnormal
+test "$(ls "$work"/venv/lib/python3*/site-packages | grep -cxE 'tasks|baselines|data_prep|tests')" = 0
 "$bench" synth ptbxl --out raw --size 120
 "$bench" prepare ptbxl --raw raw --out data --plain
 "$bench" run fedavg_s --data data --tasks ecg_abnormal -o rounds=3 --plain

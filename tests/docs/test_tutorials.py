@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+TUTORIALS = [*sorted((ROOT / "docs" / "tutorials").glob("*.md")), ROOT / "docs" / "python_api.md"]
 _FENCE = re.compile(r"^```(?P<kind>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$", re.M | re.S)
 
 
@@ -93,6 +93,35 @@ def test_a_skeletons_own_tests_pass(kind, tmp_path, environment):
     done = run(f"pytest -q {name} -p no:cacheprovider", tmp_path, environment)
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.search(r"\d{1,2} passed", done.stdout)
+
+
+def test_one_round_by_hand_runs_as_it_stands(tmp_path):
+    script = ROOT / "examples" / "one_round.py"
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("server -> client") == done.stdout.count("-> server: loss") == 2
+    assert "the global model moved by" in done.stdout
+
+
+def test_a_walk_through_a_round_names_files_that_are_there():
+    page = (ROOT / "docs" / "life_of_a_round.md").read_text()
+    named = set(re.findall(r"`((?:fedmeki_bench|baselines|examples)/[\w/]+\.py)`", page))
+    assert len(named) > 15
+    assert not [name for name in named if not (ROOT / name).is_file()]
+
+
+def test_the_readme_fits_a_hundred_lines_and_its_tree_is_the_repository():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 100
+    tree = text.split("## Where things are")[1].split("```")[1]
+    for line in tree.strip().splitlines():
+        indent = ROOT / "fedmeki_bench" if line.startswith("  ") else ROOT
+        for name in re.findall(r"(?<![\w/])([a-z_]+(?:/|\.py))(?=\s)", line.split("   ")[0] + " "):
+            assert (indent / name).exists(), name
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("http") or (ROOT / target).exists(), target
 
 
 def test_the_site_builds_without_warnings(tmp_path):
