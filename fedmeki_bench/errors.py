@@ -16,6 +16,10 @@ class FedmekiError(Exception):
     """Base of the errors that are reported as one line instead of a traceback."""
 
     exit_code = 4
+    goes_on = False
+    """Whether the same command, given again, goes on where this one stopped."""
+    again = ""
+    """That command, where the command line knows it."""
 
     def __str__(self) -> str:
         """The sentence in one line, fit to be shown whatever names and texts of strangers stand in it."""
@@ -44,6 +48,18 @@ class RunFailed(FedmekiError):
     """A training run stopped with an error; its record says which."""
 
     exit_code = 4
+
+
+class Unfinished(RunFailed):
+    """Some of what was asked for failed or is not done; the rest is."""
+
+    goes_on = True
+
+
+class Interrupted(FedmekiError):
+    """The user, or the system, ended the command."""
+
+    exit_code = 130
 
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:

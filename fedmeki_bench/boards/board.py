@@ -91,6 +91,14 @@ class Board(BaseModel):
         """The file the board was read from."""
         return self._source
 
+    @property
+    def called(self) -> str:
+        """What a command line calls it: its name where that is enough, else its file."""
+        if self._source is None or known_boards().get(self.name) == self._source:
+            return self.name
+        text = str(self._source)
+        return text if "/" in text or self._source.suffix in (".yaml", ".yml") else f"./{text}"
+
     def margin(self, metric: str) -> float:
         """The smallest difference of a metric that matters."""
         return self.margins.get(metric, DEFAULT_MARGIN)

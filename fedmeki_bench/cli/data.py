@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedmeki_bench.cli import options
+from fedmeki_bench.cli.again import goes_on, program
 from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.options import split_pairs
 
@@ -36,7 +38,8 @@ def synth_command(dataset: str, out: Path, size: int | None, seed: int) -> None:
     for name, folder in wanted.items():
         synth(name, folder, size=size, seed=seed)
         echo(f"{folder}: synthetic {name} written")
-    echo(f"next: fedmeki-bench prepare {dataset} --raw {out} --out data")
+    following = [*program(), "prepare", dataset, "--raw", str(out), "--out", "data"]
+    echo(f"next: {shlex.join(following)}")
 
 
 @click.command("prepare")
@@ -51,6 +54,7 @@ def synth_command(dataset: str, out: Path, size: int | None, seed: int) -> None:
 @options.pairs
 @options.as_json
 @options.plain
+@goes_on()
 def prepare_command(
     dataset: str, raw: Path, out: Path, split: str, workers: int | None, pairs: Sequence[str], as_json: bool,
     plain: bool | None,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fedmeki_bench.cli import options
+from fedmeki_bench.cli.again import goes_on
 from fedmeki_bench.cli.boards import build_board, run_board
 from fedmeki_bench.cli.data import prepare_dataset
 from fedmeki_bench.cli.view.echo import echo
@@ -22,6 +23,7 @@ from fedmeki_bench.errors import InputError
 @click.option("--board", default="demo", show_default=True, help="Which board; it must say what to synthesize.")
 @options.jobs
 @options.plain
+@goes_on()
 def demo_command(out: Path, board: str, jobs: int | None, plain: bool | None) -> None:
     """Synthetic raw files, cohorts, a sweep and its leaderboard. A second call finds everything done."""
     from fedmeki_bench.boards.board import find_board

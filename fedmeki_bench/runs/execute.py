@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 import traceback
@@ -61,7 +62,7 @@ def open_cohorts(spec: RunSpec, data: Path, tasks: Mapping[str, Task] | None = N
         if changes := ", ".join(_prepared_otherwise(cohort, task)):
             raise InputError(
                 f"the cohort {cohort.path} is out of date ({changes}): prepare it again with "
-                f"'fedmeki-bench prepare {cohort.dataset} --raw RAW --out {data}'"
+                f"`fedmeki-bench prepare {cohort.dataset} --raw RAW --out {shlex.quote(str(data))}`"
             )
     return cohorts
 

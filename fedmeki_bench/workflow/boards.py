@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedmeki_bench.boards.board import Board, find_board
-from fedmeki_bench.errors import InputError, RunFailed, UsageError, nearest
+from fedmeki_bench.errors import InputError, Unfinished, UsageError, nearest
 from fedmeki_bench.events import Listener, RunEnded, silent
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import sweep as sweeping
@@ -26,6 +27,12 @@ def board_of(board: Board | str | Path) -> Board:
         InputError: its file is bad.
     """
     return board if isinstance(board, Board) else find_board(board)
+
+
+def no_record(board: Board, results: Path) -> InputError:
+    """The error of a board that is to be shown before anything of it was run."""
+    command = shlex.join(["fedmeki-bench", "sweep", board.called, "--results", str(results)])
+    return InputError(f"no record in {results}; run `{command}` first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +143,11 @@ def run_sweep(
 def _check(sweep: Sweep, after: Sequence[Planned]) -> None:
     failed = [e for e in after if e.status == "failed"]
     if failed:
-        raise RunFailed(
-            f"{len(failed)} of {len(after)} runs failed, first {_named(failed[0])}: {failed[0].reason}; run them again "
-            f"with: fedmeki-bench sweep {sweep.board.name} --only failed"
-        )
+        raise Unfinished(f"{len(failed)} of {len(after)} runs failed, first {_named(failed[0])}: {failed[0].reason}")
     asked = {entry.key for entry in sweep.chosen}
     undone = [e for e in after if e.status != "ok" and e.key in asked]
     if undone:
-        raise RunFailed(
+        raise Unfinished(
             f"{len(undone)} of {len(after)} runs are not done, first {_named(undone[0])}: "
             f"{undone[0].reason or undone[0].status}"
         )

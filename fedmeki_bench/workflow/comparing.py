@@ -21,7 +21,7 @@ from fedmeki_bench.leaderboard.reading import Reader, reader
 from fedmeki_bench.records.record import Evaluation, Record
 from fedmeki_bench.records.store import RecordStore, read_record
 from fedmeki_bench.runs.plan import cells
-from fedmeki_bench.workflow.boards import board_of
+from fedmeki_bench.workflow.boards import board_of, no_record
 from fedmeki_bench.workflow.dealing import dealt_as
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _of_board(a: str, b: str, chosen: Board, results: Path) -> _Sides:
     store = RecordStore(results)
     records = list(store.all())
     if not records:
-        raise InputError(f"no record in {results}; run `fedmeki-bench sweep {chosen.name}` first")
+        raise no_record(chosen, results)
     outcomes = collect(cells(chosen, records), records).outcomes
     first, second = (described(name).name for name in (a, b))
     found: dict[tuple[str, str], dict[str, list[Outcome]]] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.errors import InputError, Unfinished
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord, RecordStore
 
@@ -74,7 +74,7 @@ class Records:
         if self.failed:
             error = self.failed[0].error
             reason = error.message if error else "unknown reason"
-            raise RunFailed(f"{len(self.failed)} of {len(self)} runs failed: {reason}")
+            raise Unfinished(f"{len(self.failed)} of {len(self)} runs failed: {reason}")
 
 
 def records(results: str | Path = "results") -> Records:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import registry
 from fedmeki_bench.boards.board import Board
-from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.leaderboard import build as building
 from fedmeki_bench.leaderboard.collect import Row
 from fedmeki_bench.leaderboard.judging import Comparison
@@ -19,7 +19,7 @@ from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord, RecordStore
 from fedmeki_bench.runs.command import changed_options, command_of
 from fedmeki_bench.runs.plan import cells
-from fedmeki_bench.workflow.boards import board_of
+from fedmeki_bench.workflow.boards import board_of, no_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +145,7 @@ def check_leaderboard(
 def _records(board: Board, store: RecordStore) -> list[Record | BadRecord]:
     records = list(store.all())
     if not any(isinstance(record, Record) for record in records):
-        raise InputError(f"no record in {store.root}; run `fedmeki-bench sweep {board.name}` first")
+        raise no_record(board, store.root)
     return records
 
 
