@@ -90,8 +90,8 @@ def main(args: Sequence[str] | None = None) -> None:
         echo(said.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
     except FedmekiError as error:
-        said = str(error) if isinstance(error, Interrupted) else f"error: {error}"
-        _leave(said + (f"\ngo on with: {error.again}" if error.again else ""), error.exit_code)
+        sentence = str(error) if isinstance(error, Interrupted) else f"error: {error}"
+        _leave(sentence + (f"\ngo on with: {error.again}" if error.again else ""), error.exit_code)
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     except BrokenPipeError:  # the reader of a pipe went away, as in `... | head`

@@ -14,6 +14,7 @@ from fedmeki_bench.events import Listener, RunEnded, silent
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import sweep as sweeping
 from fedmeki_bench.runs.execute import main_scores, up_to_date
+from fedmeki_bench.runs.failures import pointer
 from fedmeki_bench.runs.plan import Planned, inspect
 from fedmeki_bench.workflow.reading import Records
 from fedmeki_bench.workflow.training import Building, build_stand_ins, check_device
@@ -143,7 +144,10 @@ def run_sweep(
 def _check(sweep: Sweep, after: Sequence[Planned]) -> None:
     failed = [e for e in after if e.status == "failed"]
     if failed:
-        raise Unfinished(f"{len(failed)} of {len(after)} runs failed, first {_named(failed[0])}: {failed[0].reason}")
+        where = pointer(sweep.results / failed[0].key)
+        raise Unfinished(
+            f"{len(failed)} of {len(after)} runs failed, first {_named(failed[0])}: {failed[0].reason}{where}"
+        )
     asked = {entry.key for entry in sweep.chosen}
     undone = [e for e in after if e.status != "ok" and e.key in asked]
     if undone:
