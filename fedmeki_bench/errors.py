@@ -63,11 +63,11 @@ class Interrupted(FedmekiError):
 
 
 def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
-    """The end of an "unknown name" sentence: the nearest known names, or all of them if few.
+    """The end of an "unknown name" sentence: the nearest known names, or all of them if few; private ones are not said.
 
     Returns text such as ``did you mean 'fedavg_s'?``; empty when nothing is known.
     """
-    names = sorted(set(known))
+    names = sorted({name for name in known if not name.startswith("_")})
     close = difflib.get_close_matches(name, names, n=limit, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(f"'{c}'" for c in close) + "?"

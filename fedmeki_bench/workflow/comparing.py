@@ -83,7 +83,7 @@ def compare(
     """
     given, results = (str(a), str(b)), Path(results)
     sides = _of_records(*given, results) if board is None else _of_board(*given, board_of(board), results)
-    known = {p.name: p for p in registry.describe("metrics") if not p.broken}
+    known = registry.working("metrics")
     for name in metrics or ():
         if name not in known:
             raise UsageError(f"unknown metric {name!r}; {nearest(name, known)}")

@@ -20,7 +20,7 @@ Progress = Callable[[int, int, str], None]
 
 def releases() -> dict[str, str]:
     """Dataset -> the release it reads; two datasets may read one."""
-    return {n: registry.load("datasets", n).release_name or n for n in registry.names("datasets")}
+    return {name: preparer.release_name or name for name, preparer in registry.working("datasets").items()}
 
 
 def synth(dataset: str, out: str | Path, *, size: int | None = None, seed: int = 0) -> Path:
@@ -91,7 +91,7 @@ def prepare(
     preparer = registry.load("datasets", dataset)()
     given = {"split": split} | dict(options or {})
     chosen = parse_options(type(preparer).Options, given, owner=f"dataset {dataset}")
-    tasks = [registry.load("tasks", p.name)() for p in registry.describe("tasks") if not p.broken]
+    tasks = [task() for task in registry.working("tasks").values()]
     return prepare_tasks(preparer, Path(raw), Path(out), tasks, chosen, workers=workers, progress=progress)
 
 
@@ -125,7 +125,7 @@ def found_in(raw: Path, options: Mapping[str, Any]) -> Found:
         names = ", ".join(sorted(set(named.values())))
         raise InputError(f"{raw} has no folder named after a dataset; expected one or more of {names}")
     absent = sorted({release for name, release in named.items() if name not in there})
-    fields = {name: registry.load("datasets", name).Options.model_fields for name in registry.names("datasets")}
+    fields = {name: preparer.Options.model_fields for name, preparer in registry.working("datasets").items()}
     chosen: dict[str, dict[str, Any]] = {name: {} for name in there}
     for key, value in options.items():
         owner, dot, name = key.partition(".")

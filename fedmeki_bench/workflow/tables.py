@@ -153,7 +153,7 @@ def context_of(board: Board) -> Context:
     """What the board's page takes from the registry: its tasks, all metrics, and how to write a command."""
     return Context(
         tasks={name: registry.load("tasks", name, files=False).meta for name in board.tasks},
-        metrics={p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
+        metrics=registry.working("metrics"),
         command=_command,
         changed=changed_options,
         published=load_published(published_folder(board) / f"{board.published}.csv") if board.published else None,
