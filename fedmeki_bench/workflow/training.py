@@ -95,7 +95,7 @@ def specified(
         )
     return specify(
         row, training, profile_name=profile, seed=seed, clients=clients, partition=partition, options=options,
-        zero_shot=zero_shot,
+        zero_shot=zero_shot, to_run=True,
     )  # fmt: skip
 
 

@@ -299,5 +299,6 @@ def test_a_foundation_model_that_is_not_there_is_one_sentence(bench, cohorts, tm
         "run", "fedavg_m_fm", "--data", cohorts, "--tasks", "ecg_abnormal", "--results", tmp_path, *FAST,
         "-o", "foundation=/nowhere/at/all",
     )  # fmt: skip
-    assert ended.code == 4
-    assert "cannot load the foundation model '/nowhere/at/all'" in ended.err
+    assert ended.code == 3
+    assert "cannot load the foundation model '/nowhere/at/all'" in one_sentence(ended.err)
+    assert not list(tmp_path.glob("*/record.json"))
