@@ -7,7 +7,8 @@ that escapes is a bug and shows its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from fedmeki_bench.plain import one_line
 
@@ -42,6 +43,24 @@ class InputError(FedmekiError):
     """Data, a file or an option value is missing or bad."""
 
     exit_code = 3
+
+
+class TasksFailed(InputError):
+    """Some tasks could not be prepared; the others are.
+
+    Attributes:
+        failed: task -> why.
+        prepared: the cohorts of the others.
+    """
+
+    goes_on = True
+
+    def __init__(self, failed: Mapping[str, str], prepared: Sequence[Any] = ()) -> None:
+        self.failed, self.prepared = dict(failed), tuple(prepared)
+        named = "; ".join(f"{task}: {reason}" for task, reason in self.failed.items())
+        others = f", the other {len(self.prepared)} were" if self.prepared else ""
+        plural = "s" if len(self.failed) > 1 else ""
+        super().__init__(f"{len(self.failed)} task{plural} could not be prepared{others}: {named}")
 
 
 class RunFailed(FedmekiError):

@@ -34,8 +34,14 @@ _LISTED = {
 
 @click.command("list")
 @click.argument("kind", required=False)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="With tasks: which of them have a cohort there.",
+)
 @options.as_json
-def list_command(kind: str | None, as_json: bool) -> None:
+def list_command(kind: str | None, data: Path | None, as_json: bool) -> None:
     """List everything of a KIND; a plug-in that can't be loaded is shown with the reason.
 
     KIND is tasks, algorithms, rules, stages, datasets, partitions, metrics, encoders, foundations, views, leaderboards
@@ -43,13 +49,19 @@ def list_command(kind: str | None, as_json: bool) -> None:
     """
     from fedmeki_bench.cli.view import print_table
 
+    if kind is not None and kind not in _LISTED:
+        raise UsageError(f"there is no kind {kind!r} to list; {nearest(kind, _LISTED)}")
+    if data is not None and kind != "tasks":
+        raise UsageError("--data goes with `list tasks`: it shows which of them have a cohort")
     if kind is None:
         print_table("what there is", *_overview(), as_json)
         return
-    if kind not in _LISTED:
-        raise UsageError(f"there is no kind {kind!r} to list; {nearest(kind, _LISTED)}")
-
     columns, rows = _TABLES.get(kind, lambda: _plugins(kind))()
+    if data is not None:
+        from fedmeki_bench.data.cohort import prepared
+
+        there = prepared(data)
+        columns, rows = [*columns, "cohort"], [[*row, "prepared" if row[0] in there else "lacking"] for row in rows]
     print_table(kind, columns, rows, as_json, style=lambda column, value: "red" if column == "problem" else "")
 
 
