@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from fedmeki_bench.boards.board import Board, find_board
+from fedmeki_bench.boards.board import Board, board_from, find_board
 from fedmeki_bench.errors import InputError, Unfinished, UsageError, nearest
 from fedmeki_bench.events import Listener, RunEnded, silent
 from fedmeki_bench.records.store import RecordStore
@@ -19,15 +20,20 @@ from fedmeki_bench.runs.plan import Planned, inspect
 from fedmeki_bench.workflow.reading import Records
 from fedmeki_bench.workflow.training import Building, build_stand_ins, check_device
 
+AnyBoard: TypeAlias = Board | str | Path | Mapping[str, Any]
+"""A board itself, its name, its file, or a mapping of what its file would hold."""
 
-def board_of(board: Board | str | Path) -> Board:
-    """A board by itself, its name or its file.
+
+def board_of(board: AnyBoard) -> Board:
+    """A board by itself, its name, its file or its keys.
 
     Raises:
         UsageError: no such board; names the nearest.
-        InputError: its file is bad.
+        InputError: its file is bad, or its keys are.
     """
-    return board if isinstance(board, Board) else find_board(board)
+    if isinstance(board, Board):
+        return board
+    return board_from(board) if isinstance(board, Mapping) else find_board(board)
 
 
 def no_record(board: Board, results: Path) -> InputError:
@@ -61,7 +67,7 @@ Watch = Callable[[Sweep], AbstractContextManager[Listener]]
 
 
 def sweep(
-    board: Board | str | Path, data: str | Path = "data", *, results: str | Path = "results", jobs: int | None = None,
+    board: AnyBoard, data: str | Path = "data", *, results: str | Path = "results", jobs: int | None = None,
     only: str | None = None, device: str = "cpu", check: bool = True, listener: Listener = silent,
 ) -> Records:  # fmt: skip
     """Run what a board lacks; killed at any moment, a second call goes on.
@@ -69,7 +75,7 @@ def sweep(
     Worker processes are started afresh, so a script must call this under ``if __name__ == "__main__":``.
 
     Args:
-        board: its name, its file, or the board itself.
+        board: its name, its file, the board itself, or a mapping of what its file would hold.
         data: the folder of prepared cohorts.
         results: the folder of records.
         jobs: processes; by default as many as fill the cores. The numbers do not depend on it.
@@ -93,7 +99,7 @@ def sweep(
 
 
 def planned(
-    board: Board | str | Path, data: str | Path, results: str | Path, *, jobs: int | None = None,
+    board: AnyBoard, data: str | Path, results: str | Path, *, jobs: int | None = None,
     only: str | None = None,
 ) -> Sweep:  # fmt: skip
     """What :func:`sweep` would run.
