@@ -78,9 +78,8 @@ def table() -> dict[str, Algorithm]:
     ``list algorithms`` shows the broken table with its reason.
     """
     rows: dict[str, Algorithm] = {}
-    for plugin in registry.describe("algorithms"):
-        if not plugin.broken:
-            rows = registry.load("algorithms", plugin.name) | rows
+    for found in registry.working("algorithms").values():
+        rows = {name: row for name, row in found.items() if isinstance(row, Algorithm)} | rows
     return rows
 
 
@@ -144,12 +143,12 @@ def suffixes() -> dict[str, tuple[str, str, str]]:
     An empty view means the first view of the rule.
     """
     known = {"": (_PLAIN, "", "")}
-    for plugin in registry.describe("stages"):
-        if plugin.broken or plugin.name == _PLAIN:
+    for name, stage in registry.working("stages").items():
+        if name == _PLAIN:
             continue
-        variants = registry.load("stages", plugin.name).variants or {plugin.name: ("", plugin.name)}
+        variants = stage.variants or {name: ("", name)}
         for suffix, (view, mark) in variants.items():
-            known.setdefault(suffix, (plugin.name, view, mark))
+            known.setdefault(suffix, (name, view, mark))
     return known
 
 

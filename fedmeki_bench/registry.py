@@ -15,11 +15,11 @@ import importlib.metadata
 import importlib.util
 import sys
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from fedmeki_bench.errors import UsageError, nearest
@@ -37,6 +37,14 @@ _BASES = {
     "views": "fedmeki_bench.evaluation.view:View",
 }
 """Kinds of plug-ins that are classes, and from what they descend."""
+
+_METAS = {"tasks": "fedmeki_bench.task:TaskMeta", "datasets": "fedmeki_bench.data.contract:DatasetMeta"}
+"""Kinds whose classes say what they are in ``meta``, and its class."""
+
+_VALUES = {"metrics": "fedmeki_bench.evaluation.metric_spec:MetricSpec", "algorithms": "collections.abc:Mapping"}
+"""Kinds of plug-ins that are values, and their class."""
+
+_FILE = "fedmeki_bench_file_"  # begins the names of modules that were given as files
 
 _LONGEST = 200  # characters of a file's name; beyond some more, asking for it is an error of its own
 
@@ -139,12 +147,31 @@ def load(kind: str, name: str, *, checked: bool = True, files: bool = True) -> A
         raise UsageError(
             f"{plugin.target} is no {kind[:-1]}: a subclass of {_BASES[kind].rpartition(':')[2]} is expected"
         )
-    if checked and kind in _BASES and (fault := _fault(value)):
+    if checked and kind in _VALUES and not isinstance(value, _named(_VALUES[kind])):
+        raise UsageError(f"{plugin.target} is no {kind[:-1]}: a {_VALUES[kind].rpartition(':')[2]} is expected")
+    if checked and kind in _BASES and (fault := _fault(kind, value)):
         raise UsageError(f"{plugin.target} can't be used: {fault}")
     return value
 
 
-def _fault(value: Any) -> str:
+def loaded(kind: str) -> Iterator[tuple[Plugin, Any]]:
+    """Every plug-in of a kind with what it is, in order of names; one that can't be loaded says why, and is None."""
+    for plugin in describe(kind):
+        if plugin.broken:
+            yield plugin, None
+            continue
+        try:
+            yield plugin, load(kind, plugin.name)
+        except UsageError as error:
+            yield _with(plugin, broken=str(error)), None
+
+
+def working(kind: str) -> dict[str, Any]:
+    """Name -> what it is, of every plug-in of a kind that can be loaded: nobody's broken one stands in the way."""
+    return {plugin.name: value for plugin, value in loaded(kind) if not plugin.broken}
+
+
+def _fault(kind: str, value: Any) -> str:
     """What of a class is not as its base class has it; empty if nothing."""
     for name in ("Params", "Options"):
         model = getattr(value, name, None)
@@ -155,12 +182,27 @@ def _fault(value: Any) -> str:
         return f"its version is {version!r}, not a number from 1"
     if not isinstance(views, tuple | list) or not all(isinstance(view, str) for view in views):
         return "its views are not a tuple of names"
+    if kind in _METAS and not isinstance(getattr(value, "meta", None), expected := _named(_METAS[kind])):
+        return f"its meta is no {expected.__name__}"
+    if kind == "stages" and not _are_variants(value.variants):
+        return "its variants are not {suffix: (view, mark)}"
     return ""
 
 
+def _are_variants(variants: Any) -> bool:
+    return isinstance(variants, Mapping) and all(
+        isinstance(suffix, str) and isinstance(said, tuple | list) and [type(s) for s in said] == [str, str]
+        for suffix, said in variants.items()
+    )
+
+
 def _descends(value: Any, base: str) -> bool:
-    module, _, name = base.rpartition(":")
-    return isinstance(value, type) and issubclass(value, getattr(importlib.import_module(module), name))
+    return isinstance(value, type) and issubclass(value, _named(base))
+
+
+def _named(target: str) -> Any:
+    module, _, name = target.rpartition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _resolve(plugin: Plugin) -> Any:
@@ -169,16 +211,37 @@ def _resolve(plugin: Plugin) -> Any:
     value: Any = module
     for part in attribute.split("."):
         if not hasattr(value, part):
-            raise UsageError(f"{module_name} has no {attribute!r}; {nearest(attribute, vars(module))}")
+            raise UsageError(missing(module, attribute, (plugin.kind,)))
         value = getattr(value, part)
     return value
+
+
+def missing(module: ModuleType, attribute: str, kinds: Iterable[str]) -> str:
+    """The sentence on an attribute that a module lacks: offers what it defines, or has in `__all__`, of these kinds."""
+    offered = set(getattr(module, "__all__", ()))
+    names = offered | vars(module).keys()
+    own = [
+        name
+        for name in names
+        if any(_could_be(kind, getattr(module, name, None), module, name in offered) for kind in kinds)
+    ]
+    hint = nearest(attribute, own)
+    place = module.__file__ if module.__name__.startswith(_FILE) else module.__name__
+    return f"{place} has no {attribute!r}" + (f"; {hint}" if hint else "")
+
+
+def _could_be(kind: str, value: Any, module: ModuleType, offered: bool) -> bool:
+    if kind in _VALUES:
+        return isinstance(value, _named(_VALUES[kind]))
+    own = isinstance(value, type | FunctionType) and (offered or value.__module__ == module.__name__)
+    return own and (kind not in _BASES or _descends(value, _BASES[kind]))
 
 
 @cache
 def _load_file(path: str) -> ModuleType:
     parse(Path(path))
     place = hashlib.sha256(path.encode()).hexdigest()[:8]  # two files of one name are two modules
-    name = f"fedmeki_bench_file_{Path(path).stem}_{place}"
+    name = f"{_FILE}{Path(path).stem}_{place}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is not a Python file")
@@ -228,10 +291,9 @@ def _describe(plugin: Plugin) -> Plugin:
             if missing:
                 return _with(plugin, broken=f"needs the package {missing[0]}, which is not installed")
             return _from_source(plugin, tree, attribute)
-        value = _resolve(plugin)
+        return _with(plugin, summary=_summary(_resolve(plugin)))
     except (Exception, SystemExit) as error:  # whatever a plug-in raises becomes its visible reason
         return _with(plugin, broken=f"{type(error).__name__}: {error}")
-    return _with(plugin, summary=_summary(value))
 
 
 def _summary(value: Any) -> str:

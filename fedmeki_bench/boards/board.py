@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -91,6 +91,14 @@ class Board(BaseModel):
         """The file the board was read from."""
         return self._source
 
+    @property
+    def called(self) -> str:
+        """What a command line calls it: its name where that is enough, else its file."""
+        if self._source is None or known_boards().get(self.name) == self._source:
+            return self.name
+        text = str(self._source)
+        return text if "/" in text or self._source.suffix in (".yaml", ".yml") else f"./{text}"
+
     def margin(self, metric: str) -> float:
         """The smallest difference of a metric that matters."""
         return self.margins.get(metric, DEFAULT_MARGIN)
@@ -167,29 +175,48 @@ def load_board(path: Path) -> Board:
     if not isinstance(content, dict) or node is None:
         raise InputError(f"{path}: a board is a mapping of keys such as name, tasks and algorithms")
     lines = dict(_lines(node, (), path))
+
+    def where(*place: Any) -> str:
+        line = next((lines[place[:k]] for k in range(len(place), 0, -1) if place[:k] in lines), 1)
+        return f"{path}:{line}"
+
+    board = _checked(content, where)
+    board._source = path
+    return board
+
+
+def board_from(content: Mapping[str, Any]) -> Board:
+    """A board from what its file would hold.
+
+    Raises:
+        InputError: an unknown key or a value of the wrong kind; the message names the key, and for an unknown one the
+            nearest known one.
+    """
+    return _checked(dict(content), lambda *place: "the board")
+
+
+def _checked(content: dict[Any, Any], at: Callable[..., str]) -> Board:
+    """The board of these keys; ``at(*place)`` says in sentences where a key or item of a list is."""
     if plain_values(content) != content:
-        raise InputError(f"{path}: a text holds an escaped control character; boards are plain text")
+        raise InputError(f"{at()}: a text holds an escaped control character; boards are plain text")
     try:
         board = Board.model_validate(content)
     except ValidationError as error:
-        raise InputError(_explain(error, path, lines)) from error
+        raise InputError(_explain(error, at)) from error
     if board.reference is not None and board.reference not in board.algorithms:
         hint = nearest(board.reference, board.algorithms)
-        line = lines.get(("reference",), 1)
-        raise InputError(f"{path}:{line}: reference {board.reference!r} is not among its algorithms; {hint}")
+        raise InputError(f"{at('reference')}: reference {board.reference!r} is not among its algorithms; {hint}")
     for name in board.questions or {}:
         if name not in board.algorithms:
-            line = lines.get(("questions", name), 1)
-            raise InputError(
-                f"{path}:{line}: {name!r} of questions is not among its algorithms; {nearest(name, board.algorithms)}"
-            )
+            hint = nearest(name, board.algorithms)
+            raise InputError(f"{at('questions', name)}: {name!r} of questions is not among its algorithms; {hint}")
     for title, tasks in board.groups.items():
         for task in tasks:
             if task not in board.tasks:
-                line = lines.get(("groups", title), 1)
                 hint = nearest(task, board.tasks)
-                raise InputError(f"{path}:{line}: task {task!r} of group {title!r} is not among its tasks; {hint}")
-    board._source = path
+                raise InputError(
+                    f"{at('groups', title)}: task {task!r} of group {title!r} is not among its tasks; {hint}"
+                )
     return board
 
 
@@ -222,19 +249,18 @@ def _lines(node: yaml.Node, at: tuple[Any, ...], path: Path) -> Iterator[tuple[t
             yield (*at, key.value), line
 
 
-def _explain(error: ValidationError, path: Path, lines: dict[tuple[Any, ...], int]) -> str:
+def _explain(error: ValidationError, at: Callable[..., str]) -> str:
     problems = error.errors(include_url=False)
     # A misspelt key is also a missing one; the misspelling is what the reader can mend.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     place = tuple(problem["loc"])
-    line = next((lines[place[:k]] for k in range(len(place), 0, -1) if place[:k] in lines), 1)
     key = ".".join(str(part) for part in place) or "the board"
     if problem["type"] == "extra_forbidden":
         known = SynthSpec.model_fields if place[0] == "synth" else Board.model_fields
-        return f"{path}:{line}: unknown key {key!r}; {nearest(str(place[-1]), known)}"
+        return f"{at(*place)}: unknown key {key!r}; {nearest(str(place[-1]), known)}"
     if problem["type"] == "missing":
-        return f"{path}:{line}: key {key!r} is missing"
-    return f"{path}:{line}: {key}: {problem['msg'].removeprefix('Value error, ')}"
+        return f"{at(*place)}: key {key!r} is missing"
+    return f"{at(*place)}: {key}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def board_folders() -> list[Path]:

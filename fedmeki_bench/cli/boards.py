@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedmeki_bench.cli import options
+from fedmeki_bench.cli.again import goes_on
 from fedmeki_bench.cli.run import stand_in_view
 from fedmeki_bench.cli.view.echo import echo
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--only", default=None, help="missing, failed, or the name of an algorithm.")
 @options.device
 @options.plain
+@goes_on(only=["missing"])
 def sweep_command(
     board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, plain: bool | None
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedmeki_bench.cli import options
+from fedmeki_bench.cli.again import goes_on, program
 from fedmeki_bench.cli.view.echo import echo
+from fedmeki_bench.errors import TasksFailed
 from fedmeki_bench.options import split_pairs
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ def synth_command(dataset: str, out: Path, size: int | None, seed: int) -> None:
     for name, folder in wanted.items():
         synth(name, folder, size=size, seed=seed)
         echo(f"{folder}: synthetic {name} written")
-    echo(f"next: fedmeki-bench prepare {dataset} --raw {out} --out data")
+    following = [*program(), "prepare", dataset, "--raw", str(out), "--out", "data"]
+    echo(f"next: {shlex.join(following)}")
 
 
 @click.command("prepare")
@@ -51,6 +55,7 @@ def synth_command(dataset: str, out: Path, size: int | None, seed: int) -> None:
 @options.pairs
 @options.as_json
 @options.plain
+@goes_on()
 def prepare_command(
     dataset: str, raw: Path, out: Path, split: str, workers: int | None, pairs: Sequence[str], as_json: bool,
     plain: bool | None,
@@ -59,23 +64,31 @@ def prepare_command(
 
     With `all`, every dataset that has a folder of its name under RAW is prepared; `-o rsna.image_size=64` then sets an
     option of one of them, `-o image_size=64` of all that have it. Records that are missing or corrupt are dropped,
-    counted and named. A second call with unchanged input does nothing.
+    counted and named. A task that fails is named at the end; the others are prepared. A second call with unchanged
+    input does nothing.
     """
-    from fedmeki_bench.workflow.data import Found, found_in
+    from fedmeki_bench.workflow.data import Found, found_in, strays
 
     given = split_pairs(pairs)
     chosen = found_in(raw, given) if dataset == ALL else Found({dataset: raw}, {dataset: given})
     if chosen.absent:
         echo(f"left out, no folder in {raw}: {', '.join(chosen.absent)}", err=True)
     found: list[PreparedCohort] = []
+    failed: dict[str, str] = strays() if dataset == ALL else {}
     for name, folder in chosen.folders.items():
         asked = {"split": split} | dict(chosen.options[name])
-        found += prepare_dataset(name, folder, out, asked, workers=workers, plain=plain)
+        try:
+            found += prepare_dataset(name, folder, out, asked, workers=workers, plain=plain)
+        except TasksFailed as error:
+            found += error.prepared
+            failed |= error.failed
     if as_json:
         content = [{"cohort": c.name, "path": str(c.path), "unchanged": c.unchanged, "card": c.card} for c in found]
         echo(json.dumps(content, indent=1, ensure_ascii=False))
-    else:
+    elif found:
         _report(found, split)
+    if failed:
+        raise TasksFailed(failed, found)
 
 
 def _report(found: Sequence[PreparedCohort], split: str) -> None:

@@ -15,7 +15,7 @@ import click
 
 from fedmeki_bench import __version__
 from fedmeki_bench.cli.view.echo import echo
-from fedmeki_bench.errors import FedmekiError, RunFailed, nearest
+from fedmeki_bench.errors import FedmekiError, Interrupted, RunFailed, nearest
 from fedmeki_bench.files import UNWRITABLE
 from fedmeki_bench.processes import interrupt_once
 
@@ -90,7 +90,8 @@ def main(args: Sequence[str] | None = None) -> None:
         echo(said.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
     except FedmekiError as error:
-        _leave(f"error: {error}", error.exit_code)
+        sentence = str(error) if isinstance(error, Interrupted) else f"error: {error}"
+        _leave(sentence + (f"\ngo on with: {error.again}" if error.again else ""), error.exit_code)
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     except BrokenPipeError:  # the reader of a pipe went away, as in `... | head`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -74,7 +75,8 @@ def _why(board: Board, sections: Sequence[Section], results: Path) -> str:
     """One sentence on why nothing can be planned."""
     notes = [c.note for s in sections for c in (*s.analysis.primary, *s.analysis.per_task) if c.note]
     why = notes[0] if notes else f"no two finished runs in {results} share their seeds and test patients"
-    return f"nothing to plan {board.name} from: {why}; `fedmeki-bench status {board.name}` says what is missing"
+    command = shlex.join(["fedmeki-bench", "status", board.called, "--results", str(results)])
+    return f"nothing to plan {board.name} from: {why}; `{command}` says what is missing"
 
 
 def _told(plan: Plan) -> dict[str, object]:

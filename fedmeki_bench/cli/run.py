@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedmeki_bench.cli import options
+from fedmeki_bench.cli.again import goes_on
 from fedmeki_bench.cli.view.echo import echo
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--resume/--fresh", default=True, show_default=True, help="Go on from a checkpoint, or forget it.")
 @options.as_json
 @options.plain
+@goes_on(resume=[False])
 def run_command(
     algorithm: str, data: Path, tasks: str | None, profile: str, seed: int, clients: int, partition: str,
     variant: str | None, results: Path, pairs: Sequence[str], device: str, keep_model: bool, resume: bool,

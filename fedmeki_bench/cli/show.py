@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -15,31 +15,75 @@ from fedmeki_bench.cli import options
 from fedmeki_bench.cli.view.echo import echo, escape
 from fedmeki_bench.errors import UsageError, nearest
 
-_LISTED = (
-    "tasks", "algorithms", "rules", "stages", "datasets", "partitions", "metrics", "encoders", "foundations",
-    "views", "leaderboards", "profiles",
-)  # fmt: skip
+_LISTED = {
+    "tasks": "what is learnt and asked",
+    "algorithms": "rows of a board: rule, scope, stage and view under one name",
+    "rules": "what clients and server do in a round",
+    "stages": "what the server does after combining",
+    "datasets": "whose releases can be prepared",
+    "partitions": "which client holds which samples",
+    "metrics": "what predictions are scored by",
+    "encoders": "how a modality becomes tokens",
+    "foundations": "language models that have a name; a folder or a GGUF file will do too",
+    "views": "which model answers when a run is scored",
+    "leaderboards": "boards that have a name",
+    "profiles": "budgets",
+}
+"""What can be listed, in words."""
 
 
 @click.command("list")
-@click.argument("kind")
+@click.argument("kind", required=False)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="With tasks: which of them have a cohort there.",
+)
 @options.as_json
-def list_command(kind: str, as_json: bool) -> None:
+def list_command(kind: str | None, data: Path | None, as_json: bool) -> None:
     """List everything of a KIND; a plug-in that can't be loaded is shown with the reason.
 
     KIND is tasks, algorithms, rules, stages, datasets, partitions, metrics, encoders, foundations, views, leaderboards
-    or profiles.
+    or profiles. Without it, how many there are of each, and how to see them.
     """
     from fedmeki_bench.cli.view import print_table
 
-    if kind not in _LISTED:
+    if kind is not None and kind not in _LISTED:
         raise UsageError(f"there is no kind {kind!r} to list; {nearest(kind, _LISTED)}")
-
+    if data is not None and kind != "tasks":
+        raise UsageError("--data goes with `list tasks`: it shows which of them have a cohort")
+    if kind is None:
+        print_table("what there is", *_overview(), as_json)
+        return
     columns, rows = _TABLES.get(kind, lambda: _plugins(kind))()
+    if data is not None:
+        from fedmeki_bench.data.cohort import prepared
+
+        there = prepared(data)
+        columns, rows = [*columns, "cohort"], [[*row, "prepared" if row[0] in there else "lacking"] for row in rows]
     print_table(kind, columns, rows, as_json, style=lambda column, value: "red" if column == "problem" else "")
 
 
 Table = tuple[list[str], list[list[Any]]]
+
+
+def _overview() -> Table:
+    """Every kind with how many there are, what they are and how to see them; plug-ins are counted, not loaded."""
+    from fedmeki_bench.algorithms import table
+    from fedmeki_bench.boards.board import known_boards
+    from fedmeki_bench.profiles import PROFILES
+
+    others: dict[str, Callable[[], Sized]] = {
+        "algorithms": table,
+        "leaderboards": known_boards,
+        "profiles": lambda: PROFILES,
+    }
+    rows: list[list[Any]] = []
+    for kind, what in _LISTED.items():
+        count = len(others[kind]()) if kind in others else len(registry.names(kind))
+        rows.append([kind, count, what, f"fedmeki-bench list {kind}"])
+    return ["kind", "count", "what", "command"], rows
 
 
 def _plugins(kind: str) -> Table:
@@ -51,19 +95,18 @@ def _plugins(kind: str) -> Table:
 
 
 def _tasks() -> Table:
-    broken = [p for p in registry.describe("tasks") if p.broken]
     columns = ["name", "title", "dataset", "modalities", "kind", "role", "metric", "version", "origin"]
     rows: list[list[Any]] = []
-    for plugin in registry.describe("tasks"):
+    for plugin, task in registry.loaded("tasks"):
         if plugin.broken:
             rows.append([plugin.name, "", "", [], "", "", "", None, plugin.origin, plugin.broken])
             continue
-        meta = registry.load("tasks", plugin.name).meta
+        meta = task.meta
         rows.append([
-            meta.name, meta.title, meta.dataset, list(meta.modalities), meta.kind, meta.role, meta.metrics[0],
-            meta.version, plugin.origin, "",
+            meta.name, meta.title, meta.dataset, list(meta.modalities), meta.kind, meta.role,
+            next(iter(meta.metrics), ""), meta.version, plugin.origin, "",
         ])  # fmt: skip
-    return ([*columns, "problem"], rows) if broken else (columns, [row[:-1] for row in rows])
+    return ([*columns, "problem"], rows) if any(row[-1] for row in rows) else (columns, [row[:-1] for row in rows])
 
 
 def _algorithms() -> Table:
@@ -83,7 +126,7 @@ def _algorithms() -> Table:
         ]
         for name, a in table().items()
     ]
-    broken = [p for p in registry.describe("algorithms") if p.broken]
+    broken = [plugin for plugin, _ in registry.loaded("algorithms") if plugin.broken]
     if broken:
         columns.append("problem")
         rows = [[*row, ""] for row in rows] + [[p.name, *[""] * 7, p.broken] for p in broken]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from fedmeki_bench import registry
@@ -136,7 +137,9 @@ def _load(plugin: str, kind: str | None) -> Any:
         value: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             if not hasattr(value, part):
-                raise UsageError(f"{module_name} has no {attribute!r}; {nearest(attribute, vars(value))}")
+                if isinstance(value, ModuleType):
+                    raise UsageError(registry.missing(value, attribute, [kind] if kind else KINDS))
+                raise UsageError(f"{module_name} has no {attribute!r}; {nearest(part, vars(value))}")
             value = getattr(value, part)
         return value
     if Path(plugin).suffix == ".py":

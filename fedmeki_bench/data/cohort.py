@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Literal
@@ -292,7 +293,7 @@ def find(data: Path, task: str, *, dataset: str = "DATASET") -> Cohort:
     there = ", ".join(prepared(data)) or "nothing"
     raise InputError(
         f"no cohort for task '{task}' in {data} (prepared there: {there}); prepare it with "
-        f"'fedmeki-bench prepare {dataset} --raw RAW --out {data}'"
+        f"`fedmeki-bench prepare {dataset} --raw RAW --out {shlex.quote(str(data))}`"
     )
 
 

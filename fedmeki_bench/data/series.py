@@ -68,18 +68,6 @@ def forward_fill(values: np.ndarray) -> np.ndarray:
     return np.take_along_axis(values, latest, axis=-2)
 
 
-def charted_hours(values: np.ndarray) -> np.ndarray:
-    """Hours up to the last one with any value, at least 1: (...) from (..., hours, variables).
-
-    Stands in for the series' length where that is not told.
-    """
-    import numpy as np
-
-    charted = (~np.isnan(values)).any(axis=-1)
-    last = charted.shape[-1] - np.argmax(np.flip(charted, axis=-1), axis=-1)
-    return np.where(charted.any(axis=-1), last, 1)
-
-
 def model_input(
     values: np.ndarray,
     statistics: SeriesStatistics,

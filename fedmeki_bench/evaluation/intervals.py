@@ -16,17 +16,13 @@ from fedmeki_bench.errors import InputError, RunFailed, nearest
 from fedmeki_bench.evaluation.interval_methods import METHODS, RESAMPLED, Sample
 from fedmeki_bench.evaluation.metrics import THRESHOLD, MetricSpec, weighted_mean, weighted_means
 from fedmeki_bench.seeds import generator
+from fedmeki_bench.statistics.resampling import drawn_groups, left_out_note
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.floating[Any]]
-
-_CHUNK_ELEMENTS = 500_000
-"""Weights held at once: 4 MB of float64, about a core's cache, whatever the number of samples and resamples."""
-
-_TOLERATED_UNDEFINED = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +210,8 @@ def _estimates(
     resampled = [m for m in metrics if m.interval == RESAMPLED and np.isfinite(values[m.name])]
     drawn: dict[str, list[Floats]] = {m.name: [] for m in resampled}
     if resampled:
-        for weights in _resampled_weights(index, n_groups, seed=seed, resamples=resamples):
-            for name, found in values_of(weights, resampled):
+        for counts in drawn_groups(n_groups, len(index), resamples, generator(seed, "bootstrap")):
+            for name, found in values_of(counts[:, index], resampled):
                 drawn[name].append(found)
     tail, nan = (1 - level) / 2, float("nan")
     estimates = {}
@@ -259,32 +255,15 @@ def _validate(labels: NDArray[Any], scores: Floats, groups: NDArray[Any]) -> Non
         raise RunFailed(f"{bad} of {scores.size} test scores are not finite: the model diverged")
 
 
-def _resampled_weights(index: NDArray[Any], n_groups: int, *, seed: int, resamples: int) -> Iterator[Floats]:
-    """Chunks (b, n) of how often each sample occurs when groups are drawn with replacement."""
-    import numpy as np
-
-    rng = generator(seed, "bootstrap")
-    chunk = max(1, _CHUNK_ELEMENTS // len(index))
-    for start in range(0, resamples, chunk):
-        rows = min(chunk, resamples - start)
-        picks = rng.integers(0, n_groups, size=(rows, n_groups))
-        flat = picks + np.arange(rows)[:, None] * n_groups
-        counts = np.bincount(flat.ravel(), minlength=rows * n_groups).reshape(rows, n_groups)
-        yield counts[:, index].astype(np.float64)
-
-
 def _summarise(metric: MetricSpec, value: float, draws: Floats, tail: float) -> Estimate:
     import numpy as np
 
     nan = float("nan")
     defined = draws[np.isfinite(draws)]
+    note = left_out_note(len(draws), len(defined))
     if not len(defined):
-        return Estimate(value, nan, nan, _joined("undefined on every resample", metric.note))
+        return Estimate(value, nan, nan, _joined(note, metric.note))
     low, high = np.quantile(defined, [tail, 1 - tail])
-    left_out = len(draws) - len(defined)
-    note = ""
-    if left_out > _TOLERATED_UNDEFINED * len(draws):
-        note = f"undefined on {left_out} of {len(draws)} resamples, which are left out of the interval"
     return Estimate(value, float(low), float(high), _joined(note, metric.note))
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 Kind = Literal["classification", "generation"]
 Protocol = Literal["strict", "published"]
 
-PROTOCOLS: tuple[Protocol, ...] = ("strict", "published")
-
 _ALPHANUMERIC = re.compile(r"[a-z0-9]+")
 
 

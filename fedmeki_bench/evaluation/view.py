@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 
-FOUNDATION = "foundation"
-"""The built-in view of the injected foundation model."""
-
 
 class Served(Protocol):
     """What a view asks: a federation, or a kept model that was opened again."""

@@ -13,10 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from fedmeki_bench import seeds
-from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation import checkpoint
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.exchange import Execute, one_by_one
@@ -24,6 +21,7 @@ from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
 from fedmeki_bench.federation.server import Server, ServerContext
 from fedmeki_bench.federation.stage import Stage
+from fedmeki_bench.federation.usable import check_usable
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
@@ -146,9 +144,11 @@ class Federation:
             self.rule.aggregate(self.server, updates)
             for _ in updates:  # a rule that stops early, or combines nothing, still owes every client its turn
                 pass
+            # here, not only at the end: what comes next would fail on it with a sentence of its own
+            check_usable(self.server.model, number, f"rule {type(self.rule).__name__}")
         # 4. the server's own step on public data: nothing, fine-tuning, injection
         self.stage.run(self.server, self.public, self.at_server)
-        self._check(number)
+        check_usable(self.server.model, number, f"stage {type(self.stage).__name__}")
         # 5. measure on `valid`
         if self.validate is not None:
             ledger.valid = self.validate(self)
@@ -197,26 +197,6 @@ class Federation:
             if update.steps:
                 losses.append((update.loss, update.steps))
             yield update
-
-    def _check(self, number: int) -> None:
-        """Refuse a global model that nothing can be computed with.
-
-        Raises:
-            RunFailed: what is wrong with it, and what to do about it.
-        """
-        model = self.server.model
-        if not bool(torch.isfinite(model.flat).all()):
-            bad = next(name for name in model if not bool(torch.isfinite(model[name]).all()))
-            raise RunFailed(
-                f"the global model is no longer finite after round {number + 1} ({bad}); a smaller lr may help"
-            )
-        for name in model:
-            if name.endswith(".running_var") and bool((model[name] < 0).any()):
-                raise RunFailed(
-                    f"{name} of the global model is negative after round {number + 1}, and it is a variance of batch "
-                    "norm: a server's momentum or Adam step is for parameters, so let batch-norm statistics stay the "
-                    "clients' mean, or use encoders without batch norm"
-                )
 
     def _holders(self) -> dict[str, int]:
         """Unit -> how many clients have data for a task that uses it."""

@@ -6,12 +6,13 @@ import importlib.util
 import io
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.foundation.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
 
 SUFFIX = ".gguf"
 

@@ -124,8 +124,16 @@ class Language:
     ) -> tuple[Tensor, Tensor]:
         """Summed next-token loss of each row's answer and its EOS, (batch,), and their token counts, (batch,).
 
-        See :meth:`answer_loss`; dividing the sums of several micro-batches by all their tokens gives the loss of
-        the whole batch exactly.
+        Dividing the sums of several micro-batches by all their tokens gives the mean loss of the whole batch exactly.
+
+        Args:
+            soft: soft tokens (batch, S, H), or None; S may be 0.
+            soft_mask: which of them are there (batch, S); None means all.
+            prompts: one text per row.
+            answers: one text per row.
+
+        Raises:
+            InputError: a row is longer than the model allows.
         """
         prompts = [self.format.question(p) for p in prompts]
         targets = [self._answered(p, a) for p, a in zip(prompts, answers, strict=True)]
@@ -142,23 +150,6 @@ class Language:
         counts = torch.tensor([len(ids) for ids in targets], device=losses.device)
         return losses.new_zeros(len(targets)).index_add(0, rows, losses), counts
 
-    def answer_loss(
-        self, soft: Tensor | None, soft_mask: Tensor | None, prompts: Sequence[str], answers: Sequence[str]
-    ) -> Tensor:
-        """Mean next-token loss over the answer tokens and EOS of a batch, a scalar.
-
-        Args:
-            soft: soft tokens (batch, S, H), or None; S may be 0.
-            soft_mask: which of them are there (batch, S); None means all.
-            prompts: one text per row.
-            answers: one text per row.
-
-        Raises:
-            InputError: a row is longer than the model allows.
-        """
-        sums, counts = self.answer_losses(soft, soft_mask, prompts, answers)
-        return sums.sum() / counts.sum()
-
     @torch.no_grad()
     def score(
         self,
@@ -167,7 +158,6 @@ class Language:
         prompts: Sequence[str],
         candidates: Sequence[str],
         *,
-        length_normalised: bool = False,
         cache: bool = True,
     ) -> Tensor:
         """Log-likelihood of each candidate answer (with its end), (batch, candidates).
@@ -181,7 +171,6 @@ class Language:
             soft_mask: which of them are there (batch, S); None means all.
             prompts: one text per row.
             candidates: the answers, the same for all rows.
-            length_normalised: divide by the number of tokens.
             cache: keep the prompt's keys and values; without, every candidate reads it again (a check).
         """
         batch, many = len(prompts), len(candidates)
@@ -194,8 +183,6 @@ class Language:
         else:
             wide = Packed(*(t.repeat_interleave(many, dim=0) for t in (before.embeddings, before.mask, before.lengths)))
             totals = self._read_again(wide, targets)
-        if length_normalised:
-            totals = totals / torch.tensor([len(ids) for ids in targets], device=totals.device)
         return totals.view(batch, many)
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -114,7 +115,8 @@ def check(
     if stale:
         moved = moved_since(out / "leaderboard.csv", page.rows)
         raise CheckFailed(
-            f"{'; '.join(stale)}: run `fedmeki-bench leaderboard {board.name}`" + f"; {moved}" * bool(moved)
+            f"{'; '.join(stale)}: run `fedmeki-bench leaderboard {shlex.quote(board.called)}`"
+            + f"; {moved}" * bool(moved)
         )
 
 

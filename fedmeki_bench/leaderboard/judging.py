@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fedmeki_bench.leaderboard.panels import Panel
 from fedmeki_bench.statistics.crossed import Contrasts, contrasts, stacked
@@ -58,6 +58,9 @@ class Comparison:
     seeds: int = 0
     patients: int = 0
     note: str = ""
+
+    NUMBERS: ClassVar[tuple[str, ...]] = ("margin", "difference", "low", "high", "p", "adjusted", "each")
+    """The fields that are numbers, or None."""
 
     @property
     def decided(self) -> bool:

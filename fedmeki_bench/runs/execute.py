@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
 from fedmeki_bench.data.cohort import Cohort, find
-from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
 from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
 from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
-from fedmeki_bench.files import UNWRITABLE
 from fedmeki_bench.records.record import (
     AssignmentCounts,
     CohortRef,
@@ -28,6 +27,7 @@ from fedmeki_bench.records.record import (
 )
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.environment import environment, peak_memory
+from fedmeki_bench.runs.failures import failure, leave_traceback
 from fedmeki_bench.runs.kept_card import FOLDER as KEPT_FOLDER
 from fedmeki_bench.runs.plugins import portable, portable_params
 from fedmeki_bench.runs.resolved import Resolved, resolve, tasks_of
@@ -61,7 +61,7 @@ def open_cohorts(spec: RunSpec, data: Path, tasks: Mapping[str, Task] | None = N
         if changes := ", ".join(_prepared_otherwise(cohort, task)):
             raise InputError(
                 f"the cohort {cohort.path} is out of date ({changes}): prepare it again with "
-                f"'fedmeki-bench prepare {cohort.dataset} --raw RAW --out {data}'"
+                f"`fedmeki-bench prepare {cohort.dataset} --raw RAW --out {shlex.quote(str(data))}`"
             )
     return cohorts
 
@@ -120,6 +120,7 @@ def execute(
             store.path(key).unlink(missing_ok=True)
         record = _record(spec, key, cohorts, plugins)
         started = time.perf_counter()
+        failed: BaseException | None = None
         try:
             _train_and_score(spec, plugins, record, cohorts, folder, device, listener, keep_model)
         except KeyboardInterrupt:
@@ -127,11 +128,11 @@ def execute(
             record.error = RunError(type="KeyboardInterrupt", message="interrupted by the user")
             raise
         except (Exception, SystemExit) as error:  # the cell boundary: whatever went wrong becomes a row with a reason
+            failed = error
             record.status = "failed"
-            record.error = RunError(
-                type=type(error).__name__, message=_without_places(_sentence(error)), where=_last_frame(error)
-            )
+            record.error = failure(error, _took_part(spec, plugins))
         finally:
+            leave_traceback(folder, failed)
             record.finished = datetime.now(timezone.utc)
             record.cost.seconds = sum(r.seconds for r in record.history) or time.perf_counter() - started
             record.cost.peak_memory = peak_memory()
@@ -227,14 +228,26 @@ def _train_and_score(
     record.status = "ok"
 
 
+def _plugins(spec: RunSpec, plugins: Resolved) -> list[tuple[str, str]]:
+    """(kind, name) of what a record names."""
+    parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
+    parts += [("tasks", name) for name in plugins.all_tasks]
+    modalities = {modality for name in spec.tasks for modality in plugins.tasks[name].meta.modalities}
+    encoders = spec.resolved_profile().encoders
+    return parts + [("encoders", encoders[m].name) for m in sorted(modalities) if m in encoders]
+
+
+def _took_part(spec: RunSpec, plugins: Resolved) -> list[tuple[str, str]]:
+    """(kind, name) of everything that may have raised."""
+    parts = _plugins(spec, plugins)
+    parts += [("views", name) for name in plugins.views] + [("metrics", name) for name in plugins.metrics]
+    foundation = spec.params["stage"].get("foundation")
+    return parts + [("foundations", str(foundation))] * (foundation in registry.names("foundations"))
+
+
 def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort], plugins: Resolved) -> Record:
     tasks = plugins.all_tasks
     metrics = {m: plugins.metrics[m].version for task in tasks.values() for m in task.meta.metrics}
-    parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
-    parts += [("tasks", name) for name in tasks]
-    modalities = {modality for name in spec.tasks for modality in tasks[name].meta.modalities}
-    encoders = spec.resolved_profile().encoders
-    parts += [("encoders", encoders[m].name) for m in sorted(modalities) if m in encoders]
     return Record(
         key=key,
         setting=spec.setting,
@@ -256,7 +269,7 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort], plugins: Res
             foundation=spec.versions.get("foundation"), scoring=SCORING_VERSION, metrics=metrics,
             sources=spec.versions.get("sources", {}) | metric_sources(metrics),
         ),
-        plugins=[PluginRef(**o | {"name": portable(o["name"])}) for o in registry.origins(parts)],
+        plugins=[PluginRef(**o | {"name": portable(o["name"])}) for o in registry.origins(_plugins(spec, plugins))],
         cohorts=[
             CohortRef(
                 name=c.dataset, task=t, card=c.card_hash, synthetic=c.synthetic,
@@ -275,13 +288,6 @@ def _named(spec: RunSpec) -> str:
     return portable(spec.rule) + spec.algorithm.removeprefix(spec.rule)
 
 
-def _without_places(text: str) -> str:
-    """A sentence without the folders of this machine: the working folder goes, the home folder becomes ``~``."""
-    here, home = str(Path.cwd().resolve()), str(Path.home())
-    text = text.replace(here + "/", "").replace(here, ".")
-    return text.replace(home, "~") if len(home) > 1 else text
-
-
 def _round(done: Round) -> RoundRecord:
     return RoundRecord(
         round=done.round, loss=done.loss, valid=dict(done.valid), bytes_up=done.bytes_up,
@@ -297,16 +303,3 @@ def main_scores(record: Record) -> dict[tuple[str, str], float]:
         if main is not None and main.value is not None:
             scores[(evaluation.view, evaluation.task)] = main.value
     return scores
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno in UNWRITABLE:
-        return f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}"
-    return str(error) or type(error).__name__
-
-
-def _last_frame(error: BaseException) -> str:
-    if isinstance(error, FedmekiError):
-        return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""

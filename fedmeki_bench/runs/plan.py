@@ -68,6 +68,7 @@ def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> l
             specs = specify(
                 algorithm, training, profile_name=board.profile, seed=seed, clients=board.clients,
                 partition=dealing.partition, options=_accepted(board, algorithm, dealing), zero_shot=zero_shot,
+                to_run=records is None,
             )  # fmt: skip
             for spec in specs:
                 entry = planned.setdefault(spec.setting, Planned(spec))

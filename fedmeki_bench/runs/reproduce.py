@@ -122,7 +122,7 @@ def spec_of(record: Record) -> RunSpec:
     zero_shot = [task for task in asked(record) if task not in record.tasks]
     specs = specify(
         answering(record), record.tasks, profile_name=record.profile, seed=record.seed, clients=record.clients,
-        partition=record.partition, options=changed_options(record), zero_shot=zero_shot,
+        partition=record.partition, options=changed_options(record), zero_shot=zero_shot, to_run=True,
     )  # fmt: skip
     if len(specs) != 1 or specs[0].setting != record.setting:
         raise CheckFailed(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import registry
+from fedmeki_bench.errors import UsageError
 from fedmeki_bench.evaluation.rescoring import metric
 from fedmeki_bench.evaluation.view import View, view
 from fedmeki_bench.runs.spec import RunSpec, views_of
@@ -52,7 +54,7 @@ def resolve(spec: RunSpec) -> Resolved:
         UsageError: one is unknown or can't be loaded.
     """
     made = {
-        kind: (cls := registry.load(kind, name))(cls.Params(**spec.params[section]))
+        kind: _made(kind, name, spec.params[section])
         for kind, name, section in (
             ("rules", spec.rule, "rule"), ("stages", spec.stage, "stage"), ("partitions", spec.partition, "partition")
         )
@@ -63,6 +65,18 @@ def resolve(spec: RunSpec) -> Resolved:
         made["rules"], made["stages"], made["partitions"], tasks, zero_shot,
         {name: view(name) for name in views_of(spec)}, {name: metric(name) for name in sorted(named)},
     )  # fmt: skip
+
+
+def _made(kind: str, name: str, params: Mapping[str, Any]) -> Any:
+    cls = registry.load(kind, name)
+    given = cls.Params(**params)
+    try:
+        return cls(given)
+    except (Exception, SystemExit) as error:  # its own code runs here, which may raise anything
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        raise UsageError(
+            f"{kind[:-1]} {name!r} can't be made: {type(error).__name__} in {at.filename}, line {at.lineno}: {error}"
+        ) from error
 
 
 def tasks_of(spec: RunSpec) -> tuple[dict[str, Task], dict[str, Task]]:

@@ -21,6 +21,7 @@ from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.view import answers_zero_shot
+from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
@@ -105,6 +106,7 @@ def specify(
     partition: str = "iid",
     options: Mapping[str, Any] | None = None,
     zero_shot: Sequence[str] = (),
+    to_run: bool = False,
 ) -> list[RunSpec]:
     """The trainings an algorithm needs for these tasks: one per task in scope ``s``, one over all in scope ``m``.
 
@@ -112,10 +114,12 @@ def specify(
         zero_shot: zero-shot tasks for the foundation view to answer; ignored where there is none. In scope ``s`` each
             goes to the training of the task it names as ``trained_by``.
         options: ``key`` or ``section.key`` -> value, as given with ``-o``.
+        to_run: refuse a foundation model that could not be loaded, which matters little where records are only shown.
 
     Raises:
         UsageError: an unknown name, no task, or one that is never trained on.
-        InputError: an unknown option key or a value out of range.
+        InputError: an unknown option key or a value out of range; with ``to_run``, a foundation model that is not
+            there or can't be read.
     """
     chosen = [_training_task(name) for name in dict.fromkeys(tasks)]
     if not chosen:
@@ -137,6 +141,8 @@ def specify(
         "availability": _resolve(Availability, given["availability"], "the availability of modalities"),
         "start": _resolve(Start, given["start"], "the start"),
     }
+    if to_run and "foundation" in params["stage"]:  # before its files, which may be large, are digested
+        check_presence(params["stage"]["foundation"])
     names = sorted(task.meta.name for task in chosen)
     groups = [(name,) for name in names] if algorithm.scope == "s" else [tuple(names)]
     models = option_models(algorithm, partition)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.seeds import generator
+from fedmeki_bench.statistics.resampling import CHUNK_ELEMENTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 _EXACT = 16
 """Differences up to which all 2^n patterns of signs are tried."""
-
-_CHUNK_ELEMENTS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def sign_flip(differences: Sequence[float], *, seed: int = 0, resamples: int = 2
         return exact_test(np.abs(all_flips(n) @ values), observed, n)
     rng = generator(seed, "flips")
     extreme = 0
-    chunk = max(1, _CHUNK_ELEMENTS // n)
+    chunk = max(1, CHUNK_ELEMENTS // n)
     for start in range(0, resamples, chunk):
         signs = 1.0 - 2.0 * rng.integers(0, 2, (min(chunk, resamples - start), n))
         extreme += as_extreme(np.abs(signs @ values), observed)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from fedmeki_bench.statistics.resampling import CHUNK_ELEMENTS
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from fedmeki_bench.statistics.resampling import Metric
 
     Floats = NDArray[np.floating[Any]]
-
-_CHUNK_ELEMENTS = 500_000
 
 
 def auroc_influence(labels: NDArray[Any], scores: Floats, group: NDArray[Any], n_groups: int) -> Floats:
@@ -131,7 +131,7 @@ def jackknife(metric: Metric, labels: NDArray[Any], scores: Floats, group: NDArr
     kind_scores, kind_labels = -falling[code // len(classes)], classes[code % len(classes)]
     kind, width = kind.reshape(-1), len(code)
     total = np.bincount(kind, minlength=width).astype(np.float64)
-    rows = max(1, _CHUNK_ELEMENTS // width)
+    rows = max(1, CHUNK_ELEMENTS // width)
     place = np.searchsorted(present, group)
     without = np.empty(len(present))
     for start in range(0, len(present), rows):

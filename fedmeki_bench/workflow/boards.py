@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from fedmeki_bench.boards.board import Board, find_board
-from fedmeki_bench.errors import InputError, RunFailed, UsageError, nearest
+from fedmeki_bench.boards.board import Board, board_from, find_board
+from fedmeki_bench.errors import InputError, Unfinished, UsageError, nearest
 from fedmeki_bench.events import Listener, RunEnded, silent
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import sweep as sweeping
 from fedmeki_bench.runs.execute import main_scores, up_to_date
+from fedmeki_bench.runs.failures import pointer
 from fedmeki_bench.runs.plan import Planned, inspect
 from fedmeki_bench.workflow.reading import Records
 from fedmeki_bench.workflow.training import Building, build_stand_ins, check_device
 
+AnyBoard: TypeAlias = Board | str | Path | Mapping[str, Any]
+"""A board itself, its name, its file, or a mapping of what its file would hold."""
 
-def board_of(board: Board | str | Path) -> Board:
-    """A board by itself, its name or its file.
+
+def board_of(board: AnyBoard) -> Board:
+    """A board by itself, its name, its file or its keys.
 
     Raises:
         UsageError: no such board; names the nearest.
-        InputError: its file is bad.
+        InputError: its file is bad, or its keys are.
     """
-    return board if isinstance(board, Board) else find_board(board)
+    if isinstance(board, Board):
+        return board
+    return board_from(board) if isinstance(board, Mapping) else find_board(board)
+
+
+def no_record(board: Board, results: Path) -> InputError:
+    """The error of a board that is to be shown before anything of it was run."""
+    command = shlex.join(["fedmeki-bench", "sweep", board.called, "--results", str(results)])
+    return InputError(f"no record in {results}; run `{command}` first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +67,7 @@ Watch = Callable[[Sweep], AbstractContextManager[Listener]]
 
 
 def sweep(
-    board: Board | str | Path, data: str | Path = "data", *, results: str | Path = "results", jobs: int | None = None,
+    board: AnyBoard, data: str | Path = "data", *, results: str | Path = "results", jobs: int | None = None,
     only: str | None = None, device: str = "cpu", check: bool = True, listener: Listener = silent,
 ) -> Records:  # fmt: skip
     """Run what a board lacks; killed at any moment, a second call goes on.
@@ -61,7 +75,7 @@ def sweep(
     Worker processes are started afresh, so a script must call this under ``if __name__ == "__main__":``.
 
     Args:
-        board: its name, its file, or the board itself.
+        board: its name, its file, the board itself, or a mapping of what its file would hold.
         data: the folder of prepared cohorts.
         results: the folder of records.
         jobs: processes; by default as many as fill the cores. The numbers do not depend on it.
@@ -85,7 +99,7 @@ def sweep(
 
 
 def planned(
-    board: Board | str | Path, data: str | Path, results: str | Path, *, jobs: int | None = None,
+    board: AnyBoard, data: str | Path, results: str | Path, *, jobs: int | None = None,
     only: str | None = None,
 ) -> Sweep:  # fmt: skip
     """What :func:`sweep` would run.
@@ -136,14 +150,14 @@ def run_sweep(
 def _check(sweep: Sweep, after: Sequence[Planned]) -> None:
     failed = [e for e in after if e.status == "failed"]
     if failed:
-        raise RunFailed(
-            f"{len(failed)} of {len(after)} runs failed, first {_named(failed[0])}: {failed[0].reason}; run them again "
-            f"with: fedmeki-bench sweep {sweep.board.name} --only failed"
+        where = pointer(sweep.results / failed[0].key)
+        raise Unfinished(
+            f"{len(failed)} of {len(after)} runs failed, first {_named(failed[0])}: {failed[0].reason}{where}"
         )
     asked = {entry.key for entry in sweep.chosen}
     undone = [e for e in after if e.status != "ok" and e.key in asked]
     if undone:
-        raise RunFailed(
+        raise Unfinished(
             f"{len(undone)} of {len(after)} runs are not done, first {_named(undone[0])}: "
             f"{undone[0].reason or undone[0].status}"
         )

@@ -21,7 +21,7 @@ from fedmeki_bench.leaderboard.reading import Reader, reader
 from fedmeki_bench.records.record import Evaluation, Record
 from fedmeki_bench.records.store import RecordStore, read_record
 from fedmeki_bench.runs.plan import cells
-from fedmeki_bench.workflow.boards import board_of
+from fedmeki_bench.workflow.boards import AnyBoard, board_of, no_record
 from fedmeki_bench.workflow.dealing import dealt_as
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Compared:
     def differences(self) -> pd.DataFrame:
         """One row per comparison: ``difference`` with its interval ``low`` to ``high`` in the metric's own units.
 
-        ``word`` says whether A is better, worse or equivalent; where there is no number, ``note`` says why.
+        NaN where there is none, and then ``note`` says why. ``word`` says whether A is better, worse or equivalent.
         """
         import pandas as pd
 
@@ -61,11 +61,12 @@ class Compared:
             {"dealing": dealing} | asdict(found)
             for dealing, found in zip(self.dealings, self.comparisons, strict=True)
         ]  # fmt: skip
-        return pd.DataFrame(rows).drop(columns=["algorithm", "against"])
+        frame = pd.DataFrame(rows).drop(columns=["algorithm", "against"])
+        return frame.astype(dict.fromkeys(Comparison.NUMBERS, "float64"))
 
 
 def compare(
-    a: str | Path, b: str | Path, *, board: Board | str | Path | None = None, metrics: Sequence[str] | None = None,
+    a: str | Path, b: str | Path, *, board: AnyBoard | None = None, metrics: Sequence[str] | None = None,
     results: str | Path = "results",
 ) -> Compared:  # fmt: skip
     """Differences A minus B on the same seeds and patients, as one family, and over the tasks.
@@ -73,7 +74,7 @@ def compare(
     Args:
         a: a row of ``board``; without a board a record: its file, its folder, or its key in ``results``.
         b: likewise.
-        board: its name, its file, or the board itself.
+        board: its name, its file, the board itself, or a mapping of what its file would hold.
         metrics: by default the main metric of each task.
         results: the folder of records.
 
@@ -83,7 +84,7 @@ def compare(
     """
     given, results = (str(a), str(b)), Path(results)
     sides = _of_records(*given, results) if board is None else _of_board(*given, board_of(board), results)
-    known = {p.name: p for p in registry.describe("metrics") if not p.broken}
+    known = registry.working("metrics")
     for name in metrics or ():
         if name not in known:
             raise UsageError(f"unknown metric {name!r}; {nearest(name, known)}")
@@ -129,7 +130,7 @@ def _of_board(a: str, b: str, chosen: Board, results: Path) -> _Sides:
     store = RecordStore(results)
     records = list(store.all())
     if not records:
-        raise InputError(f"no record in {results}; run `fedmeki-bench sweep {chosen.name}` first")
+        raise no_record(chosen, results)
     outcomes = collect(cells(chosen, records), records).outcomes
     first, second = (described(name).name for name in (a, b))
     found: dict[tuple[str, str], dict[str, list[Outcome]]] = {}

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fedmeki_bench import registry
-from fedmeki_bench.errors import InputError, nearest
+from fedmeki_bench.data.prepare.failing import reason
+from fedmeki_bench.errors import InputError, TasksFailed, nearest
 from fedmeki_bench.options import parse_options
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.prepare.prepare import PreparedCohort
+    from fedmeki_bench.task import Task
 
 Progress = Callable[[int, int, str], None]
 """Takes (done, total, text); ``total`` is 0 where it is unknown."""
@@ -20,7 +22,7 @@ Progress = Callable[[int, int, str], None]
 
 def releases() -> dict[str, str]:
     """Dataset -> the release it reads; two datasets may read one."""
-    return {n: registry.load("datasets", n).release_name or n for n in registry.names("datasets")}
+    return {name: preparer.release_name or name for name, preparer in registry.working("datasets").items()}
 
 
 def synth(dataset: str, out: str | Path, *, size: int | None = None, seed: int = 0) -> Path:
@@ -85,14 +87,48 @@ def prepare(
     Raises:
         UsageError: no such dataset.
         InputError: the release is missing or bad as a whole, an option is unknown or out of range, or no row is left.
+        TasksFailed: some tasks raised an error or are wrong, it says which; the cohorts of all others are prepared.
     """
     from fedmeki_bench.data.prepare.prepare import prepare as prepare_tasks
 
     preparer = registry.load("datasets", dataset)()
     given = {"split": split} | dict(options or {})
     chosen = parse_options(type(preparer).Options, given, owner=f"dataset {dataset}")
-    tasks = [registry.load("tasks", p.name)() for p in registry.describe("tasks") if not p.broken]
-    return prepare_tasks(preparer, Path(raw), Path(out), tasks, chosen, workers=workers, progress=progress)
+    tasks, failed = _tasks_of(dataset)
+    try:
+        done = prepare_tasks(preparer, Path(raw), Path(out), tasks, chosen, workers=workers, progress=progress)
+    except TasksFailed as error:
+        raise TasksFailed(failed | error.failed, error.prepared) from error
+    if failed:
+        raise TasksFailed(failed, done)
+    return done
+
+
+def _tasks_of(dataset: str) -> tuple[list[Task], dict[str, str]]:
+    """The tasks that read a dataset; and why those that can't be made are none, by name."""
+    tasks: list[Task] = []
+    failed: dict[str, str] = {}
+    for name, cls in registry.working("tasks").items():
+        if cls.meta.dataset != dataset:
+            continue
+        if cls.meta.name != name:
+            failed[name] = f"it is registered under this name, and its meta names it {cls.meta.name!r}"
+            continue
+        try:
+            tasks.append(cls())
+        except (Exception, SystemExit) as error:  # its own code may raise anything
+            failed[name] = reason(error)
+    return tasks, failed
+
+
+def strays() -> dict[str, str]:
+    """Why no dataset will ever give these tasks a cohort, by name."""
+    known = registry.names("datasets")
+    return {
+        name: f"no dataset is called {task.meta.dataset!r}; {nearest(task.meta.dataset, known)}"
+        for name, task in registry.working("tasks").items()
+        if task.meta.dataset not in known
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +161,7 @@ def found_in(raw: Path, options: Mapping[str, Any]) -> Found:
         names = ", ".join(sorted(set(named.values())))
         raise InputError(f"{raw} has no folder named after a dataset; expected one or more of {names}")
     absent = sorted({release for name, release in named.items() if name not in there})
-    fields = {name: registry.load("datasets", name).Options.model_fields for name in registry.names("datasets")}
+    fields = {name: preparer.Options.model_fields for name, preparer in registry.working("datasets").items()}
     chosen: dict[str, dict[str, Any]] = {name: {} for name in there}
     for key, value in options.items():
         owner, dot, name = key.partition(".")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.errors import InputError, Unfinished
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord, RecordStore
+from fedmeki_bench.runs.failures import pointer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,8 @@ class Records:
         if self.failed:
             error = self.failed[0].error
             reason = error.message if error else "unknown reason"
-            raise RunFailed(f"{len(self.failed)} of {len(self)} runs failed: {reason}")
+            where = pointer(self.folder / self.failed[0].key)
+            raise Unfinished(f"{len(self.failed)} of {len(self)} runs failed: {reason}{where}")
 
 
 def records(results: str | Path = "results") -> Records:

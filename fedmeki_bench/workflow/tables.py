@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import registry
 from fedmeki_bench.boards.board import Board
-from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.leaderboard import build as building
 from fedmeki_bench.leaderboard.collect import Row
 from fedmeki_bench.leaderboard.judging import Comparison
@@ -19,7 +19,7 @@ from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord, RecordStore
 from fedmeki_bench.runs.command import changed_options, command_of
 from fedmeki_bench.runs.plan import cells
-from fedmeki_bench.workflow.boards import board_of
+from fedmeki_bench.workflow.boards import AnyBoard, board_of, no_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,8 @@ class Leaderboard:
         import pandas as pd
 
         columns = ["section", "dealing", "family", "question", "answer", *(f.name for f in fields(Comparison))]
-        return pd.DataFrame(list(self._differences()), columns=columns)
+        frame = pd.DataFrame(list(self._differences()), columns=columns)
+        return frame.astype(dict.fromkeys(Comparison.NUMBERS, "float64"))
 
     def _differences(self) -> Iterator[dict[str, Any]]:
         for section in self.page.sections:
@@ -98,13 +99,13 @@ class Leaderboard:
 
 
 def leaderboard(
-    board: Board | str | Path, results: str | Path = "results", *, out: str | Path | None = None,
+    board: AnyBoard, results: str | Path = "results", *, out: str | Path | None = None,
     formats: Sequence[str] = building.FORMATS,
 ) -> Leaderboard:  # fmt: skip
     """Build a board's tables from records and the predictions beside them; the same ones give the same bytes.
 
     Args:
-        board: its name, its file, or the board itself.
+        board: its name, its file, the board itself, or a mapping of what its file would hold.
         results: the folder of records.
         out: the folder to write ``leaderboard.<format>`` into; nothing is written by default.
         formats: of the files: md, csv, json, tex, html, svg.
@@ -117,7 +118,7 @@ def leaderboard(
     return Leaderboard(page, () if out is None else tuple(building.write(page, Path(out), formats)))
 
 
-def page_of(board: Board | str | Path, results: str | Path) -> Page:
+def page_of(board: AnyBoard, results: str | Path) -> Page:
     """Everything a board shows.
 
     Raises:
@@ -129,7 +130,7 @@ def page_of(board: Board | str | Path, results: str | Path) -> Page:
 
 
 def check_leaderboard(
-    board: Board | str | Path, results: str | Path, out: Path, formats: Sequence[str] = building.FORMATS
+    board: AnyBoard, results: str | Path, out: Path, formats: Sequence[str] = building.FORMATS
 ) -> None:
     """Compare the files in ``out`` with what the records give.
 
@@ -145,7 +146,7 @@ def check_leaderboard(
 def _records(board: Board, store: RecordStore) -> list[Record | BadRecord]:
     records = list(store.all())
     if not any(isinstance(record, Record) for record in records):
-        raise InputError(f"no record in {store.root}; run `fedmeki-bench sweep {board.name}` first")
+        raise no_record(board, store.root)
     return records
 
 
@@ -153,7 +154,7 @@ def context_of(board: Board) -> Context:
     """What the board's page takes from the registry: its tasks, all metrics, and how to write a command."""
     return Context(
         tasks={name: registry.load("tasks", name, files=False).meta for name in board.tasks},
-        metrics={p.name: registry.load("metrics", p.name) for p in registry.describe("metrics") if not p.broken},
+        metrics=registry.working("metrics"),
         command=_command,
         changed=changed_options,
         published=load_published(published_folder(board) / f"{board.published}.csv") if board.published else None,

@@ -95,7 +95,7 @@ def specified(
         )
     return specify(
         row, training, profile_name=profile, seed=seed, clients=clients, partition=partition, options=options,
-        zero_shot=zero_shot,
+        zero_shot=zero_shot, to_run=True,
     )  # fmt: skip
 
 
@@ -107,8 +107,11 @@ def _chosen(tasks: Sequence[str] | None, data: Path) -> tuple[list[str], list[st
     from fedmeki_bench.data.cohort import prepared
     from fedmeki_bench.runs.spec import by_role
 
-    known = set(registry.names("tasks"))
-    named = list(tasks) if tasks else [n for n in prepared(data) if n in known]
+    if tasks:
+        named = list(tasks)
+    else:
+        known = registry.working("tasks")
+        named = [name for name in prepared(data) if name in known]
     training, zero_shot = by_role(named)
     return training or prepared_training_tasks(data), zero_shot
 
@@ -121,7 +124,7 @@ def prepared_training_tasks(data: Path) -> list[str]:
     """
     from fedmeki_bench.data.cohort import prepared
 
-    training = {n for n in registry.names("tasks") if registry.load("tasks", n).meta.role == "training"}
+    training = {name for name, task in registry.working("tasks").items() if task.meta.role == "training"}
     names = [name for name in prepared(data) if name in training]
     if not names:
         raise InputError(f"no cohort of a training task in {data}; prepare one with `fedmeki-bench prepare` first")

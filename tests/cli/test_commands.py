@@ -33,6 +33,17 @@ def test_list_names_what_the_readme_promises(bench):
     assert {row["name"] for row in json.loads(bench("list", "datasets", "--json").out)} >= {"ptbxl", "rsna"}
 
 
+def test_list_without_a_kind_is_an_overview(bench):
+    rows = json.loads(bench("list", "--json").out)
+    counts = {row["kind"]: row["count"] for row in rows}
+    assert set(counts) > {"tasks", "algorithms", "rules", "datasets", "leaderboards", "profiles"}
+    for row in rows:  # every command that it names shows as many
+        program, *args = row["command"].split()
+        assert program == "fedmeki-bench"
+        assert len(json.loads(bench(*args, "--json").out)) == row["count"], row
+    assert "fedmeki-bench list rules" in bench("list").out
+
+
 def test_info_shows_parameters_with_defaults(bench):
     facts = json.loads(bench("info", "fedprox", "--json").out)
     assert facts["rule"]["parameters"][0]["name"] == "mu"
@@ -288,5 +299,6 @@ def test_a_foundation_model_that_is_not_there_is_one_sentence(bench, cohorts, tm
         "run", "fedavg_m_fm", "--data", cohorts, "--tasks", "ecg_abnormal", "--results", tmp_path, *FAST,
         "-o", "foundation=/nowhere/at/all",
     )  # fmt: skip
-    assert ended.code == 4
-    assert "cannot load the foundation model '/nowhere/at/all'" in ended.err
+    assert ended.code == 3
+    assert "cannot load the foundation model '/nowhere/at/all'" in one_sentence(ended.err)
+    assert not list(tmp_path.glob("*/record.json"))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from fedmeki_bench.data.series import (
     SeriesStatistics,
-    charted_hours,
     forward_fill,
     model_input,
     series_statistics,
@@ -66,8 +65,6 @@ def test_padding_is_told_and_zero():
     features, empty = model_input(values, facts, lengths=np.array([2, 3]), mask=True)
     assert empty.tolist() == [[False, False, True], [False, False, False]]
     assert (features[empty] == 0).all()
-    assert charted_hours(values).tolist() == [1, 3]
-    assert charted_hours(series([NAN, NAN])).tolist() == [1]
 
 
 @settings(max_examples=40, deadline=None)

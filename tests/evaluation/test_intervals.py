@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from fedmeki_bench.errors import InputError, RunFailed
-from fedmeki_bench.evaluation import intervals
 from fedmeki_bench.evaluation.interval_methods import METHODS
 from fedmeki_bench.evaluation.intervals import estimate, estimate_text
 from fedmeki_bench.evaluation.metrics import ACCURACY, AUROC, BUILT_IN, PRECISION, RECALL
 from fedmeki_bench.evaluation.text_metrics import TEXT
+from fedmeki_bench.statistics import resampling
 
 ALL = list(BUILT_IN.values())
 WITH_INTERVAL = [m for m in ALL if m.interval != "none"]
@@ -176,7 +176,7 @@ def test_same_result_in_small_chunks_of_samples(monkeypatch):
     y, s, g = data(60)
     metric = [replace(AUROC, interval="resampled")]
     whole = estimate(y, s, g, metric, seed=0, resamples=50)
-    monkeypatch.setattr(intervals, "_CHUNK_ELEMENTS", 60)
+    monkeypatch.setattr(resampling, "CHUNK_ELEMENTS", 60)
     assert estimate(y, s, g, metric, seed=0, resamples=50) == whole
 
 

@@ -12,6 +12,7 @@ from fedmeki_bench.errors import InputError
 from fedmeki_bench.foundation.adapters import Adapters, _dropped
 from fedmeki_bench.foundation.gate import Gate, UniformGate
 from fedmeki_bench.foundation.projector import Projector
+from tests.foundation.test_language import mean_loss
 
 GATE = torch.tensor([0.5, 0.2, 0.3])
 
@@ -161,7 +162,7 @@ def test_training_moves_adapters_gate_and_projector_and_no_base_weight(make_lang
     losses = []
     for _ in range(12):
         with adapters.gated(gate(language.embed_text("chest"), language.embed_text("is there an opacity ?"))):
-            loss = language.answer_loss(projector(features), mask, prompts, answers)
+            loss = mean_loss(language, projector(features), mask, prompts, answers)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -181,7 +182,7 @@ def test_two_gates_before_one_backward_pass_under_checkpointing(make_language, b
         total = torch.zeros(())
         for alpha in (GATE, GATE.flip(0)):
             with adapters.gated(alpha):
-                total = total + language.answer_loss(soft, mask, prompts, answers)
+                total = total + mean_loss(language, soft, mask, prompts, answers)
         found.append(torch.autograd.grad(total, list(adapters.parameters())))
     for x, y in zip(*found, strict=True):
         torch.testing.assert_close(x, y)
@@ -192,9 +193,9 @@ def test_dropout_is_off_in_evaluation_even_if_training_mode_was_left_on(make_lan
     language = make_language("llama")
     adapters = warmed(language, experts=1, dropout=0.5).train()
     assert torch.equal(*(language.score(soft, mask, prompts, answers) for _ in range(2)))
-    assert not torch.equal(*(language.answer_loss(soft, mask, prompts, answers) for _ in range(2)))
+    assert not torch.equal(*(mean_loss(language, soft, mask, prompts, answers) for _ in range(2)))
     adapters.eval()
-    assert torch.equal(*(language.answer_loss(soft, mask, prompts, answers) for _ in range(2)))
+    assert torch.equal(*(mean_loss(language, soft, mask, prompts, answers) for _ in range(2)))
 
 
 def test_a_bfloat16_base_is_adapted_in_its_own_type(make_language, batch):
@@ -203,7 +204,7 @@ def test_a_bfloat16_base_is_adapted_in_its_own_type(make_language, batch):
     before = bits(language)
     adapters = warmed(language)
     with adapters.gated(GATE):
-        loss = language.answer_loss(soft, mask, prompts, answers)
+        loss = mean_loss(language, soft, mask, prompts, answers)
         unmerged = language.score(soft, mask, prompts, answers)
     loss.backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in adapters.parameters())

@@ -68,4 +68,6 @@ def test_an_error_tells_no_folder_either(distribution, cohorts, tmp_path):
     assert ended.returncode == 4
     (path,) = (distribution.out / "results").glob("*/record.json")
     assert str(tmp_path) not in path.read_text()
-    assert json.loads(path.read_text())["error"]["message"] == "no secret"
+    said = json.loads(path.read_text())["error"]["message"]
+    assert said == "rule 'ill.py:Ill' failed in ill.py, line 6, in client_update: ValueError: no secret"
+    assert str(tmp_path) not in (path.parent / "traceback.txt").read_text()

@@ -117,7 +117,7 @@ def test_a_mean_by_hand():
 @pytest.mark.parametrize("chunk", [500_000, 7])
 @pytest.mark.parametrize("metric", [f1, mcc, accuracy, auroc])
 def test_the_jackknife_by_hand(metric, chunk, monkeypatch):
-    monkeypatch.setattr(influence, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(influence, "CHUNK_ELEMENTS", chunk)
     y, s, _, group = sample(mixed=True)
     s = np.clip(s / 6 + 0.5, 0, 1)
     without = np.array(

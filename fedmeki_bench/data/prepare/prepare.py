@@ -15,6 +15,7 @@ from fedmeki_bench.data import card as cards
 from fedmeki_bench.data.content import canonical, text_digest
 from fedmeki_bench.data.contract import SYNTHETIC_MARKER, DatasetPreparer, Dropped, Drops
 from fedmeki_bench.data.prepare import joining, storage
+from fedmeki_bench.data.prepare.failing import Failing
 from fedmeki_bench.data.prepare.task_share import Plan, completed, label_rows, look_up, sample_table
 from fedmeki_bench.data.prepare.write_card import card_of, nothing_left, options_told, statistics_of
 from fedmeki_bench.data.pseudonyms import KEY, write_key
@@ -67,6 +68,7 @@ def prepare(
     Raises:
         InputError: the input is missing or bad as a whole, or no row is left. Single bad records are counted
             on the card instead. Whatever is raised, a cohort that stood there before still stands.
+        TasksFailed: some of the tasks raised an error, or are wrong; all others are prepared.
     """
     tell = progress or (lambda done, total, text: None)
     chosen = [task for task in tasks if task.meta.dataset == preparer.meta.name]
@@ -80,17 +82,22 @@ def prepare(
         evidence = _evidence(preparer, raw, tables, options)
         standing: dict[str, PreparedCohort] = {}
         plans: list[Plan] = []
+        failing = Failing()
         for task in chosen:
             digest = _digest(preparer, task, options, evidence)
             search = joining.wanted(options, task.meta.role)
             if (kept := _unchanged(out / task.meta.name, task, digest, search)) is not None:
                 standing[task.meta.name] = kept
             else:
-                plans.append(Plan(task, digest, _specs(preparer, task, options), Drops()))
+                with failing.around(task.meta.name):
+                    plans.append(Plan(task, digest, _specs(preparer, task, options), Drops()))
         if plans:
-            written = _write(preparer, raw, out, plans, options, evidence, workers or os.cpu_count() or 1, tell)
+            workers = workers or os.cpu_count() or 1
+            written = _write(preparer, raw, out, plans, options, evidence, workers, tell, failing)
             standing |= {cohort.name: cohort for cohort in written}
-    return [standing[task.meta.name] for task in chosen]
+    done = [standing[task.meta.name] for task in chosen if task.meta.name in standing]
+    failing.check(done)
+    return done
 
 
 def _write(
@@ -102,6 +109,7 @@ def _write(
     evidence: dict[str, str],
     workers: int,
     tell: Progress,
+    failing: Failing,
 ) -> list[PreparedCohort]:
     tell(0, 0, f"reading the tables of {preparer.meta.name}")
     drops = Drops()
@@ -113,7 +121,11 @@ def _write(
     for plan in plans:
         plan.drops = drops.copy()
         look_up(plan, preparer, registry)
-        label_rows(plan, rows, options)
+        with failing.around(plan.task.meta.name):
+            label_rows(plan, rows, options)
+    plans = [plan for plan in plans if plan.task.meta.name not in failing.errors]
+    if not plans:
+        return []
     with contextlib.ExitStack() as stack:
         folders = {p.task.meta.name: stack.enter_context(_partial(out, p)) for p in plans}
         search = any(joining.wanted(options, plan.task.meta.role) for plan in plans)
@@ -124,23 +136,22 @@ def _write(
         if collector:
             tell(0, 0, f"looking for near-duplicates in {preparer.meta.name}")
         joined = collector.joined(table) if collector else joining.Joined()
-        written = []
+        written: dict[str, dict[str, Any]] = {}
         for plan in plans:
+            name = plan.task.meta.name
             samples = sample_table(plan, table, digests, options, preparer, joined)
             if samples.empty:
-                raise InputError(nothing_left(plan, raw, preparer))
+                failing.errors[name] = InputError(nothing_left(plan, raw, preparer))
+                continue
             card = card_of(preparer, raw, table, plan, samples, options, joined) | _sources(preparer, plan.task)
-            write_key(folders[plan.task.meta.name], preparer.meta.name, evidence)
-            written.append(_finish(folders[plan.task.meta.name], plan, samples, card, preparer))
+            write_key(folders[name], preparer.meta.name, evidence)
+            written[name] = _finish(folders[name], plan, samples, card, preparer)
             if joining.wanted(options, plan.task.meta.role):
-                joining.write(folders[plan.task.meta.name], joined)
+                joining.write(folders[name], joined)
         # all are complete before the first one is shown
-        for plan in plans:
-            storage.install(folders[plan.task.meta.name], out / plan.task.meta.name)
-    return [
-        PreparedCohort(p.task.meta.name, out / p.task.meta.name, False, card)
-        for p, card in zip(plans, written, strict=True)
-    ]
+        for name in written:
+            storage.install(folders[name], out / name)
+    return [PreparedCohort(name, out / name, False, card) for name, card in written.items()]
 
 
 def _evidence(preparer: DatasetPreparer, raw: Path, tables: Iterable[Path], options: PreparerOptions) -> dict[str, str]:
