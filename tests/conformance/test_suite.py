@@ -23,25 +23,6 @@ WRONG = Path(__file__).with_name("wrong_rules.py")
 
 
 @pytest.fixture
-def bench(capfd, monkeypatch, tmp_path):
-    """``bench("check", "nothing")`` -> exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args: object) -> tuple[int, str, str]:
-        from fedmeki_bench.cli.main import main
-
-        code = 0
-        try:
-            main([str(a) for a in args])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
 def plugin(tmp_path):
     """``plugin(source)`` -> the path of a file with that source."""
 
