@@ -1,4 +1,4 @@
-"""The conformance suite: what holds for every rule, stage, task and dataset preparer, checked on any of them.
+"""The conformance suite: what holds for every rule, stage, task, dataset preparer and encoder, checked on any of them.
 
 ``fedmeki-bench check PLUGIN`` runs it; in one's own tests three lines do::
 

@@ -23,7 +23,7 @@ def as_pytest(
 
     Args:
         plugin: a registered name, ``file.py:Attribute``, ``package.module:Attribute``, a class or an instance of it.
-        kind: ``rules``, ``stages``, ``tasks`` or ``datasets``.
+        kind: ``rules``, ``stages``, ``tasks``, ``datasets`` or ``encoders``.
         options: values of its parameters.
         without: names of clauses to leave out; say beside it why.
         raw: a folder with the release on which to try a task or dataset, in the place of its stand-in.

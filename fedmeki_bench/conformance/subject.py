@@ -18,7 +18,7 @@ from fedmeki_bench.errors import UsageError, nearest
 from fedmeki_bench.options import parse_options
 
 T = TypeVar("T")
-KINDS = ("rules", "stages", "tasks", "datasets")
+KINDS = ("rules", "stages", "tasks", "datasets", "encoders")
 _READERS = ("tasks", "datasets")
 
 
@@ -27,8 +27,7 @@ class Subject:
     """A plug-in and what the clauses have found out about it so far.
 
     Attributes:
-        kind: ``rules``, ``stages``, ``tasks``, ``datasets``; empty where a file can't be imported, so that the kind
-            can't be told.
+        kind: one of :data:`KINDS`; empty where a file can't be imported, so that the kind can't be told.
         name: what to call it.
         value: the class; None if it could not be loaded.
         options: values of its parameters (of the dataset's options for a task), as given.
@@ -66,14 +65,21 @@ def base(kind: str) -> type:
     from fedmeki_bench.data.contract import DatasetPreparer
     from fedmeki_bench.federation.rule import Rule
     from fedmeki_bench.federation.stage import Stage
+    from fedmeki_bench.models.encoder import Encoder
     from fedmeki_bench.task import Task
 
-    classes: dict[str, type] = {"rules": Rule, "stages": Stage, "tasks": Task, "datasets": DatasetPreparer}
+    classes: dict[str, type] = {
+        "rules": Rule,
+        "stages": Stage,
+        "tasks": Task,
+        "datasets": DatasetPreparer,
+        "encoders": Encoder,
+    }
     return classes[kind]
 
 
 def kind_of(value: Any) -> str:
-    """The kind of a class; empty if it descends from none of the four bases."""
+    """The kind of a class; empty if it descends from none of the five bases."""
     if not isinstance(value, type):
         return ""
     return next((kind for kind in KINDS if issubclass(value, base(kind))), "")
@@ -184,7 +190,9 @@ def _load(plugin: str, kind: str | None) -> Any:
 def _told_kind(value: Any, name: str) -> str:
     kind = kind_of(value)
     if not kind:
-        raise UsageError(f"{name} is no subclass of Rule, Stage, Task or DatasetPreparer; say --kind what it should be")
+        raise UsageError(
+            f"{name} is no subclass of Rule, Stage, Task, DatasetPreparer or Encoder; say --kind what it should be"
+        )
     return kind
 
 

@@ -83,7 +83,7 @@ def test_a_failure_is_told_in_three_sentences(bench, plugin):
         (("no_such_package.rules:Rule",), "there is no module 'no_such_package.rules'"),
         (("fedmeki_bench.api:Rulle",), "did you mean 'Rule'?"),
         ((f"{WRONG}:Absent",), "has no 'Absent'"),
-        ((f"{WRONG}:WRONG",), "is no subclass of Rule, Stage, Task or DatasetPreparer"),
+        ((f"{WRONG}:WRONG",), "is no subclass of Rule, Stage, Task, DatasetPreparer or Encoder"),
     ],
 )
 def test_what_does_not_exist_ends_with_2(bench, args, sentence):
@@ -136,7 +136,7 @@ def test_the_command_survives_it(bench, plugin):
 
 
 def test_the_kind_is_found_from_class_file_or_name(monkeypatch):
-    assert [find(name).kind for name in ("fedavg", "plus", "covid19", "rsna")] == list(KINDS)
+    assert [find(name).kind for name in ("fedavg", "plus", "covid19", "rsna", "small_signal")] == list(KINDS)
     assert find(f"{WRONG}:Idle").kind == "rules"
     assert find("fedmeki_bench.builtin.baselines.stages:Plus").kind == "stages"
     assert find(Rule).kind == find(Rule()).kind == "rules"
