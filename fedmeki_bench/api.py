@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.raw.tables import natural as natural
     from fedmeki_bench.data.raw.tables import number as number
     from fedmeki_bench.data.raw.tables import read_table as read_table
+    from fedmeki_bench.data.series import SeriesStatistics as SeriesStatistics
+    from fedmeki_bench.data.series import model_input as model_input
     from fedmeki_bench.data.series import series_statistics as series_statistics
     from fedmeki_bench.errors import InputError as InputError
     from fedmeki_bench.errors import RunFailed as RunFailed
@@ -159,15 +161,20 @@ GROUPS: dict[str, dict[str, str]] = {
         "SIGNS": "signs",
         "FINDINGS": "signs",
     },
-    # encoders, foundation models, and the views that are scored
-    "models": {
+    # from stored arrays to tokens
+    "encoders": {
         "Encoder": "models.encoder",
         "Input": "models.encoder",
         "Stored": "models.encoder",
         "ImageEncoder": "models.encoders.image",
         "SignalEncoder": "models.encoders.signal",
         "SeriesEncoder": "models.encoders.clinical",
+        "SeriesStatistics": "data.series",
+        "model_input": "data.series",
         "Profile": "profiles",
+    },
+    # foundation models, and the views that are scored
+    "models": {
         "Language": "foundation.language",
         "View": "evaluation.view",
         "Answers": "evaluation.view",

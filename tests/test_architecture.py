@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,12 @@ def test_built_in_plug_ins_import_the_api_alone(package):
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             deeper = [n for n in names if n.split(".")[0] == "fedmeki_bench" and n != "fedmeki_bench.api"]
             assert not deeper, f"{file.relative_to(ROOT)} imports {deeper[0]}"
+
+
+def test_the_reference_page_lists_the_api_in_its_order():
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^::: fedmeki_bench\.(\S+)\.(\w+)$", page, flags=re.MULTILINE)
+    assert listed == [(module, name) for names in api.GROUPS.values() for name, module in names.items()]
 
 
 def test_the_api_offers_to_type_checkers_what_it_offers_at_run_time():

@@ -1,9 +1,11 @@
-"""``check``: the conformance suite on any rule, stage, task or dataset preparer."""
+"""``check``: the conformance suite on any rule, stage, task, dataset preparer or encoder."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,26 +18,31 @@ from fedmeki_bench.options import split_pairs
 if TYPE_CHECKING:
     from fedmeki_bench.conformance import Outcome
 
-_MARKS = {"passed": "[green]✓[/]", "failed": "[bold red]✕[/]", "skipped": "[dim]–[/]"}
+_MARKS = {"passed": "[green]✓[/]", "failed": "[bold red]✕[/]", "skipped": "[dim]–[/]", "undecided": "[yellow]?[/]"}
 
 
 @click.command("check")
 @click.argument("plugin")
 @click.option(
-    "--kind", type=click.Choice(["rules", "stages", "tasks", "datasets"]), default=None,
+    "--kind", type=click.Choice(["rules", "stages", "tasks", "datasets", "encoders"]), default=None,
     help="What PLUGIN is, where its name or file does not tell.",
+)  # fmt: skip
+@click.option(
+    "--raw", type=click.Path(path_type=Path), default=None,
+    help="Try a task or dataset on the release in this folder, not on a generated stand-in.",
 )  # fmt: skip
 @options.pairs
 @options.as_json
-def check_command(plugin: str, kind: str | None, pairs: Sequence[str], as_json: bool) -> None:
-    """Check whether PLUGIN keeps what every rule, stage, task or dataset preparer promises.
+def check_command(plugin: str, kind: str | None, raw: Path | None, pairs: Sequence[str], as_json: bool) -> None:
+    """Check whether PLUGIN keeps what every rule, stage, task, dataset preparer or encoder promises.
 
-    PLUGIN is a registered name, `file.py:Attribute` or `package.module:Attribute`. It is tried on generated data only.
-    Legend: ✓ the clause holds, ✕ it does not, – there is nothing to check. Exits with 1 if a clause does not hold.
+    PLUGIN is a registered name, `file.py:Attribute` or `package.module:Attribute`. It is tried on generated data; a
+    task or dataset is tried on a release of your own with --raw. Legend: ✓ the clause holds, ✕ it does not, – there is
+    nothing to check, ? the generated data can't show it. Exits with 1 if a clause does not hold.
     """
     from fedmeki_bench.conformance import clauses, find, run
 
-    subject = find(plugin, kind, split_pairs(pairs))
+    subject = find(plugin, kind, split_pairs(pairs), raw=raw)
     told = (lambda outcome: None) if as_json else _told
     outcomes = run(clauses(subject.kind), subject, told=told)
     if as_json:
@@ -45,15 +52,16 @@ def check_command(plugin: str, kind: str | None, pairs: Sequence[str], as_json: 
         names = ", ".join(outcome.clause for outcome in failed)
         raise CheckFailed(f"{len(failed)} of {len(outcomes)} clauses do not hold for {plugin}: {names}")
     if not as_json:
-        skipped = sum(outcome.status == "skipped" for outcome in outcomes)
-        echo(f"{plugin}: {len(outcomes) - skipped} clauses hold, {skipped} without anything to check")
+        count = Counter(outcome.status for outcome in outcomes)
+        open_ = f", {count['undecided']} undecided" if count["undecided"] else ""
+        echo(f"{plugin}: {count['passed']} clauses hold, {count['skipped']} without anything to check{open_}")
 
 
 def _told(outcome: Outcome) -> None:
     """One line of the table as soon as it is known, and three sentences below a clause that does not hold."""
     from fedmeki_bench.cli.view import make_console
 
-    text = outcome.found if outcome.status == "skipped" else outcome.expected if outcome.status == "passed" else ""
+    text = {"passed": outcome.expected, "failed": ""}.get(outcome.status, outcome.found)
     console = make_console()
     console.print(f"{_MARKS[outcome.status]} [bold]{escape(outcome.clause):<16}[/] {escape(text)}", soft_wrap=True)
     if outcome.status == "failed":

@@ -35,9 +35,9 @@ _COMMANDS = {
     "reproduce": ("reproduce", "Run a record again and report the difference per metric."),
     "rescore": ("rescore", "Metrics anew from stored predictions, without training."),
     "score": ("score", "Score stored answers, under this project's rules or the published ones."),
-    "new": ("new", "A commented skeleton of a rule, stage, task or dataset, as a package of its own."),
+    "new": ("new", "A commented skeleton of a rule, stage, task, dataset or encoder, as a package of its own."),
     "doctor": ("doctor", "Check environment, devices, data found and determinism."),
-    "check": ("check", "Conformance tests on any rule, stage, task or dataset preparer."),
+    "check": ("check", "Conformance tests on any rule, stage, task, dataset preparer or encoder."),
     "demo": ("demo", "Synthetic data, preparation, sweep and leaderboard, end to end."),
 }
 

@@ -1,4 +1,4 @@
-"""``new``: begin a rule, stage, task or dataset as a small package of its own."""
+"""``new``: begin a rule, stage, task, dataset or encoder as a small package of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fedmeki_bench.errors import UsageError, nearest
 @click.option("--out", type=click.Path(path_type=Path), default=".", show_default=True, help="Where it goes.")
 @click.option("--dataset", default="ptbxl", show_default=True, help="Which dataset a new task asks about.")
 def new_command(kind: str, name: str, out: Path, dataset: str) -> None:
-    """Write a commented skeleton: KIND is rule, stage, task or dataset; NAME is what you will type.
+    """Write a commented skeleton: KIND is rule, stage, task, dataset or encoder; NAME is what you will type.
 
     The package has an entry point, a module that works as it is, a test and a README.
     """

@@ -1,4 +1,4 @@
-"""The conformance suite: what holds for every rule, stage, task and dataset preparer, checked on any of them.
+"""The conformance suite: what holds for every rule, stage, task, dataset preparer and encoder, checked on any of them.
 
 ``fedmeki-bench check PLUGIN`` runs it; in one's own tests three lines do::
 
@@ -9,12 +9,12 @@
 What each clause asks for, and why, is told in ``docs/conformance.md``.
 """
 
-from fedmeki_bench.conformance.clause import Clause, NotApplicable, Outcome, Violation, run
+from fedmeki_bench.conformance.clause import Clause, NotApplicable, Outcome, Undecided, Violation, run
 from fedmeki_bench.conformance.pytesting import as_pytest
 from fedmeki_bench.conformance.subject import Subject, find
 from fedmeki_bench.conformance.suite import KINDS, check, clauses
 
 __all__ = [
-    "KINDS", "Clause", "NotApplicable", "Outcome", "Subject", "Violation", "as_pytest", "check", "clauses", "find",
-    "run",
+    "KINDS", "Clause", "NotApplicable", "Outcome", "Subject", "Undecided", "Violation", "as_pytest", "check", "clauses",
+    "find", "run",
 ]  # fmt: skip

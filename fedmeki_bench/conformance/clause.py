@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DOCS = "docs/conformance.md"
 LOADS = "loads"
 
-Status = Literal["passed", "failed", "skipped"]
+Status = Literal["passed", "failed", "skipped", "undecided"]
 Check = Callable[[Any], None]
 
 
@@ -36,6 +36,10 @@ class NotApplicable(Exception):
     """A clause has nothing to check on this plug-in, for this reason."""
 
 
+class Undecided(Exception):
+    """A clause can't be asked on the data at hand; the sentence says why, and how to go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clause:
     """One sentence that must be true of every plug-in of a kind.
@@ -44,7 +48,7 @@ class Clause:
         kind: ``rules``, ``stages``, ``tasks`` or ``datasets``.
         name: short and stable, e.g. ``resumes``.
         expected: the sentence.
-        check: takes the subject; raises :class:`Violation` or :class:`NotApplicable`.
+        check: takes the subject; raises :class:`Violation`, :class:`NotApplicable` or :class:`Undecided`.
     """
 
     kind: str
@@ -65,6 +69,8 @@ class Clause:
                 self.check(subject)
         except NotApplicable as reason:
             status, found = "skipped", str(reason)
+        except Undecided as reason:
+            status, found = "undecided", str(reason)
         except Violation as violation:
             status, found, expected = "failed", violation.found, violation.expected or expected
         except KeyboardInterrupt:
@@ -80,9 +86,9 @@ class Outcome:
 
     Attributes:
         clause: its name.
-        status: ``passed``, ``failed`` or ``skipped``.
+        status: ``passed``, ``failed``, ``skipped`` (nothing to check) or ``undecided`` (not with these data).
         expected: what was expected.
-        found: what happened, or why it was skipped; empty if it passed.
+        found: what happened, or why it was skipped or undecided; empty if it passed.
         read: where to read on.
     """
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.conformance import loading
 from fedmeki_bench.conformance.clause import LOADS, Check, Clause, NotApplicable, Violation
-from fedmeki_bench.conformance.standins import Standin, any_task, changed, contents, standin
+from fedmeki_bench.conformance.releases import Release, any_task, changed, contents, own_release, stamps, standin
 from fedmeki_bench.conformance.subject import Subject
 from fedmeki_bench.data.card import CARD
 from fedmeki_bench.data.cohort import Cohort, prepared
@@ -33,20 +33,27 @@ class _Killed(BaseException):
     """Stands for the end of the process in the middle of decoding."""
 
 
-def _standin(subject: Subject) -> Standin:
+def _standin(subject: Subject) -> Release:
     return subject.once("standin", lambda: standin(subject.value, subject.options, size=_SIZE))
 
 
-def _prepare(found: Standin, out: Path, raw: Path | None = None) -> PreparedCohort:
+def _release(subject: Subject) -> Release:
+    """What is only read: the user's own release where there is one. What is damaged or copied is the stand-in."""
+    if subject.raw is None:
+        return _standin(subject)
+    raw = subject.raw
+    return subject.once("own release", lambda: own_release(subject.value, subject.options, raw))
+
+
+def _prepare(found: Release, out: Path, raw: Path | None = None) -> PreparedCohort:
     task = any_task(found.preparer.meta)
     preparer = type(found.preparer)()
     (done,) = prepare(preparer, raw or found.raw, out, [task], found.options, workers=1)
     return done
 
 
-def _reference(subject: Subject) -> PreparedCohort:
-    found = _standin(subject)
-    return subject.once("reference", lambda: _prepare(found, found.room / "reference"))
+def _reference(subject: Subject, found: Release) -> PreparedCohort:
+    return subject.once(f"{found.raw} prepared", lambda: _prepare(found, found.room / "reference"))
 
 
 def _loads(subject: Subject) -> None:
@@ -61,7 +68,7 @@ def _loads(subject: Subject) -> None:
 
 def _meta(subject: Subject) -> None:
     loading.described(subject.value.meta, _TEXTS)
-    found = _standin(subject)
+    found = _release(subject)
     lacking = [m for m in subject.value.meta.modalities if m not in found.preparer.arrays(found.options)]
     if lacking:
         raise Violation(f"meta.modalities has {lacking[0]!r}, which arrays() does not offer.")
@@ -80,40 +87,42 @@ def _synthetic(subject: Subject) -> None:
 
 
 def _prepares(subject: Subject) -> None:
-    before = contents(_standin(subject).raw)
-    done = _reference(subject)
+    found = _release(subject)
+    listed: Callable[[Path], Mapping[str, Any]] = stamps if found.own else contents  # a release may be terabytes
+    before = listed(found.raw)
+    done = _reference(subject, found)
     cohort = Cohort.open(done.path)
     cohort.verify()
-    if not cohort.synthetic:
+    if not cohort.synthetic and not found.own:
         raise Violation("the cohort made from the stand-in is not marked as synthetic.")
     if not done.card["rows"]["kept"]:
-        raise Violation("the stand-in leaves no sample.")
-    if name := changed(before, contents(_standin(subject).raw)):
+        raise Violation(f"{found.title} leaves no sample.")
+    if name := changed(before, listed(found.raw)):
         raise Violation(f"preparing changed or wrote {name!r} in the raw folder, which may be read-only.")
-    found = _standin(subject)
     again = _prepare(found, found.room / "again")
     if name := changed(contents(done.path), contents(again.path)):
         raise Violation(f"preparing the same release into two folders gives two different files {name!r}.")
 
 
 def _repeat(subject: Subject) -> None:
-    found, done = _standin(subject), _reference(subject)
+    found = _release(subject)
+    done = _reference(subject, found)
 
-    def stamps() -> dict[str, Any]:
+    def files() -> dict[str, Any]:
         return {p.name: (p.stat().st_mtime_ns, p.stat().st_ino) for p in done.path.iterdir()}
 
-    before = stamps()
+    before = files()
     again = _prepare(found, found.room / "reference")
-    if not again.unchanged or changed(before, stamps()):
-        name = changed(before, stamps()) or CARD
+    if not again.unchanged or changed(before, files()):
+        name = changed(before, files()) or CARD
         raise Violation(
             f"a second prepare of the same release wrote {name!r} again; sources() or bulk() are not stable."
         )
 
 
 def _atomic(subject: Subject) -> None:
-    wanted = contents(_reference(subject).path)
     found = _standin(subject)
+    wanted = contents(_reference(subject, found).path)
     raw = found.room / "killed-raw"
     shutil.copytree(found.raw, raw)
     out = found.room / "killed"
@@ -148,6 +157,9 @@ def _killed_after(plain: Callable[..., Iterator[Any]], count: int) -> Callable[.
 
 
 def _counted(subject: Subject) -> None:
+    if subject.raw is not None:
+        own = _release(subject)
+        _adds_up(own, own.raw)
     found = _standin(subject)
     _adds_up(found, found.raw)
     files = _bulk_files(found, found.raw)
@@ -160,7 +172,7 @@ def _counted(subject: Subject) -> None:
         mine = raw / path.relative_to(found.raw)
         whole = mine.read_bytes()
         mine.write_bytes(b"" if number == 0 else whole[: len(whole) // 2] if number % 2 else b"damaged" * 9)
-    before = _reference(subject).card
+    before = _reference(subject, found).card
     try:
         done = _prepare(found, found.room / "from-damaged", raw)
     except InputError as error:
@@ -169,14 +181,15 @@ def _counted(subject: Subject) -> None:
         raise
     if done.card["rows"]["dropped"] <= before["rows"]["dropped"]:
         raise Violation("empty, cut and overwritten files were used as if nothing were wrong: no sample was dropped.")
-    ids = {str(name) for name in Cohort.open(_reference(subject).path)._table()["sample_id"] if len(str(name)) > 2}
+    table = Cohort.open(_reference(subject, found).path)._table()
+    ids = {str(name) for name in table["sample_id"] if len(str(name)) > 2}
     for reason in done.card["dropped"]:
         if not reason.strip() or any(name in reason for name in ids):
             raise Violation(f"the reason {reason!r} is empty or holds the id of a sample, so that it can't be counted.")
     _adds_up(found, raw)
 
 
-def _cut_table(found: Standin, raw: Path) -> None:
+def _cut_table(found: Release, raw: Path) -> None:
     """A preparer that reads tables only: one that is cut is refused in a sentence, or its rows are counted."""
     table = found.preparer.sources(raw, found.options)[0]
     table.write_bytes(table.read_bytes()[: table.stat().st_size // 2])
@@ -187,7 +200,7 @@ def _cut_table(found: Standin, raw: Path) -> None:
             raise Violation(f"of the cut table {table.name} it says {error}, which does not name the file.") from error
 
 
-def _adds_up(found: Standin, raw: Path) -> None:
+def _adds_up(found: Release, raw: Path) -> None:
     drops = Drops()
     table = type(found.preparer)().table(raw, found.options, drops)
     left_out = sum(drops.left_out.values())
@@ -199,14 +212,14 @@ def _adds_up(found: Standin, raw: Path) -> None:
         )
 
 
-def _bulk_files(found: Standin, raw: Path) -> list[Path]:
+def _bulk_files(found: Release, raw: Path) -> list[Path]:
     folders = [folder for folder in found.preparer.bulk(raw, found.options) if raw in folder.parents]
     return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
 def _groups(subject: Subject) -> None:
-    found = _standin(subject)
-    cohort = Cohort.open(_reference(subject).path)
+    found = _release(subject)
+    cohort = Cohort.open(_reference(subject, found).path)
     audit = cohort.card["audit"]
     for what in ("groups", "sources"):
         if audit[f"{what}_shared_between_splits"]:
@@ -242,7 +255,7 @@ def _confined(subject: Subject) -> None:
         )
 
 
-def _outside(found: Standin, twin: Path, sources: Sequence[str]) -> Iterator[str]:
+def _outside(found: Release, twin: Path, sources: Sequence[str]) -> Iterator[str]:
     """Names by which a copy of the release beside the raw folder would be reached."""
     folders = {Path()} | {path.parent.relative_to(found.raw) for path in _bulk_files(found, found.raw)}
     folders |= {parent for folder in folders for parent in folder.parents}
@@ -255,7 +268,7 @@ def _outside(found: Standin, twin: Path, sources: Sequence[str]) -> Iterator[str
 
 
 def _wrong_folder(subject: Subject) -> None:
-    found = _standin(subject)
+    found = _release(subject)
     empty = found.room / "empty"
     empty.mkdir(exist_ok=True)
     names = _QUOTED.findall(found.preparer.meta.real_layout)
@@ -284,7 +297,7 @@ CLAUSES = (
     _clause("synthetic", "the stand-in depends on its seed alone, byte for byte, and is marked synthetic.", _synthetic),
     _clause(
         "prepares",
-        "the stand-in becomes a cohort, the same every time; the raw folder stays as it was.",
+        "the raw files become a cohort, the same every time, and stay as they were.",
         _prepares,
     ),
     _clause("repeat", "a second prepare of the same release changes no file.", _repeat),

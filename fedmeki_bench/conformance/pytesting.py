@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from fedmeki_bench.conformance.clause import Clause
@@ -11,15 +12,21 @@ from fedmeki_bench.conformance.suite import clauses
 
 
 def as_pytest(
-    plugin: Any, *, kind: str, options: Mapping[str, Any] | None = None, without: Collection[str] = ()
+    plugin: Any,
+    *,
+    kind: str,
+    options: Mapping[str, Any] | None = None,
+    without: Collection[str] = (),
+    raw: Path | None = None,
 ) -> Callable[..., None]:
     """A parametrised test; assign it to a name that starts with ``test_``.
 
     Args:
         plugin: a registered name, ``file.py:Attribute``, ``package.module:Attribute``, a class or an instance of it.
-        kind: ``rules``, ``stages``, ``tasks`` or ``datasets``.
+        kind: ``rules``, ``stages``, ``tasks``, ``datasets`` or ``encoders``.
         options: values of its parameters.
         without: names of clauses to leave out; say beside it why.
+        raw: a folder with the release on which to try a task or dataset, in the place of its stand-in.
     """
     import pytest
 
@@ -29,9 +36,9 @@ def as_pytest(
     @pytest.mark.parametrize("clause", table, ids=[clause.name for clause in table])
     def test_conformance(clause: Clause) -> None:
         if not found:  # loaded by the first test, not when tests are collected
-            found.append(find(plugin, kind, options))
+            found.append(find(plugin, kind, options, raw=raw))
         outcome = clause.run(found[0])
-        if outcome.status == "skipped":
+        if outcome.status in ("skipped", "undecided"):
             pytest.skip(outcome.found)
         if outcome.status == "failed":
             pytest.fail(f"{found[0].name}, clause {outcome.clause}\n{outcome.message}", pytrace=False)

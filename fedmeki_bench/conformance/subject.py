@@ -19,7 +19,8 @@ from fedmeki_bench.errors import UsageError, nearest
 from fedmeki_bench.options import parse_options
 
 T = TypeVar("T")
-KINDS = ("rules", "stages", "tasks", "datasets")
+KINDS = ("rules", "stages", "tasks", "datasets", "encoders")
+_READERS = ("tasks", "datasets")
 
 
 @dataclass
@@ -27,13 +28,13 @@ class Subject:
     """A plug-in and what the clauses have found out about it so far.
 
     Attributes:
-        kind: ``rules``, ``stages``, ``tasks``, ``datasets``; empty where a file can't be imported, so that the kind
-            can't be told.
+        kind: one of :data:`KINDS`; empty where a file can't be imported, so that the kind can't be told.
         name: what to call it.
         value: the class; None if it could not be loaded.
         options: values of its parameters (of the dataset's options for a task), as given.
         problem: what was raised when it was loaded.
         seconds: how long loading took.
+        raw: the release on which a task or dataset is tried; the stand-in of its dataset if None.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Subject:
     options: Mapping[str, Any] = field(default_factory=dict)
     problem: BaseException | None = None
     seconds: float = 0.0
+    raw: Path | None = None
     _known: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -64,36 +66,54 @@ def base(kind: str) -> type:
     from fedmeki_bench.data.contract import DatasetPreparer
     from fedmeki_bench.federation.rule import Rule
     from fedmeki_bench.federation.stage import Stage
+    from fedmeki_bench.models.encoder import Encoder
     from fedmeki_bench.task import Task
 
-    classes: dict[str, type] = {"rules": Rule, "stages": Stage, "tasks": Task, "datasets": DatasetPreparer}
+    classes: dict[str, type] = {
+        "rules": Rule,
+        "stages": Stage,
+        "tasks": Task,
+        "datasets": DatasetPreparer,
+        "encoders": Encoder,
+    }
     return classes[kind]
 
 
 def kind_of(value: Any) -> str:
-    """The kind of a class; empty if it descends from none of the four bases."""
+    """The kind of a class; empty if it descends from none of the five bases."""
     if not isinstance(value, type):
         return ""
     return next((kind for kind in KINDS if issubclass(value, base(kind))), "")
 
 
-def find(plugin: Any, kind: str | None = None, options: Mapping[str, Any] | None = None) -> Subject:
+def find(
+    plugin: Any, kind: str | None = None, options: Mapping[str, Any] | None = None, *, raw: Path | None = None
+) -> Subject:
     """The plug-in as a subject; one that exists and can't be loaded comes with its problem.
 
     Args:
         plugin: a registered name, ``file.py:Attribute``, ``package.module:Attribute``, a class or an instance of it.
         kind: needed where a name is registered under several kinds.
         options: values of its parameters.
+        raw: a folder with the release on which to try a task or dataset, in the place of its stand-in.
 
     Raises:
-        UsageError: no such plug-in, or its kind can't be told.
+        UsageError: no such plug-in, or its kind can't be told, or it reads no release and ``raw`` was given.
+        InputError: an option it does not have, or a folder that its dataset refuses.
     """
+    subject = _with_options(_found(plugin, kind, options))
+    if raw is not None:
+        _with_release(subject, raw)
+    return subject
+
+
+def _found(plugin: Any, kind: str | None, options: Mapping[str, Any] | None) -> Subject:
     if kind is not None and kind not in KINDS:
         raise UsageError(f"there is no kind {kind!r} to check; {nearest(kind, KINDS)}")
     given = dict(options or {})
     if not isinstance(plugin, str):
         cls = plugin if isinstance(plugin, type) else type(plugin)
-        return _with_options(Subject(kind or _told_kind(cls, cls.__name__), cls.__name__, cls, given))
+        return Subject(kind or _told_kind(cls, cls.__name__), cls.__name__, cls, given)
     started = time.perf_counter()
     value: Any = None
     problem: BaseException | None = None
@@ -114,7 +134,7 @@ def find(plugin: Any, kind: str | None = None, options: Mapping[str, Any] | None
         problem = error
     if chosen is None and problem is None:
         chosen = _told_kind(value, plugin)
-    return _with_options(Subject(chosen or "", plugin, value, given, problem, time.perf_counter() - started))
+    return Subject(chosen or "", plugin, value, given, problem, time.perf_counter() - started)
 
 
 def _with_options(subject: Subject) -> Subject:
@@ -123,6 +143,28 @@ def _with_options(subject: Subject) -> Subject:
     if subject.options and parameters is not None:
         parse_options(parameters, subject.options, owner=subject.name)
     return subject
+
+
+def _with_release(subject: Subject, raw: Path) -> None:
+    """Try the subject on this folder, once its dataset's preparer has accepted it."""
+    from fedmeki_bench.conformance.releases import own_release
+
+    if subject.kind and subject.kind not in _READERS:
+        raise UsageError(
+            f"{subject.name} is one of the {subject.kind}, which are tried on generated data: --raw is for tasks and "
+            "datasets"
+        )
+    subject.raw = raw
+    meta = getattr(subject.value, "meta", None)
+    if subject.problem is None and meta is not None:
+        own_release(dataset_of(subject), subject.options, raw)
+
+
+def dataset_of(subject: Subject) -> Any:
+    """The preparer's class: the subject itself, or that of the dataset which a task asks about."""
+    if subject.kind == "datasets":
+        return subject.value
+    return registry.load("datasets", subject.value.meta.dataset)
 
 
 def _load(plugin: str, kind: str | None) -> Any:
@@ -151,7 +193,9 @@ def _load(plugin: str, kind: str | None) -> Any:
 def _told_kind(value: Any, name: str) -> str:
     kind = kind_of(value)
     if not kind:
-        raise UsageError(f"{name} is no subclass of Rule, Stage, Task or DatasetPreparer; say --kind what it should be")
+        raise UsageError(
+            f"{name} is no subclass of Rule, Stage, Task, DatasetPreparer or Encoder; say --kind what it should be"
+        )
     return kind
 
 

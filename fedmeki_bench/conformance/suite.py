@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fedmeki_bench.conformance.clause import Clause, Outcome, run
@@ -25,18 +26,20 @@ def check(
     kind: str | None = None,
     options: Mapping[str, Any] | None = None,
     *,
+    raw: Path | None = None,
     told: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Check one plug-in; arguments and errors are those of :func:`~fedmeki_bench.conformance.subject.find`.
 
     Args:
         plugin: a registered name, ``file.py:Attribute``, ``package.module:Attribute``, a class or an instance of it.
-        kind: ``rules``, ``stages``, ``tasks`` or ``datasets``, where it can't be told.
+        kind: ``rules``, ``stages``, ``tasks``, ``datasets`` or ``encoders``, where it can't be told.
         options: values of the plug-in's parameters.
+        raw: a folder with the release on which to try a task or dataset, in the place of its stand-in.
         told: called with each outcome as it comes.
 
     Returns:
         One outcome per clause; a clause that does not hold is an outcome too and raises nothing.
     """
-    subject = find(plugin, kind, options)
+    subject = find(plugin, kind, options, raw=raw)
     return run(clauses(subject.kind), subject, told=told)

@@ -10,9 +10,9 @@ import numpy as np
 
 from fedmeki_bench import registry
 from fedmeki_bench.conformance import loading
-from fedmeki_bench.conformance.clause import LOADS, Check, Clause, NotApplicable, Violation
-from fedmeki_bench.conformance.standins import Standin, standin
-from fedmeki_bench.conformance.subject import Subject
+from fedmeki_bench.conformance.clause import LOADS, Check, Clause, Undecided, Violation
+from fedmeki_bench.conformance.releases import Release, own_release, standin
+from fedmeki_bench.conformance.subject import Subject, dataset_of
 from fedmeki_bench.data.cohort import Cohort
 from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.data.prepare.prepare import prepare
@@ -36,19 +36,34 @@ def _task(subject: Subject) -> Task:
     return task
 
 
-def _standin(subject: Subject) -> Standin:
-    def make() -> Standin:
-        cls = registry.load("datasets", subject.value.meta.dataset)
+def _release(subject: Subject) -> Release:
+    """The user's own release, or a stand-in of the task's dataset."""
+
+    def make() -> Release:
+        cls = dataset_of(subject)
+        if subject.raw is not None:
+            return own_release(cls, subject.options, subject.raw)
         return standin(cls, subject.options, size=_SIZE)
 
-    return subject.once("standin", make)
+    return subject.once("release", make)
+
+
+def _lacking(subject: Subject, what: str) -> Exception:
+    """The release lacks what a clause needs: a mistake in a real one, no more than a gap in a stand-in."""
+    found = _release(subject)
+    if found.own:
+        return Violation(f"{found.title} has {what}.")
+    dataset = subject.value.meta.dataset
+    return Undecided(
+        f"{found.title} has {what}, and a real release may have others: ask again with --raw and a folder of {dataset}"
+    )
 
 
 def _rows(subject: Subject) -> list[dict[str, Any]]:
-    """The rows of the stand-in's table, as a task is asked about them."""
+    """The rows of the release's table, as a task is asked about them."""
 
     def make() -> list[dict[str, Any]]:
-        found = _standin(subject)
+        found = _release(subject)
         table = found.preparer.table(found.raw, found.options, Drops())
         rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
         return rows
@@ -66,9 +81,10 @@ def _answered(subject: Subject) -> list[tuple[dict[str, Any], Any]]:
 
 def _cohort(subject: Subject) -> Cohort:
     def make() -> Cohort:
-        found = _standin(subject)
+        found = _release(subject)
+        workers = None if found.own else 1
         out = found.room / "data"
-        (done,) = prepare(found.preparer, found.raw, out, [_task(subject)], found.options, workers=1)
+        (done,) = prepare(found.preparer, found.raw, out, [_task(subject)], found.options, workers=workers)
         return Cohort.open(done.path)
 
     return subject.once("cohort", make)
@@ -115,12 +131,14 @@ def _labels(subject: Subject) -> None:
     binary = task.meta.kind == "classification"
     ask = task.label if binary else task.answer
     seen: dict[Any, int] = {}
+    reasons: dict[str, int] = {}
     for row in _rows(subject):
         verdict = ask(row)
         sample = row["sample_id"]
         if isinstance(verdict, Exclude):
             if not verdict.reason.strip():
                 raise Violation(f"row {sample!r} is left out without a reason.")
+            reasons[verdict.reason] = reasons.get(verdict.reason, 0) + 1
             continue
         if binary and (verdict not in (0, 1) or isinstance(verdict, str)):
             raise Violation(f"the label of row {sample!r} is {verdict!r}, neither 0 nor 1.")
@@ -132,9 +150,16 @@ def _labels(subject: Subject) -> None:
         if binary and task.answer(row) != ("yes" if verdict else "no"):
             raise Violation(f"row {sample!r} has the label {int(verdict)} and the answer {task.answer(row)!r}.")
     if not seen:
-        raise Violation(f"no row of the stand-in of {task.meta.dataset!r} takes part in the task.")
+        raise _lacking(subject, f"no row for this task{_most_often(reasons)}")
     if binary and task.meta.role == "training" and len(seen) < 2:
-        raise Violation(f"all {sum(seen.values())} rows of the stand-in have the label {next(iter(seen))}.")
+        raise _lacking(subject, f"only rows with the label {int(next(iter(seen)))}, {sum(seen.values())} of them")
+
+
+def _most_often(reasons: dict[str, int]) -> str:
+    if not reasons:
+        return ""
+    reason = max(reasons, key=lambda name: reasons[name])
+    return f" ({reasons[reason]} of {sum(reasons.values())} are left out because {reason!r})"
 
 
 def _pure(subject: Subject) -> None:
@@ -159,10 +184,12 @@ def _same_row(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def _splits(subject: Subject) -> None:
+    if not _answered(subject):
+        raise _lacking(subject, "no row for this task")
     try:
         cohort = _cohort(subject)
     except FedmekiError as error:
-        raise Violation(f"the stand-in of {subject.value.meta.dataset!r} can't be prepared: {error}") from error
+        raise Violation(f"{_release(subject).title} can't be prepared: {error}") from error
     table = cohort._table()
     homes: dict[str, str] = {}
     for group, split in zip(table["group_id"], table["split"], strict=True):
@@ -170,7 +197,9 @@ def _splits(subject: Subject) -> None:
             raise Violation(f"group {group!r} is in the splits {homes[str(group)]} and {split}.")
     found = set(table["split"])
     wanted = {"test"} if cohort.role == "zero_shot" else {"client", "valid", "public", "test"}
-    if not found <= wanted or (cohort.role == "training" and "client" not in found):
+    if not found - wanted and cohort.role == "training" and "client" not in found:
+        raise _lacking(subject, f"no sample for clients among the {len(table['split'])} of this task")
+    if not found <= wanted:
         raise Violation(
             f"its samples are in the splits {', '.join(sorted(found))}; a {cohort.role} task has {sorted(wanted)}."
         )
@@ -213,7 +242,7 @@ def _metrics(subject: Subject) -> None:
     specs: list[MetricSpec] = [registry.load("metrics", name) for name in task.meta.metrics]
     verdicts = [verdict for _, verdict in _answered(subject)]
     if not verdicts:
-        raise NotApplicable("no row of the stand-in takes part; see the clause labels")
+        raise _lacking(subject, "no row for this task")
     values: dict[str, list[tuple[MetricSpec, float]]] = {}
     if task.meta.kind == "classification":
         labels = np.asarray(verdicts, dtype=np.int64)
@@ -250,10 +279,12 @@ CLAUSES = (
     _clause(LOADS, loading.EXPECTED, _loads),
     _clause("meta", "the metadata is complete; dataset and metrics are registered and fit the kind of task.", _meta),
     _clause(
-        "labels", "every row of the stand-in has a label 0 or 1 (or an answer), or is left out for a reason.", _labels
+        "labels",
+        "every row has a label 0 or 1 (or an answer), both of which occur, or is left out for a reason.",
+        _labels,
     ),
     _clause("pure", "label and question depend on the row alone, and leave it as it was.", _pure),
-    _clause("splits", "the stand-in can be prepared, and no group is in two splits.", _splits),
+    _clause("splits", "the dataset can be prepared for the task, and no group is in two splits.", _splits),
     _clause("parse", "gold answers are read back, and what says nothing clear is unparsed, never guessed.", _parse),
     _clause("prompt", "the prompt contains the question and ends where an answer can follow.", _prompt),
     _clause("metrics", "the metrics are finite for a perfect and for a constant predictor, or say why not.", _metrics),

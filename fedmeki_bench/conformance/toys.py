@@ -114,10 +114,16 @@ class Signals(_Generated):
 
 
 class Series(_Generated):
-    """Hourly values, high or low, a fifth of them not charted."""
+    """Hourly values, high or low, a fifth of them not charted; every third stay is shorter by two hours."""
 
     meta: ClassVar[DatasetMeta] = _dataset("series", "clinical")
     spec: ClassVar[ArraySpec] = ArraySpec((HOURS, VARIABLES), "float32")
+    extra_columns: ClassVar[tuple[str, ...]] = ("hours",)
+
+    def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+        """With the hours that belong to each stay."""
+        table = super().table(raw, options, drops)
+        return table.assign(hours=[HOURS - 2 * (k % 3 == 0) for k in range(len(table))])
 
     def draw(self, first: int, second: int, random: np.random.Generator) -> np.ndarray:
         """The first label is the level."""

@@ -102,9 +102,14 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def pooled(self, x: Tensor) -> Tensor:
-        """The mean over tokens, (batch, width).
+        """The mean over the real tokens, (batch, width).
 
         Encoders that end in a linear layer override this and take the mean *before* that layer: exact by
         linearity, and the layer then runs once per sample instead of once per token.
         """
-        return self(x).mean(dim=1)
+        tokens: Tensor = self(x)
+        there = self.mask(x)
+        if there is None:
+            return tokens.mean(dim=1)
+        real = there.unsqueeze(-1).to(tokens.dtype)
+        return (tokens * real).sum(dim=1) / real.sum(dim=1).clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""``new rule|stage|task|dataset NAME``: a package with entry point, module, test and README that works as it is."""
+"""``new rule|stage|task|dataset|encoder NAME``: a package with entry point, module, test, README; it works as it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from fedmeki_bench import __version__, registry
 from fedmeki_bench.errors import InputError, UsageError
 
-KINDS = {"rule": "rules", "stage": "stages", "task": "tasks", "dataset": "datasets"}
+KINDS = {"rule": "rules", "stage": "stages", "task": "tasks", "dataset": "datasets", "encoder": "encoders"}
 """What can be begun -> the kind of plug-in it registers."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -60,6 +60,7 @@ def test_audit_full_notices_what_dates_do_not_tell(bench, raw, tmp_path, monkeyp
     array = tmp_path / "data" / "atelectasis" / "image.npy"
     content = bytearray(array.read_bytes())
     content[-1] ^= 1
+    array.unlink()  # other tasks share it
     array.write_bytes(content)
     assert bench("audit", "data", "--no-near").code == 3, "dates and all"
     for note in (tmp_path / "cache" / "digests").iterdir():  # as after a fault of the disk, which changes no date

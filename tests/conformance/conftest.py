@@ -16,3 +16,22 @@ def ask():
         return chosen.run(find(plugin, kind, options))
 
     return one
+
+
+@pytest.fixture
+def bench(capfd, monkeypatch, tmp_path):
+    """``bench("check", "nothing")`` -> exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: object) -> tuple[int, str, str]:
+        from fedmeki_bench.cli.main import main
+
+        code = 0
+        try:
+            main([str(a) for a in args])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return call

@@ -15,6 +15,7 @@ QUICK = {
     "stages": {"none", "plus"},
     "tasks": {"ecg_abnormal", "ecg_noise", "ectopic_beats", "medvqa", "medvqa_slake", "mortality"},
     "datasets": {"covqu", "ecg_qa", "ptbxl", "rsna", "slake", "vqa_rad"},
+    "encoders": {"clinical", "published_signal", "small_image", "small_signal"},
 }
 CASES = [
     pytest.param(kind, name, marks=() if name in quick else pytest.mark.slow, id=f"{kind}-{name}")

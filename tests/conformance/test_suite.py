@@ -23,25 +23,6 @@ WRONG = Path(__file__).with_name("wrong_rules.py")
 
 
 @pytest.fixture
-def bench(capfd, monkeypatch, tmp_path):
-    """``bench("check", "nothing")`` -> exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args: object) -> tuple[int, str, str]:
-        from fedmeki_bench.cli.main import main
-
-        code = 0
-        try:
-            main([str(a) for a in args])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
 def plugin(tmp_path):
     """``plugin(source)`` -> the path of a file with that source."""
 
@@ -102,7 +83,7 @@ def test_a_failure_is_told_in_three_sentences(bench, plugin):
         (("no_such_package.rules:Rule",), "there is no module 'no_such_package.rules'"),
         (("fedmeki_bench.api:Rulle",), "did you mean 'Rule'?"),
         ((f"{WRONG}:Absent",), "has no 'Absent'"),
-        ((f"{WRONG}:WRONG",), "is no subclass of Rule, Stage, Task or DatasetPreparer"),
+        ((f"{WRONG}:WRONG",), "is no subclass of Rule, Stage, Task, DatasetPreparer or Encoder"),
     ],
 )
 def test_what_does_not_exist_ends_with_2(bench, args, sentence):
@@ -155,7 +136,7 @@ def test_the_command_survives_it(bench, plugin):
 
 
 def test_the_kind_is_found_from_class_file_or_name(monkeypatch):
-    assert [find(name).kind for name in ("fedavg", "plus", "covid19", "rsna")] == list(KINDS)
+    assert [find(name).kind for name in ("fedavg", "plus", "covid19", "rsna", "small_signal")] == list(KINDS)
     assert find(f"{WRONG}:Idle").kind == "rules"
     assert find("fedmeki_bench.builtin.baselines.stages:Plus").kind == "stages"
     assert find(Rule).kind == find(Rule()).kind == "rules"

@@ -8,15 +8,16 @@ import pytest
 
 from fedmeki_bench import registry
 from fedmeki_bench.builtin.tasks.covid19 import Covid19
-from fedmeki_bench.conformance import clauses
+from fedmeki_bench.conformance import KINDS, check, clauses
 
-from . import wrong_datasets, wrong_rules, wrong_stages, wrong_tasks
+from . import wrong_datasets, wrong_encoders, wrong_rules, wrong_stages, wrong_tasks
 
 CASES = [
     *(("rules", cls, {}, clause, found) for cls, clause, found in wrong_rules.WRONG),
     *(("stages", cls, {}, clause, found) for cls, clause, found in wrong_stages.WRONG),
     *(("tasks", cls, options, clause, found) for cls, options, clause, found in wrong_tasks.WRONG),
     *(("datasets", cls, {}, clause, found) for cls, clause, found in wrong_datasets.WRONG),
+    *(("encoders", cls, {}, clause, found) for cls, clause, found in wrong_encoders.WRONG),
 ]
 
 
@@ -35,7 +36,7 @@ def test_a_mistake_is_caught_by_its_clause(ask, kind, cls, options, clause, foun
 
 def test_every_clause_catches_a_mistake():
     caught = {(kind, clause) for kind, _, _, clause, _ in CASES}
-    everything = {(kind, clause.name) for kind in ("rules", "stages", "tasks", "datasets") for clause in clauses(kind)}
+    everything = {(kind, clause.name) for kind in KINDS for clause in clauses(kind)}
     assert everything - caught == {("tasks", "metrics")}  # it takes a metric that is wrong, see below
 
 
@@ -60,3 +61,22 @@ def test_a_good_preparer_passes_everything(ask):
     for clause in clauses("datasets"):
         outcome = ask(wrong_datasets.Visits, clause.name, kind="datasets")
         assert outcome.status == "passed", outcome
+
+
+@pytest.mark.parametrize("cls", wrong_encoders.GOOD)
+def test_a_good_encoder_passes_everything(cls):
+    assert {o.clause: o.found for o in check(cls) if o.status == "failed"} == {}
+
+
+@pytest.mark.parametrize(("cls", "clause"), [(cls, clause) for cls, clause, _ in wrong_encoders.WRONG])
+def test_a_wrong_encoder_breaks_its_clause_and_no_other(cls, clause):
+    assert {o.clause for o in check(cls) if o.status == "failed"} == {clause}
+
+
+def test_an_encoder_of_a_modality_that_nobody_stores_is_undecided():
+    other = type("Other", (wrong_encoders.Patches,), {"modality": "thermogram", "__doc__": "Reads warmth."})
+    outcomes = check(other)
+    assert {o.status for o in outcomes} == {"undecided"}
+    assert outcomes[0].found == (
+        "no installed dataset stores the modality 'thermogram': install the one that it is for and ask again"
+    )

@@ -116,7 +116,6 @@ WRONG = [
     (WrongMetric, {}, "meta", "'token_f1', a metric of generation"),
     (UnknownDataset, {}, "meta", "did you mean 'covqu'?"),
     (OutOfRange, {}, "labels", "is 2, neither 0 nor 1"),
-    (OneClass, {}, "labels", "rows of the stand-in have the label 1"),
     (Unreasoned, {}, "labels", "is left out without a reason"),
     (OtherAnswer, {}, "labels", "has the label 1 and the answer 'no'"),
     (ChangesTheRow, {}, "pure", "changed a row"),

@@ -86,7 +86,7 @@ def test_every_block_runs(path, tmp_path, environment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["rule", "stage"])
+@pytest.mark.parametrize("kind", ["rule", "stage", "encoder"])
 def test_a_skeletons_own_tests_pass(kind, tmp_path, environment):
     name = f"begun_{kind}"
     assert run(f"fedmeki-bench new {kind} {name} && pip install -e {name}", tmp_path, environment).returncode == 0

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fedmeki_bench.data import card as cards
 from fedmeki_bench.data.content import canonical, text_digest
 from fedmeki_bench.data.contract import SYNTHETIC_MARKER, DatasetPreparer, Dropped, Drops
-from fedmeki_bench.data.prepare import joining, storage
+from fedmeki_bench.data.prepare import joining, shared_arrays, storage
 from fedmeki_bench.data.prepare.failing import Failing
 from fedmeki_bench.data.prepare.task_share import Plan, completed, label_rows, look_up, sample_table
 from fedmeki_bench.data.prepare.write_card import card_of, nothing_left, options_told, statistics_of
@@ -126,6 +126,7 @@ def _write(
     plans = [plan for plan in plans if plan.task.meta.name not in failing.errors]
     if not plans:
         return []
+    shared_arrays.follow(plans)
     with contextlib.ExitStack() as stack:
         folders = {p.task.meta.name: stack.enter_context(_partial(out, p)) for p in plans}
         search = any(joining.wanted(options, plan.task.meta.role) for plan in plans)
@@ -145,6 +146,7 @@ def _write(
                 continue
             card = card_of(preparer, raw, table, plan, samples, options, joined) | _sources(preparer, plan.task)
             write_key(folders[name], preparer.meta.name, evidence)
+            _finish_arrays(plan, folders, out)
             written[name] = _finish(folders[name], plan, samples, card, preparer)
             if joining.wanted(options, plan.task.meta.role):
                 joining.write(folders[name], joined)
@@ -231,7 +233,8 @@ def _check_table(preparer: DatasetPreparer, table: pd.DataFrame, drops: Drops) -
 @contextlib.contextmanager
 def _partial(out: Path, plan: Plan) -> Any:
     with storage.partial_folder(out / plan.task.meta.name) as folder:
-        plan.writers = {m: storage.ArrayWriter(folder / f"{m}.npy", s) for m, s in plan.specs.items()}
+        specs = plan.specs if plan.like is None else {}
+        plan.writers = {m: storage.ArrayWriter(folder / f"{m}.npy", s) for m, s in specs.items()}
         try:
             yield folder
         finally:
@@ -287,19 +290,32 @@ def _content(decoded: Decoded) -> str:
     return digest.hexdigest()
 
 
+def _finish_arrays(plan: Plan, folders: Mapping[str, Path], out: Path) -> None:
+    """Close the arrays of a task, and share them with the tasks that store the same."""
+    folder = folders[plan.task.meta.name]
+    if plan.like is not None:
+        for modality in plan.specs:
+            name = f"{modality}.npy"
+            shared_arrays.link_or_copy(folders[plan.like.task.meta.name] / name, folder / name)
+        plan.content = plan.like.content
+        return
+    for modality, writer in plan.writers.items():
+        plan.content[modality] = writer.finish()
+        array = folder / f"{modality}.npy"
+        shared_arrays.share_with_standing(array, file_digest(array), out, without=folders)
+
+
 def _finish(
     folder: Path, plan: Plan, samples: pd.DataFrame, card: dict[str, Any], preparer: DatasetPreparer
 ) -> dict[str, Any]:
     """Write the files; the card, with their hashes, last."""
     samples.to_parquet(folder / cards.SAMPLES, index=False)
     values = samples.to_csv(index=False, lineterminator="\n")
-    content = {"samples": text_digest(values)}
-    for modality, writer in plan.writers.items():
-        content[modality] = writer.finish()
+    content = {"samples": text_digest(values), **plan.content}
     statistics = statistics_of(folder, plan, samples, preparer)
     if statistics:
         card = card | {"statistics": statistics}
-    names = [cards.SAMPLES, KEY, *(f"{modality}.npy" for modality in plan.writers)]
+    names = [cards.SAMPLES, KEY, *(f"{modality}.npy" for modality in plan.specs)]
     files = {name: {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
     card = card | {"content": content, "files": files}
     storage.write_json(folder / cards.CARD, card)

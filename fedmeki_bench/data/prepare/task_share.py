@@ -36,6 +36,8 @@ class Plan:
     array_row: dict[str, int] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
     writers: dict[str, ArrayWriter] = field(default_factory=dict)
+    content: dict[str, str] = field(default_factory=dict)  # modality -> digest of the samples' bytes
+    like: Plan | None = None  # the plan that writes the same arrays, of which this one's are links
     moved: int = 0  # samples on another side because of near-identical ones
 
 

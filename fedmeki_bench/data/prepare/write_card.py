@@ -128,7 +128,7 @@ def statistics_of(folder: Path, plan: Plan, samples: pd.DataFrame, preparer: Dat
     private = samples[samples["split"] == "client"]
     if plan.task.meta.role != "training" or private.empty:
         return {}
-    arrays = {m: np.load(folder / f"{m}.npy", mmap_mode="r", allow_pickle=False) for m in plan.writers}
+    arrays = {m: np.load(folder / f"{m}.npy", mmap_mode="r", allow_pickle=False) for m in plan.specs}
     found = preparer.statistics(arrays, private)
     if not _finite(found):
         raise RunFailed(f"preparer '{preparer.meta.name}' returned statistics that are no finite JSON values")

@@ -1,4 +1,4 @@
-"""Synthetic stand-ins of registered and other datasets, made small in a temporary folder."""
+"""What tasks and datasets are tried on: a synthetic stand-in in a temporary folder, or a release of the user's own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fedmeki_bench.data.contract import DatasetMeta, DatasetPreparer, PreparerOptions
+from fedmeki_bench.errors import InputError
 from fedmeki_bench.options import parse_options
 from fedmeki_bench.task import Clinical, Row, Task, TaskMeta
 
@@ -17,30 +18,61 @@ _SMALL = {"image_size": 32}
 
 
 @dataclass
-class Standin:
-    """A preparer, its options and a folder with its synthetic release; the folder goes with this object."""
+class Release:
+    """A preparer, its options, raw files for it, and a temporary folder that goes with this object.
+
+    Attributes:
+        own: whether the raw files are the user's; they are read and never written.
+    """
 
     preparer: DatasetPreparer
     options: PreparerOptions
     raw: Path
     folder: tempfile.TemporaryDirectory[str]
+    own: bool = False
 
     @property
     def room(self) -> Path:
         """A folder to prepare into."""
         return Path(self.folder.name)
 
+    @property
+    def title(self) -> str:
+        """What to call it in a sentence."""
+        return f"the release in {self.raw}" if self.own else f"the stand-in of {self.preparer.meta.name!r}"
 
-def standin(cls: type[DatasetPreparer], given: Mapping[str, Any], *, size: int, seed: int = 0) -> Standin:
+
+def standin(cls: type[DatasetPreparer], given: Mapping[str, Any], *, size: int, seed: int = 0) -> Release:
     """Synthesize ``size`` samples; pictures are stored small unless an option says otherwise."""
-    preparer = cls()
-    known = cls.Options.model_fields
-    options = {name: value for name, value in _SMALL.items() if name in known} | dict(given)
-    folder = tempfile.TemporaryDirectory(prefix="fedmeki-bench-check-")
+    folder = _folder()
     raw = Path(folder.name) / "raw"
     raw.mkdir()
+    preparer = cls()
     preparer.synthesize(raw, size=size, seed=seed)
-    return Standin(preparer, parse_options(cls.Options, options, owner=cls.__name__), raw, folder)
+    return Release(preparer, _options(cls, given), raw, folder)
+
+
+def own_release(cls: type[DatasetPreparer], given: Mapping[str, Any], raw: Path) -> Release:
+    """The user's own release; pictures are stored small unless an option says otherwise.
+
+    Raises:
+        InputError: the folder is missing, or the preparer refuses it.
+    """
+    if not raw.is_dir():
+        raise InputError(f"--raw {raw} is no folder; name the one that 'fedmeki-bench prepare' would read")
+    found = Release(cls(), _options(cls, given), raw.resolve(), _folder(), own=True)
+    found.preparer.sources(found.raw, found.options)
+    return found
+
+
+def _options(cls: type[DatasetPreparer], given: Mapping[str, Any]) -> PreparerOptions:
+    known = cls.Options.model_fields
+    options = {name: value for name, value in _SMALL.items() if name in known} | dict(given)
+    return parse_options(cls.Options, options, owner=cls.__name__)
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="fedmeki-bench-check-")
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -50,6 +82,12 @@ def contents(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != ".prepare.lock"
     }
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file below a folder with its size and time of change: what a large release can be compared by."""
+    found = ((path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): (facts.st_size, facts.st_mtime_ns) for path, facts in found}
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,1 @@
+"""Questions about pictures of skin, and their answers in words."""
