@@ -35,7 +35,7 @@ class Local(Rule):
 
 
 class Majority(Rule):
-    """Constant predictor: the share of positives among the clients' samples, whatever the input."""
+    """Constant predictor: the share of positives (of each class, the mean number) among the clients' samples."""
 
     title = "Majority"
     version = 2
@@ -46,9 +46,12 @@ class Majority(Rule):
         return Payload()
 
     def client_update(self, ctx, received):
-        positives = {f"positives.{task}": float(part.targets.sum()) for task, part in ctx.data.items()}
-        samples = {f"samples.{task}": float(len(part)) for task, part in ctx.data.items()}
-        return Update(ctx.client, numbers=positives | samples)
+        numbers = {}
+        for task, part in ctx.data.items():
+            for k, column in enumerate(part.cohort.kind.summands(part.gold, part.cohort.labels).T):
+                counted = column[column == column]  # what is not annotated is NaN
+                numbers |= {f"sum.{task}.{k}": float(counted.sum()), f"samples.{task}.{k}": float(len(counted))}
+        return Update(ctx.client, numbers=numbers)
 
     def aggregate(self, server, updates):
         totals = {}
@@ -56,16 +59,18 @@ class Majority(Rule):
             for name, number in update.numbers.items():
                 totals[name] = totals.get(name, 0.0) + number
         # update: where tasks exchange one after another, each comes by itself
-        server.memory.setdefault("prevalence", {}).update(
+        server.memory.setdefault("mean", {}).update(
             {
-                name.removeprefix("samples."): totals[name.replace("samples.", "positives.", 1)] / number
+                name.removeprefix("sum."): number / (totals[name.replace("sum.", "samples.", 1)] or 1.0)
                 for name, number in totals.items()
-                if name.startswith("samples.")
+                if name.startswith("sum.")
             }
         )
 
     def constant(self, server, task):
-        return server.memory["prevalence"][task]
+        known = server.memory["mean"]
+        places = sorted(int(name.rpartition(".")[2]) for name in known if name.rpartition(".")[0] == task)
+        return [known[f"{task}.{k}"] for k in places]
 
 
 class Public(Rule):

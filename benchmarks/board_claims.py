@@ -105,7 +105,7 @@ def draw(
     Args:
         rng: what it is drawn from.
         world: what all rows have in common.
-        seeds: trainings of each row.
+        seeds: training runs of each row.
         areas: AUROC of each row; that of ``world`` if not given.
         unequal: factor of each row on the shift's spread between seeds.
     """

@@ -3,7 +3,7 @@
     fedmeki-bench demo --board rules --out demo-rules      # writes the stand-ins, and fills the board
     python benchmarks/defaults.py --data demo-rules/data --out defaults.csv
 
-Every value gets the same budget (profile `demo`), the board's two ways of dealing, and seeds that the board does not
+Every value gets the same budget (profile `demo`), the board's two partitions, and seeds that the board does not
 report. What is compared is the mean AUROC on `valid` after the last round; no test split is opened.
 """
 
@@ -27,27 +27,27 @@ from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
 
 TASKS = ["covid19", "ecg_abnormal", "lung_opacity", "mortality"]
-DEALINGS = {"iid": {}, "dirichlet": {"partition.alpha": 0.3}}
+PARTITIONS = {"iid": {}, "dirichlet": {"partition.alpha": 0.3}}
 GRID = [
     ("fedavg", "", (0.0,)),
     ("feddyn", "rule.alpha", (0.1, 0.3, 1.0, 3.0, 10.0)),
     ("fedprox", "rule.mu", (0.01, 0.1, 1.0)),
 ]
-COLUMNS = ("rule", "option", "value", "dealing", "seed", *TASKS)
+COLUMNS = ("rule", "option", "value", "partition", "seed", *TASKS)
 
 
-def wanted(seeds: list[int], dealings: list[str]) -> Iterator[tuple[str, str, float, str, int]]:
+def wanted(seeds: list[int], partitions: list[str]) -> Iterator[tuple[str, str, float, str, int]]:
     for seed in seeds:
-        for dealing in dealings:
+        for partition in partitions:
             for rule, option, values in GRID:
                 for value in values:
-                    yield rule, option, value, dealing, seed
+                    yield rule, option, value, partition, seed
 
 
-def on_valid(rule: str, option: str, value: float, dealing: str, seed: int, data: Path) -> dict[str, float]:
+def on_valid(rule: str, option: str, value: float, partition: str, seed: int, data: Path) -> dict[str, float]:
     """Task -> main metric on `valid` after the last round."""
-    options = DEALINGS[dealing] | ({option: value} if option else {})
-    (spec,) = specify(resolve(f"{rule}_m"), TASKS, seed=seed, partition=dealing, options=options)
+    options = PARTITIONS[partition] | ({option: value} if option else {})
+    (spec,) = specify(resolve(f"{rule}_m"), TASKS, seed=seed, partition=partition, options=options)
     plugins, cohorts = resolve_plugins(spec), open_cohorts(spec, data)
     federation = assemble(spec, plugins, cohorts, assignment(spec, plugins, cohorts))
     for _ in federation.run():
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="CSV; rows that are there are not run again")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 11, 12])
-    parser.add_argument("--dealings", nargs="+", choices=[*DEALINGS], default=[*DEALINGS])
+    parser.add_argument("--partitions", nargs="+", choices=[*PARTITIONS], default=[*PARTITIONS])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = arguments.out
@@ -68,7 +68,7 @@ def main() -> None:
         out.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
     with out.open(newline="", encoding="utf-8") as file:
         done = {tuple(row[c] for c in COLUMNS[:5]) for row in csv.DictReader(file)}
-    for place in wanted(arguments.seeds, arguments.dealings):
+    for place in wanted(arguments.seeds, arguments.partitions):
         if tuple(map(str, place)) in done:
             continue
         found = on_valid(*place, arguments.data)
@@ -78,18 +78,18 @@ def main() -> None:
 
 
 def report(out: Path) -> None:
-    """Mean over tasks, seeds and dealings, and per dealing, with the SD over seeds of the mean over tasks."""
+    """Mean over tasks, seeds and partitions, and per partition, with the SD over seeds of the mean over tasks."""
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for rule, option, values in GRID:
         for value in values:
             own = [r for r in rows if (r["rule"], r["value"]) == (rule, str(value))]
             said = []
-            for dealing in DEALINGS:
-                means = [math.fsum(float(r[t]) for t in TASKS) / len(TASKS) for r in own if r["dealing"] == dealing]
+            for partition in PARTITIONS:
+                means = [math.fsum(float(r[t]) for t in TASKS) / len(TASKS) for r in own if r["partition"] == partition]
                 if means:
                     spread = f" ± {statistics.stdev(means):.3f}" if len(means) > 2 else ""
-                    said.append(f"{dealing} {statistics.mean(means):.3f}{spread} (n = {len(means)})")
+                    said.append(f"{partition} {statistics.mean(means):.3f}{spread} (n = {len(means)})")
             named = f"{option.removeprefix('rule.')} {value:g}" if option else ""
             print(f"{rule} {named}: {', '.join(said)}")
 

@@ -31,7 +31,7 @@ MOST_SAMPLES = 5
 
 CREDIT = MetricSpec(
     name="partial_credit", version=1, title="Partial credit", definition="Mean of values between 0 and 1.",
-    direction="higher", range=(0.0, 1.0), kind="generation", needs="score", function=weighted_mean, interval="mean",
+    direction="higher", range=(0.0, 1.0), kinds=("generation",), needs="score", function=weighted_mean, interval="mean",
 )  # fmt: skip
 """What a metric of generated text is to an interval: a third of the answers worth 0 or 1 each, the others between."""
 

@@ -129,7 +129,7 @@ def described(said: Answers, gold: np.ndarray, labels: np.ndarray | None) -> dic
     if labels is not None:
         found["unparsed"] = float(np.mean([p is None for p in said.parsed]))
         ones = np.ones((1, len(labels)))
-        found["auroc"] = float(auroc(labels.astype(int), said.probability, ones)[0])
+        found["auroc"] = float(auroc(labels.astype(int), said.scores, ones)[0])
     return found
 
 

@@ -35,7 +35,7 @@ from fedmeki_bench.task import Clinical, Task, TaskMeta
 def planted(name: str, what: str, question: str) -> Task:
     class Planted(Task):
         meta = TaskMeta(
-            name=name, version=1, title=name, dataset="planted", modalities=("image",), kind="classification",
+            name=name, version=1, title=name, dataset="planted", modalities=("image",), kind="binary",
             role="training", clinical=Clinical(what, "nobody", "never"), licence="", access="", citation="",
             grouping="picture",
         )  # fmt: skip

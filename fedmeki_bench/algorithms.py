@@ -116,7 +116,7 @@ def resolve(name: str, variant: str | None = None) -> Algorithm:
 
 
 def described(name: str) -> Algorithm:
-    """As :func:`resolve`, but a file that the name gives is not loaded: title and view are told by the name alone.
+    """As :func:`resolve`, but a file that the name gives is not loaded: title and view follow from the name alone.
 
     Raises:
         UsageError: as :func:`resolve`.

@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from fedmeki_bench.foundation.injected import injected as injected
     from fedmeki_bench.foundation.language import Language as Language
     from fedmeki_bench.foundation.training import inject as inject
+    from fedmeki_bench.kinds.kind import Kind as Kind
+    from fedmeki_bench.kinds.kind import LabelSpec as LabelSpec
     from fedmeki_bench.models.client_model import Outputs as Outputs
     from fedmeki_bench.models.encoder import Encoder as Encoder
     from fedmeki_bench.models.encoder import Input as Input
@@ -127,6 +129,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "Clinical": "task",
         "Exclude": "task",
         "Row": "task",
+    },
+    # what a label is, and how it is learnt, said in words and scored
+    "kinds": {
+        "Kind": "kinds.kind",
+        "LabelSpec": "kinds.kind",
     },
     # raw releases and their stand-ins
     "datasets": {

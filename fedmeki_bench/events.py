@@ -1,4 +1,4 @@
-"""What a run tells whoever listens: plain values, so that they cross process borders unchanged.
+"""What a run reports to whoever listens: plain values, so that they cross process borders unchanged.
 
 The training loop prints nothing. A listener (the terminal, a log file, a test) is a callable that takes one event.
 """

@@ -1,9 +1,8 @@
 """Where plug-ins come from: entry points, and files named on the command line.
 
-The built-in rules, stages, tasks, datasets, encoders, metrics and partitions are declared in ``pyproject.toml``
-by the same door as anyone's. A plug-in that fails to load stays visible with its reason. Modules that import a
-heavy package (torch, pandas, ...) at their top are described from their source when they are only listed, so
-that listing stays fast.
+The built-in plug-ins are declared in ``pyproject.toml``, in the same way as anyone's. A plug-in that fails to load
+stays visible with its reason. Modules that import a heavy package (torch, pandas, ...) at their top are described from
+their source when they are only listed, so that listing stays fast.
 """
 
 from __future__ import annotations
@@ -25,12 +24,14 @@ from typing import Any
 from fedmeki_bench.errors import UsageError, nearest
 
 KINDS = (
-    "rules", "stages", "algorithms", "tasks", "datasets", "encoders", "metrics", "partitions", "foundations", "views",
+    "rules", "stages", "algorithms", "tasks", "kinds", "datasets", "encoders", "metrics", "partitions", "foundations",
+    "views",
 )  # fmt: skip
 _BASES = {
     "rules": "fedmeki_bench.federation.rule:Rule",
     "stages": "fedmeki_bench.federation.stage:Stage",
     "tasks": "fedmeki_bench.task:Task",
+    "kinds": "fedmeki_bench.kinds.kind:Kind",
     "datasets": "fedmeki_bench.data.contract:DatasetPreparer",
     "encoders": "fedmeki_bench.models.encoder:Encoder",
     "partitions": "fedmeki_bench.data.clients.partition:Partition",

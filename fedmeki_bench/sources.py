@@ -1,4 +1,4 @@
-"""What a plug-in's numbers rest on: its source, as a digest that comments, docstrings and formatting don't move.
+"""What a plug-in's numbers depend on: its source, as a digest that comments, docstrings and formatting don't move.
 
 Nothing is imported or executed here: files are found along ``sys.path`` and parsed. The digest covers the module that
 defines the plug-in and, transitively, the modules of its own distribution (or, for a plug-in given as a file, of the

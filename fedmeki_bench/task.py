@@ -7,18 +7,16 @@ short module.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from fedmeki_bench.errors import nearest
+from fedmeki_bench.kinds.kind import LabelSpec
 
 Row = Mapping[str, Any]
 
 ROLES = ("training", "zero_shot")
-
-_YES_NO = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +37,21 @@ class TaskMeta:
         version: raised whenever labels, rows or prompts change; boards never mix versions.
         dataset: the name of the dataset preparer whose rows this task reads.
         modalities: what the model sees, e.g. ``("image",)``; ``text`` is implied by the prompt.
-        kind: ``classification`` (binary label) or ``generation`` (free-text answer).
+        kind: what a label is: ``binary``, ``multiclass``, ``multilabel``, ``ordinal``, ``regression``, ``generation``
+            (free-text answers), or another of the plug-in group ``fedmeki_bench.kinds``.
         role: ``training``, or ``zero_shot`` for tasks that are never trained on.
-        metrics: names of metrics, the main one first.
+        metrics: names of metrics, the main one first; by default those of the kind.
         grouping: the unit that never crosses splits, e.g. ``patient`` or ``image``.
-        positive: what label 1 means, in words.
+        positive: what label 1 of a binary task means, in words.
+        classes: names of the classes, of the levels (lowest first) or of the findings, as they are said in answers.
+        unit: of the number that a regression asks for.
         asks: what the foundation model is asked about every row, as the end of a sentence with the finding last, e.g.
             "is there a lung opacity"; ``clinical.what`` if not given.
         trained_by: for zero-shot tasks, the training task whose single-task federation (scope ``s``) answers them.
         patients: the collection the patients come from, where several datasets draw on one; the dataset by default.
             Tasks of one collection are not independent evidence.
         context: the setting in which the question is asked, where one question means different things in different
-            settings; the description should tell it. Only an oracle gate reads it; the task's name if not given.
+            settings; the description should name it. Only an oracle gate reads it; the task's name if not given.
     """
 
     name: str
@@ -58,7 +59,7 @@ class TaskMeta:
     title: str
     dataset: str
     modalities: tuple[str, ...]
-    kind: Literal["classification", "generation"]
+    kind: str
     role: Literal["training", "zero_shot"]
     clinical: Clinical
     licence: str
@@ -66,18 +67,32 @@ class TaskMeta:
     citation: str
     grouping: str
     positive: str = ""
+    classes: tuple[str, ...] = ()
+    unit: str = ""
     asks: str = ""
     trained_by: str = ""
     patients: str = ""
     context: str = ""
-    metrics: tuple[str, ...] = (
-        *("auroc", "auprc", "accuracy", "precision", "recall", "f1", "mcc"),
-        *("sensitivity_at_90", "brier_skill"),
-    )
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise ValueError(f"the role of task {self.name!r} is {self.role!r}; {nearest(str(self.role), ROLES)}")
+        how = self.labels.how
+        if how.classed and len(set(self.classes)) < max(how.smallest, len(self.classes)):
+            raise ValueError(
+                f"task {self.name!r} of kind {self.kind} needs {how.smallest} or more different classes, has "
+                f"{len(self.classes)}"
+            )
+        if self.classes and not how.classed:
+            raise ValueError(f"task {self.name!r} of kind {self.kind} names classes, and the kind has none")
+        if not self.metrics:
+            object.__setattr__(self, "metrics", how.metrics)
+
+    @property
+    def labels(self) -> LabelSpec:
+        """What its labels are; of a regression without the statistics of a cohort."""
+        return LabelSpec(self.kind, self.classes, self.unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +107,12 @@ class Task:
 
     meta: ClassVar[TaskMeta]
 
-    def label(self, row: Row) -> int | Exclude:
-        """The binary label of a row, or why the row is left out. Classification tasks define this."""
+    def label(self, row: Row) -> Any | Exclude:
+        """The label of a row, or why the row is left out; tasks of every kind but ``generation`` define this.
+
+        ``binary``: 1 or 0. ``multiclass``, ``ordinal``: the number of the class, from 0. ``multilabel``: 1, 0 or None
+        (not annotated) for each of ``meta.classes``. ``regression``: a number.
+        """
         raise NotImplementedError(f"task {self.meta.name!r} defines no label")
 
     def question(self, row: Row) -> str:
@@ -101,23 +120,21 @@ class Task:
         return self.meta.asks or self.meta.clinical.what
 
     def answer(self, row: Row) -> str | Exclude:
-        """The gold answer in words: ``yes`` or ``no`` for classification, free text for generation."""
+        """The gold answer in words: ``yes`` or ``no``, the name of a class, findings, a number, or free text.
+
+        Tasks of the kind ``generation`` define this.
+        """
         label = self.label(row)
-        return label if isinstance(label, Exclude) else ("yes" if label else "no")
+        return label if isinstance(label, Exclude) else self.meta.labels.how.words(label, self.meta.labels)
 
     def prompt(self, question: str) -> str:
         """The text around the question, in this project's own wording."""
         return f"{question}\nAnswer:"
 
-    def parse(self, text: str) -> int | str | None:
-        """Read a generated answer strictly; ``None`` means unparsed, which is counted and never guessed.
+    def parse(self, text: str) -> Any:
+        """The label that a generated answer states; ``None`` means unparsed, which is counted and never guessed.
 
-        Classification: exactly one of the words yes and no may occur. Generation: the stripped text.
+        As the kind reads it (:meth:`Kind.parse`): exactly one of yes and no, one class, findings or ``none``, one
+        number; of ``generation``, the stripped text.
         """
-        if self.meta.kind == "generation":
-            return text.strip() or None
-        words = set(_YES_NO.split(text.lower()))
-        said = words & {"yes", "no"}
-        if len(said) != 1:
-            return None
-        return int("yes" in said)
+        return self.meta.labels.how.parse(text, self.meta.labels)

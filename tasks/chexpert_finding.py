@@ -17,7 +17,7 @@ def finding_meta(*, name: str, title: str, what: str, positive: str, asks: str) 
         title=title,
         dataset="chexpert",
         modalities=("image",),
-        kind="classification",
+        kind="binary",
         role="zero_shot",
         trained_by="lung_opacity",
         clinical=Clinical(

@@ -18,7 +18,7 @@ class Covid19(Task):
         title="COVID-19 detection",
         dataset="covqu",
         modalities=("image",),
-        kind="classification",
+        kind="binary",
         role="training",
         clinical=Clinical(
             what="Does this chest X-ray show pneumonia caused by COVID-19?",

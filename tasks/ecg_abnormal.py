@@ -16,7 +16,7 @@ class EcgAbnormal(Task):
         title="ECG abnormal detection",
         dataset="ptbxl",
         modalities=("signal",),
-        kind="classification",
+        kind="binary",
         role="training",
         clinical=Clinical(
             what="Does this 12-lead ECG show any abnormality?",

@@ -23,7 +23,7 @@ class EctopicBeats(Task):
         title="Ectopic beats",
         dataset="ptbxl",
         modalities=("signal",),
-        kind="classification",
+        kind="binary",
         role="zero_shot",
         trained_by="ecg_abnormal",
         clinical=Clinical(

@@ -18,7 +18,7 @@ class LungOpacity(Task):
         title="Lung opacity detection",
         dataset="rsna",
         modalities=("image",),
-        kind="classification",
+        kind="binary",
         role="training",
         clinical=Clinical(
             what="Does this chest X-ray show a lung opacity suspicious for pneumonia?",

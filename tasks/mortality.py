@@ -16,7 +16,7 @@ class Mortality(Task):
         title="ICU mortality prediction",
         dataset="mimic3",
         modalities=("clinical",),
-        kind="classification",
+        kind="binary",
         role="training",
         clinical=Clinical(
             what="Will this intensive care patient die before leaving the hospital?",

@@ -16,7 +16,7 @@ class Sepsis(Task):
         title="Sepsis detection",
         dataset="mimic3_sepsis",
         modalities=("clinical",),
-        kind="classification",
+        kind="binary",
         role="zero_shot",
         trained_by="mortality",
         clinical=Clinical(

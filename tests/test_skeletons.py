@@ -7,8 +7,12 @@ import sys
 
 import pytest
 
+from fedmeki_bench import registry
 from fedmeki_bench.errors import InputError, UsageError
 from fedmeki_bench.skeletons import KINDS, write
+from fedmeki_bench.task import Exclude
+
+ROWS = [{"age": a, "sex": s} for a, s in ((None, "male"), (30.0, "female"), (50.0, ""), (70.0, "male"))]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,3 +48,23 @@ def test_nothing_is_overwritten_or_shadowed(tmp_path):
         write("rule", "mine", tmp_path)
     with pytest.raises(UsageError, match="unknown dataset 'ptbx'; did you mean 'ptbxl'"):
         write("task", "asks", tmp_path, dataset="ptbx")
+
+
+@pytest.mark.parametrize("labels", registry.names("kinds"))
+def test_a_task_of_every_kind_is_whole_clean_and_answers_its_rows(labels, tmp_path, monkeypatch):
+    write("task", "some_task", tmp_path, labels=labels)
+    for command in (["check", "--select", "E,F,I,B,UP"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", tmp_path / "some_task"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+    task = registry.load("tasks", f"{tmp_path / 'some_task' / 'some_task.py'}:SomeTask")()
+    spec = task.meta.labels
+    assert spec.kind == labels
+    told = [task.label(row) if spec.how.labelled else task.answer(row) for row in ROWS]
+    assert all(isinstance(one, Exclude) for one in told[:1])
+    assert not spec.how.labelled or not any(spec.how.problem(one, spec) for one in told[1:])
+    assert [task.parse(task.answer(row)) for row in ROWS[1:]].count(None) == 0
+    with pytest.raises(UsageError, match="unknown kind 'binari'"):
+        write("task", "other", tmp_path, labels="binari")

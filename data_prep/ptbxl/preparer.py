@@ -110,7 +110,7 @@ class PtbXl(DatasetPreparer):
         return table
 
     def registry(self, raw: Path, table: pd.DataFrame, options: PreparerOptions) -> dict[str, str]:
-        """Patient -> split, as ``ecg_abnormal`` and every other training task of PTB-XL deals them."""
+        """Patient -> split, as ``ecg_abnormal`` and every other training task of PTB-XL splits them."""
         return training_assignment(table, options, self.meta.name)
 
     def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:

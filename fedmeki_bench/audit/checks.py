@@ -25,7 +25,7 @@ _SEED = 0
 def run_all(
     audited: Sequence[Audited], *, near: bool = True, parts: Sequence[Mapping[str, CohortPart]] = ()
 ) -> list[Finding]:
-    """Every check on every cohort and pair of cohorts, leaks first; ``parts`` is what each client holds, if dealt."""
+    """Every check on every cohort and pair of cohorts, leaks first; ``parts`` is what each client holds."""
     found: list[Finding] = []
     held = pools(audited) if near else []
     empty = frozenset().union(*(pool.empty for pool in held))
@@ -98,17 +98,27 @@ def official_split(one: Audited) -> list[Finding]:
 
 def unseen_rest(one: Audited) -> list[Finding]:
     """Does leaving out the seen patients leave a class of a zero-shot cohort empty?"""
-    if one.cohort.role == "training" or one.cohort.kind != "classification":
+    spec, held = one.cohort.labels, _classes_held(one)
+    if one.cohort.role == "training" or all(held.values()):
         return []
-    positive = int((one.samples["label"] == 1).sum())
-    negative = len(one.samples) - positive
-    if positive and negative:
-        return []
-    lacking = "positive" if not positive else "negative"
-    text = f"the {len(one.samples)} samples hold no {lacking} one, so that no ranking metric is defined"
+    lacking = ", ".join(name for name, count in held.items() if not count)
+    undefined = "so that no ranking metric is defined"
+    if spec.how.classed:
+        text = f"the {len(one.samples)} samples hold none of {lacking}, {undefined} there"
+    else:
+        text = f"the {len(one.samples)} samples hold no {lacking} one, {undefined}"
     if one.cohort.card.get("zero_shot") == "unseen":
         text += "; -o zero_shot=all keeps the patients that training has seen"
-    return [Finding("classes", (one.name,), "note", text, {"positive": positive, "negative": negative})]
+    return [Finding("classes", (one.name,), "note", text, dict(held))]
+
+
+def _classes_held(one: Audited) -> dict[str, int]:
+    """Class -> its samples; empty for kinds without classes."""
+    spec = one.cohort.labels
+    if not spec.how.labelled:
+        return {}
+    counts = spec.how.counts(spec.how.read(one.samples["label"].tolist(), spec), spec)
+    return dict(counts.get("classes") or {name: counts[name] for name in ("positive", "negative") if name in counts})
 
 
 def identical_within(one: Audited, empty: frozenset[str] = frozenset()) -> Finding:
@@ -179,14 +189,18 @@ def identical_between(left: Audited, right: Audited, empty: frozenset[str] = fro
 def shortcuts(one: Audited) -> list[Finding]:
     """How well site, sex, age or picture size alone tells the label: learnt on `client`, scored on valid and public.
 
+    Of several classes, the one that an attribute tells best against the others counts.
+
     A zero-shot cohort has nothing but test samples: there the share is learnt on half of the groups, scored on the
     other half.
     """
     import numpy as np
 
-    if one.cohort.kind != "classification" or one.samples["label"].nunique() < 2:
+    strata = one.strata
+    if strata is None or len(np.unique(strata)) < 2:
         return []
     samples = one.samples
+    told_apart = np.unique(strata)[1:] if len(np.unique(strata)) == 2 else np.unique(strata)
     if (samples["split"] == "client").any():
         fit, score = samples["split"] == "client", samples["split"].isin(["valid", "public"])
     else:
@@ -195,9 +209,10 @@ def shortcuts(one: Audited) -> list[Finding]:
     found: dict[str, Estimate] = {}
     for name in ("site", "sex", "age", "width", "height"):
         if name in samples and samples[name].nunique(dropna=True) > 1:
-            value = _told_by(samples[name], samples, fit, score)
-            if value is not None and np.isfinite(value.value):
-                found[name] = value
+            each = [_told_by(samples[name], samples.assign(label=strata == k), fit, score) for k in told_apart]
+            values = [value for value in each if value is not None and np.isfinite(value.value)]
+            if values:
+                found[name] = max(values, key=lambda value: value.value)
     if not found:
         return []
     order = sorted(found, key=lambda name: -found[name].value)
@@ -234,7 +249,7 @@ def _told_by(values: pd.Series, samples: pd.DataFrame, fit: pd.Series, score: pd
     from fedmeki_bench.evaluation.intervals import estimate
     from fedmeki_bench.evaluation.metrics import AUROC
 
-    labels = samples["label"]
+    labels = samples["label"].astype(int)
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > 10:
         edges = np.unique(np.nanquantile(values[fit].astype(float), np.linspace(0, 1, 11)[1:-1]))
         binned = np.searchsorted(edges, values.astype(float).to_numpy())

@@ -1,4 +1,4 @@
-"""What a check says, and the pairs of samples it rests on."""
+"""What a check says, and the pairs of samples it depends on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXAMPLES = 6
 
 @dataclass(frozen=True)
 class Example:
-    """A pair of samples that a finding rests on: (cohort, sample id, array row) twice, and how alike they are."""
+    """A pair of samples that a finding depends on: (cohort, sample id, array row) twice, and how alike they are."""
 
     left: tuple[str, str, int]
     right: tuple[str, str, int]

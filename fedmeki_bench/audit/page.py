@@ -20,13 +20,13 @@ _WIDTH, _HEIGHT = 320, 160
 
 
 def render(
-    audited: Sequence[Audited], findings: Sequence[Finding], dealt: Mapping[str, Sequence[Mapping[str, Any]]]
+    audited: Sequence[Audited], findings: Sequence[Finding], assigned: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> str:
-    """The page; ``dealt`` holds, per training cohort, the class counts of each client."""
+    """The page; ``assigned`` holds, per training cohort, the class counts of each client."""
     from jinja2 import Environment, PackageLoader
 
     counts = {level: sum(f.level == level for f in findings) for level in ("leak", "note", "ok")}
-    facts = [facts_of(one) | {"bars": _bars(one, dealt.get(one.name, ()))} for one in audited]
+    facts = [facts_of(one) | {"bars": _bars(one, assigned.get(one.name, ()))} for one in audited]
     by_name = {one.name: one for one in audited}
     environment = Environment(loader=PackageLoader("fedmeki_bench.audit", "."), autoescape=True)
     template = environment.get_template("page.html.j2")

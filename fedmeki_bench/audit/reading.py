@@ -45,6 +45,14 @@ class Audited:
         """Whether each sample may be learnt from: in a training cohort, every split but test."""
         return self.samples["split"].isin(TRAINING)
 
+    @property
+    def strata(self) -> np.ndarray | None:
+        """(n,) a whole number per sample that tells labels apart; None where there are answers alone."""
+        spec = self.cohort.labels
+        if not spec.how.labelled:
+            return None
+        return spec.how.strata(spec.how.read(self.samples["label"].tolist(), spec), spec)
+
     def array(self, modality: str) -> np.ndarray | None:
         """The memory map of one modality (sources, *shape), or None if the cohort has no such modality."""
         return self.cohort.array(modality) if modality in self.cohort.arrays else None

@@ -34,8 +34,8 @@ class SynthSpec(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Dealing:
-    """A way to deal the private samples: a partition and its options; each has tables of its own.
+class PartitionChoice:
+    """A partition of the private samples and its options; each has tables of its own.
 
     ``label`` tells it from the board's others, and is empty where there are none.
     """
@@ -52,7 +52,7 @@ class Board(BaseModel):
         name, title, summary: identifier, heading, and one paragraph on what is compared and what it is worth.
         profile: named budget, ``demo`` or ``paper``.
         seeds, clients, partition: the federation; every algorithm gets the same.
-        partitions: several ways to deal instead of one, e.g. ``[iid, {dirichlet: {alpha: 0.3}}]``.
+        partitions: several partitions instead of one, e.g. ``[iid, {dirichlet: {alpha: 0.3}}]``.
         tasks, algorithms: columns and rows, by name.
         reference: the row others are compared with.
         margins: metric -> the smallest difference that matters; 0.01 for a metric that is not named.
@@ -104,23 +104,23 @@ class Board(BaseModel):
         return self.margins.get(metric, DEFAULT_MARGIN)
 
     @property
-    def dealings(self) -> list[Dealing]:
-        """How the private samples are dealt; one dealing, or one per entry of ``partitions``."""
+    def partition_choices(self) -> list[PartitionChoice]:
+        """The partitions that are compared: one, or one per entry of ``partitions``."""
         if not self.partitions:
-            return [Dealing(self.partition)]
+            return [PartitionChoice(self.partition)]
         found = []
         for entry in self.partitions:
             name, options = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
             label = " ".join([name, *(f"{key} {value}" for key, value in options.items())])
-            found.append(Dealing(name, tuple(options.items()), label if len(self.partitions) > 1 else ""))
+            found.append(PartitionChoice(name, tuple(options.items()), label if len(self.partitions) > 1 else ""))
         return found
 
     @property
-    def dealt(self) -> str:
-        """How the private samples are dealt, in words."""
-        dealings = self.dealings
-        said = " and ".join(d.label or " ".join([d.partition, *(f"{k} {v}" for k, v in d.options)]) for d in dealings)
-        return f"{said} partition{'s' * (len(dealings) > 1)}"
+    def partition_words(self) -> str:
+        """The partitions in words."""
+        choices = self.partition_choices
+        said = " and ".join(d.label or " ".join([d.partition, *(f"{k} {v}" for k, v in d.options)]) for d in choices)
+        return f"{said} partition{'s' * (len(choices) > 1)}"
 
     @model_validator(mode="after")
     def _one_way_to_deal(self) -> Board:

@@ -14,7 +14,7 @@ class Cell:
     Attributes:
         algorithm, task, seed: the place on the board.
         setting: hash of everything that defines the run but the data; several cells share a run.
-        dealing: label of the way the private samples were dealt, where the board compares several.
+        partition: label of the partition, where the board compares several.
         not_applicable: why the algorithm has no answer for the task, if so; such a cell needs no run.
     """
 
@@ -23,4 +23,4 @@ class Cell:
     seed: int
     setting: str
     not_applicable: str = ""
-    dealing: str = ""
+    partition: str = ""

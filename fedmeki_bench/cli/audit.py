@@ -28,7 +28,7 @@ _COLOURS = {"leak": "bold red", "note": "yellow", "ok": "green"}
 @click.option("--full", is_flag=True, help="Compare every file with its hash first.")
 @click.option("--near/--no-near", default=True, show_default=True, help="Look for nearly identical pictures.")
 @click.option("--clients", type=int, default=5, show_default=True, help="Clients to show the class balance of.")
-@click.option("--partition", default="iid", show_default=True, help="How they are dealt.")
+@click.option("--partition", default="iid", show_default=True, help="How they are assigned.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the partition.")
 @options.as_json
 def audit_command(
@@ -38,7 +38,7 @@ def audit_command(
     """Look for leakage in and across the cohorts of DATA; exits with 1 if there is any.
 
     Groups that cross splits or clients, identical and nearly identical samples, one source's test data in another's
-    training data, attributes that tell the label alone.
+    training data, attributes that give the label away.
     """
     from fedmeki_bench.audit.checks import run_all
     from fedmeki_bench.audit.reading import facts_of, read
@@ -48,9 +48,9 @@ def audit_command(
     if full:
         for one in audited:
             one.cohort.verify()
-    dealt = _dealt(audited, clients, partition, seed)
-    findings = run_all(audited, near=near, parts=dealt.parts if dealt else ())
-    counts = dealt.counts() if dealt else {}
+    assigned = _assigned(audited, clients, partition, seed)
+    findings = run_all(audited, near=near, parts=assigned.parts if assigned else ())
+    counts = assigned.counts() if assigned else {}
     if html is not None:
         from fedmeki_bench.audit.page import render
 
@@ -78,7 +78,7 @@ def audit_command(
         )
 
 
-def _dealt(audited: Sequence[Audited], clients: int, partition: str, seed: int) -> Assignment | None:
+def _assigned(audited: Sequence[Audited], clients: int, partition: str, seed: int) -> Assignment | None:
     """The training cohorts as a run would assign them; None if there is none."""
     from fedmeki_bench.data.clients.assignment import assign
 

@@ -44,7 +44,7 @@ def run_board(
     board: Board | str, data: Path, results: Path, *, jobs: int | None = None, only: str | None = None,
     device: str = "cpu", plain: bool | None = None,
 ) -> None:  # fmt: skip
-    """Run a board's missing trainings under a live grid; errors are those of :func:`fedmeki_bench.sweep`."""
+    """Run a board's missing training runs under a live grid; errors are those of :func:`fedmeki_bench.sweep`."""
     from fedmeki_bench.workflow.boards import planned, run_sweep
     from fedmeki_bench.workflow.training import check_device
 
@@ -63,7 +63,9 @@ def _grid(sweep: Sweep, *, plain: bool | None) -> SweepView:
 
     board, entries = sweep.board, sweep.entries
     shown = {e.key: [(_row(c), c.task, c.algorithm.view) for c in e.cells] for e in entries if e.key}
-    labels = {_row(c): c.algorithm.title + (f", {c.dealing}" if c.dealing else "") for e in entries for c in e.cells}
+    labels = {
+        _row(c): c.algorithm.title + (f", {c.partition}" if c.partition else "") for e in entries for c in e.cells
+    }
     seeds = ", ".join(map(str, board.seeds))
     several = f"{sweep.jobs} job{'s' if sweep.jobs > 1 else ''}"
     title = f"sweep {board.name} · profile {board.profile} · seed {seeds} · {several}"
@@ -71,8 +73,8 @@ def _grid(sweep: Sweep, *, plain: bool | None) -> SweepView:
 
 
 def _row(cell: Cell) -> str:
-    """A row of the grid while it fills: an algorithm under one way of dealing; more would be taken for seeds."""
-    return f"{cell.algorithm.name}, {cell.dealing}" if cell.dealing else cell.algorithm.name
+    """A row of the grid while it fills: an algorithm under one partition; more would be taken for seeds."""
+    return f"{cell.algorithm.name}, {cell.partition}" if cell.partition else cell.algorithm.name
 
 
 @click.command("status")
@@ -86,7 +88,7 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.plan import inspect
-    from fedmeki_bench.workflow.dealing import dealt_as
+    from fedmeki_bench.workflow.partitions import partition_in_words
 
     chosen = find_board(board)
     entries = inspect(chosen, data, RecordStore(results), load=False)
@@ -96,7 +98,8 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
         names = list(dict.fromkeys(c.algorithm.name for c in entry.cells))
         pooled = all(c.algorithm.pooled for c in entry.cells)
         rows.append([
-            names, list(entry.spec.tasks), "pooled" if pooled else dealt_as(entry.spec.partition, entry.spec.params),
+            names, list(entry.spec.tasks),
+            "pooled" if pooled else partition_in_words(entry.spec.partition, entry.spec.params),
             entry.spec.seed, entry.status,
             None if seconds is None else round(seconds, 1), None if traffic is None else round(traffic / 1e6, 2),
             estimated, entry.key, entry.reason, list(entry.record.notes) if entry.record else [],
@@ -193,7 +196,7 @@ def build_board(
 
     if check:
         check_leaderboard(board, results, out, formats)
-        echo(f"{out}: what the records give")
+        echo(f"{out} is up to date")
         return
     built = leaderboard(board, results, out=out, formats=formats)
     if as_json:
@@ -207,15 +210,15 @@ def build_board(
 
 
 def show_page(page: Page) -> None:
-    """The board's tables of main metrics in the terminal, with how the data were dealt and what marks mean."""
+    """The board's tables of main metrics in the terminal, with their partition and what marks mean."""
     from fedmeki_bench.cli.view import print_table
 
     for section in page.sections:
         columns = ["algorithm", *(column.header for column in section.table.columns)]
         rows = [[r.algorithm.title + r.mark, *(entry.text for entry in r.entries)] for r in section.table.rows]
-        title = page.title if section.key == "main" and not section.dealing else f"{page.title}: {section.title}"
+        title = page.title if section.key == "main" and not section.partition else f"{page.title}: {section.title}"
         print_table(title, columns, rows)
-        echo(f"dealt: {section.dealing or page.board.dealt}")
+        echo(f"partition: {section.partition or page.board.partition_words}")
         marks = (f"{term}: {meaning}" for term, meaning in section.table.definitions)
         for said in (*section.table.warnings, *section.table.notes, *marks):
             echo(said)

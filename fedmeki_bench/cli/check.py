@@ -25,7 +25,7 @@ _MARKS = {"passed": "[green]✓[/]", "failed": "[bold red]✕[/]", "skipped": "[
 @click.argument("plugin")
 @click.option(
     "--kind", type=click.Choice(["rules", "stages", "tasks", "datasets", "encoders"]), default=None,
-    help="What PLUGIN is, where its name or file does not tell.",
+    help="What PLUGIN is, where its name or file does not say.",
 )  # fmt: skip
 @click.option(
     "--raw", type=click.Path(path_type=Path), default=None,

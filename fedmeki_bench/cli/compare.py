@@ -40,8 +40,8 @@ def compare_command(a: str, b: str, board: str | None, metrics: str | None, resu
 
 def _told(compared: Compared) -> dict[str, object]:
     rows = [
-        {"dealing": dealing} | {k: v for k, v in asdict(c).items() if k not in ("algorithm", "against")}
-        for dealing, c in zip(compared.dealings, compared.comparisons, strict=True)
+        {"partition": partition} | {k: v for k, v in asdict(c).items() if k not in ("algorithm", "against")}
+        for partition, c in zip(compared.partitions, compared.comparisons, strict=True)
     ]
     over = None if compared.over_tasks is None else asdict(compared.over_tasks)
     return {
@@ -52,16 +52,16 @@ def _told(compared: Compared) -> dict[str, object]:
 def _report(compared: Compared) -> None:
     from fedmeki_bench.cli.view import print_table
 
-    found, dealings, over = compared.comparisons, compared.dealings, compared.over_tasks
+    found, partitions, over = compared.comparisons, compared.partitions, compared.over_tasks
     columns = ["task", "metric", "A - B", "interval", "A is", "p", "p (family)", "seeds", "patients", "note"]
     rows = []
-    several = any(dealings)
-    for dealing, c in zip(dealings, found, strict=True):
-        place = [c.task, dealing] if several else [c.task]
+    several = any(partitions)
+    for partition, c in zip(partitions, found, strict=True):
+        place = [c.task, partition] if several else [c.task]
         word = "–" if c.difference is None else c.word
         rows.append([*place, c.metric, *_numbers(c), word, _p(c.p), _p(c.adjusted), c.seeds, c.patients, c.note])
     if several:
-        columns.insert(1, "dealing")
+        columns.insert(1, "partition")
     print_table(f"A = {compared.a}, B = {compared.b}", columns, rows)
     margins = ", ".join(dict.fromkeys(f"{c.metric} {c.margin:g}" for c in found))
     lost = sum(c.difference is None for c in found)

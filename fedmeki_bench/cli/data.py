@@ -49,7 +49,7 @@ def synth_command(dataset: str, out: Path, size: int | None, seed: int) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of cohorts, one per task.")
 @click.option(
     "--split", type=click.Choice(["patient", "published"]), default="patient", show_default=True,
-    help="Deal whole patients, or rows as the papers did (leaks; marked on every table).",
+    help="Split by whole patients, or by rows as the papers did (leaks; marked on every table).",
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Decoding processes; all cores by default.")
 @options.pairs
@@ -102,8 +102,10 @@ def _report(found: Sequence[PreparedCohort], split: str) -> None:
     for cohort in found:
         card = cohort.card
         splits = card["splits"]
-        binary = card["kind"] == "classification"
-        classes = [sum(s.get(c, 0) for s in splits.values()) if binary else None for c in ("negative", "positive")]
+        classes = [
+            sum(s[c] for s in splits.values()) if all(c in s for s in splits.values()) else None
+            for c in ("negative", "positive")
+        ]
         state = "unchanged" if cohort.unchanged else "prepared"
         rows.append([
             cohort.name, card["dataset"], card["rows"]["kept"], card["groups"], *classes,

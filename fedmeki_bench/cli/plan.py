@@ -62,7 +62,7 @@ def plan_command(board: str, separate: float | None, power: float, results: Path
         told = {
             "board": chosen.name,
             "power": power,
-            "sections": [{"section": section.key, "dealing": section.dealing, "plans": [_told(p) for p in planned]}
+            "sections": [{"section": section.key, "partition": section.partition, "plans": [_told(p) for p in planned]}
                          for section, planned in found],
         }  # fmt: skip
         echo(json.dumps(told, indent=1))
@@ -108,7 +108,7 @@ def _show(section: Section, planned: Sequence[Plan], power: float) -> None:
         now = "none" if plan.smallest is None else f"{plan.smallest:.2g}"
         rows.append([task, metric, plan.patients, plan.seeds, now, f"{plan.separate:.3g}", *needed])
     print_table(f"{grid.board.name}: {section.title}", columns, rows)
-    echo(f"{section.title}, dealt {section.dealing or grid.board.dealt}")
+    echo(f"{section.title}, {section.partition or grid.board.partition_words}")
     what = "trained model" if one_seed else "algorithm"
     echo(f"found now: the true difference of a typical {what} from {title} that is found with {100 * power:g} % "
          "probability")  # fmt: skip

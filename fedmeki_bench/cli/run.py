@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--profile", default="demo", show_default=True, help="Budget: demo (minutes on 2 cores) or paper.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of partition, weights and batches.")
 @click.option("--clients", type=int, default=5, show_default=True, help="Number of hospitals.")
-@click.option("--partition", default="iid", show_default=True, help="How private samples are dealt to the clients.")
+@click.option("--partition", default="iid", show_default=True, help="How private samples are assigned to clients.")
 @click.option("--variant", default=None, help="Scope and stage for a bare rule or file.py:Rule, e.g. m_plus.")
 @options.results
 @options.pairs
@@ -91,9 +91,9 @@ def stand_in_view(name: str, *, plain: bool | None) -> Iterator[Callable[[int, i
 def _report(records: Records) -> None:
     """One table per set of metrics: classification and generation have different ones."""
     from fedmeki_bench.cli.view import print_table
-    from fedmeki_bench.workflow.dealing import dealt_as
+    from fedmeki_bench.workflow.partitions import partition_in_words
 
-    dealt = ", ".join(dict.fromkeys(dealt_as(r.partition, r.params) for r in records))
+    partitions = ", ".join(dict.fromkeys(partition_in_words(r.partition, r.params) for r in records))
     tables: dict[tuple[str, ...], list[list[object]]] = {}
     for record in records:
         synthetic = {c.task: c.synthetic for c in record.cohorts}
@@ -112,11 +112,13 @@ def _report(records: Records) -> None:
     for names, rows in tables.items():
         columns = ["task", "view", "n", *names, "unparsed", "data"]
         print_table("test split, 95 % intervals over patients", columns, rows)
+    from fedmeki_bench.evaluation.view import in_words
+
     views = {e.view for record in records for e in record.evaluations if e.metrics}
-    echo(f"dealt: {dealt}")
-    if "foundation" in views:
+    echo(f"partition: {partitions}")
+    if any(in_words(name) for name in views):
         echo(
-            "foundation views: accuracy, F1 and their like come from the answers, an unparsed one counting as wrong; "
+            "views in words: accuracy, F1 and their like come from the answers, an unparsed one counting as wrong; "
             "AUROC and its like from the probability of yes"
         )
     for said in dict.fromkeys(e.note for r in records for e in r.evaluations if e.view == "constant_answer" and e.note):

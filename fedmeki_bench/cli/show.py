@@ -18,6 +18,7 @@ from fedmeki_bench.errors import UsageError, nearest
 _LISTED = {
     "tasks": "what is learnt and asked",
     "algorithms": "rows of a board: rule, scope, stage and view under one name",
+    "kinds": "of tasks: what a label is, and how it is learnt and scored",
     "rules": "what clients and server do in a round",
     "stages": "what the server does after combining",
     "datasets": "whose releases can be prepared",
@@ -175,7 +176,7 @@ _TABLES = {"tasks": _tasks, "algorithms": _algorithms, "leaderboards": _leaderbo
 def info_command(
     name: str, as_json: bool, data: Path | None, clients: int, seed: int, svg: Path | None, pairs: Sequence[str]
 ) -> None:
-    """Everything known about NAME: an algorithm, rule, stage, task, dataset, partition, metric, encoder or profile.
+    """Everything known about NAME: an algorithm, rule, stage, task, kind of task, dataset, partition, metric, ...
 
     For a partition, --data DATA draws who would hold what, e.g. `info dirichlet --data data -o alpha=0.3`.
     """
@@ -192,7 +193,7 @@ def info_command(
 def _draw_partition(
     name: str, data: Path, *, clients: int, seed: int, pairs: Sequence[str], svg: Path | None, as_json: bool
 ) -> None:
-    from fedmeki_bench.cli.view.dealt import picture, save_svg
+    from fedmeki_bench.cli.view.partition import picture, save_svg
     from fedmeki_bench.data.clients.assignment import assign
     from fedmeki_bench.data.clients.availability import Availability
     from fedmeki_bench.data.cohort import find
@@ -204,15 +205,15 @@ def _draw_partition(
     matrix = {key: given.pop(key) for key in list(given) if key in Availability.model_fields}
     how = cls(parse_options(cls.Params, given, owner=f"partition {name}"))
     cohorts = {task: find(data, task) for task in prepared_training_tasks(data)}
-    dealt = assign(cohorts, how, clients, seed, parse_options(Availability, matrix))
+    assignment = assign(cohorts, how, clients, seed, parse_options(Availability, matrix))
     if svg is not None:
-        save_svg(dealt.counts(), f"{name}, {clients} clients, seed {seed}", svg)
+        save_svg(assignment.counts(), f"{name}, {clients} clients, seed {seed}", svg)
     if as_json:
-        echo(json.dumps({"digest": dealt.digest, "counts": dealt.counts()}, indent=1))
+        echo(json.dumps({"digest": assignment.digest, "counts": assignment.counts()}, indent=1))
     else:
         from fedmeki_bench.cli.view import make_console
 
-        make_console().print(picture(dealt.counts(), dealt.digest))
+        make_console().print(picture(assignment.counts(), assignment.digest))
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -228,8 +229,8 @@ def describe(name: str) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if name in algorithms.table():
         facts["algorithm"] = _algorithm_facts(name)
-    for kind in ("rules", "stages", "tasks", "datasets", "partitions", "encoders", "foundations", "views", "metrics"):
-        if name in registry.names(kind):
+    for kind in registry.KINDS:
+        if kind != "algorithms" and name in registry.names(kind):
             facts[kind[:-1]] = _plugin_facts(kind, name)
     if name in PROFILES:
         facts["profile"] = {"fields": _fields(type(profile(name)), profile(name).model_dump())}
@@ -262,7 +263,9 @@ def _plugin_facts(kind: str, name: str) -> dict[str, Any]:
     plugin = registry.find(kind, name)
     value = registry.load(kind, name)
     facts: dict[str, Any] = {"origin": plugin.origin, "defined in": plugin.target}
-    for attribute in ("title", "paper", "version", "views", "modality", "definition", "direction", "range"):
+    for attribute in (
+        *("title", "paper", "version", "views", "modality", "metrics", "kinds", "definition", "direction", "range"),
+    ):
         found = getattr(value, attribute, None)
         if found not in (None, "", ()) and not callable(found):
             facts[attribute] = found

@@ -6,7 +6,7 @@
 
     test_conformance = as_pytest("my_package.my_rule:MyRule", kind="rules")
 
-What each clause asks for, and why, is told in ``docs/conformance.md``.
+What each clause asks for, and why, stands in ``docs/conformance.md``.
 """
 
 from fedmeki_bench.conformance.clause import Clause, NotApplicable, Outcome, Undecided, Violation, run

@@ -111,7 +111,7 @@ class Outcome:
 def run(
     clauses: Sequence[Clause], subject: Subject, *, told: Callable[[Outcome], None] = lambda outcome: None
 ) -> list[Outcome]:
-    """Run clauses in order; what does not load is not asked anything else.
+    """Run clauses in order; if loading fails, the other checks are skipped.
 
     Args:
         clauses: one kind's table.

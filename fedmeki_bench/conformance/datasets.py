@@ -1,4 +1,4 @@
-"""The clauses for dataset preparers. What each one asks for is told in docs/conformance.md."""
+"""The clauses for dataset preparers. What each one asks for stands in docs/conformance.md."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def _groups(subject: Subject) -> None:
         if (spread > 1).any():
             raise Violation(
                 f"the samples of one {column} ({spread[spread > 1].index[0]}) are in {int(spread.max())} groups, so "
-                "they can be dealt to several splits."
+                "they can come into several splits."
             )
 
 

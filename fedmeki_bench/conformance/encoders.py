@@ -1,4 +1,4 @@
-"""The clauses for encoders. What each one asks for is told in docs/conformance.md."""
+"""The clauses for encoders. What each one asks for stands in docs/conformance.md."""
 
 from __future__ import annotations
 

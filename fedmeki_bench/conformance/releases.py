@@ -103,7 +103,7 @@ def any_task(dataset: DatasetMeta) -> Task:
 
         meta: ClassVar[TaskMeta] = TaskMeta(
             name="any_row", version=1, title="any row", dataset=dataset.name, modalities=dataset.modalities,
-            kind="classification", role="training", clinical=Clinical("Is it?", "", ""), licence="", access="",
+            kind="binary", role="training", clinical=Clinical("Is it?", "", ""), licence="", access="",
             citation="", grouping=dataset.grouping,
         )  # fmt: skip
 

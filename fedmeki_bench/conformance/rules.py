@@ -1,4 +1,4 @@
-"""The clauses for rules. What each one asks for is told in docs/conformance.md."""
+"""The clauses for rules. What each one asks for stands in docs/conformance.md."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from fedmeki_bench.evaluation.view import view as view_of
 from fedmeki_bench.federation.loop import Federation
 
 _LEARNT = 0.7
+_LEARNT_OF_KIND = 0.65
+_SEEN = {"multiclass": "auroc_macro", "ordinal": "auroc_macro", "multilabel": "auroc_macro", "regression": "pearson"}
+"""Kind -> the metric that shows whether something was learnt: about a half, or none, where nothing was."""
 
 
 def _loads(subject: Subject) -> None:
@@ -51,6 +54,30 @@ def _deterministic(subject: Subject) -> None:
         )
 
 
+def _kinds(subject: Subject) -> None:
+    rule = make(subject)
+    federation = build(rule, tuple(toys.KINDS), large=True, rounds=5, local_epochs=2, batch_size=15)
+    start = federation.server.model.flat.clone()
+    finish(federation)
+    if not all(bool(t.isfinite().all()) for t in worlds.tensors_in(federation.server.model)):
+        raise Violation("the model is not finite after five rounds of a task of each kind.")
+    for name, task in toys.KINDS.items():
+        part, spec = toys.kind_cohorts()[name].part("valid"), federation.model.labels[name]
+        metric = registry.load("metrics", _SEEN[task.meta.kind])
+        means = np.nanmean(spec.how.summands(part.gold, spec), axis=0)
+        for view in rule.views:
+            models = spec.by_model(view_of(view).scores(federation, task, part))
+            if not np.isfinite(models).all() or models.shape[2:] != np.shape(spec.how.constant(means, spec)):
+                raise Violation(f"the view {view!r} gives a {task.meta.kind} task scores of shape {models.shape}.")
+            value = float(np.mean([metric(part.gold, row) for row in models]))
+            moved = view != "aggregated" or not torch.equal(start, federation.server.model.flat)
+            if rule.trains and moved and not value >= _LEARNT_OF_KIND:
+                raise Violation(
+                    f"the view {view!r} of a {task.meta.kind} task has a validation {metric.title} of {value:.2f} "
+                    f"after five rounds, at least {_LEARNT_OF_KIND} is expected; use the loss that the loop gives."
+                )
+
+
 def _order(subject: Subject) -> None:
     forwards = finish(build(make(subject), MULTI, uneven=True, clients=4))
     backwards = finish(worlds.watched(build(make(subject), MULTI, uneven=True, clients=4), backwards=True))
@@ -74,7 +101,7 @@ def _learns(subject: Subject) -> None:
             raise NotApplicable("its clients neither train nor send a model")
         part = toys.cohorts()[task].part("valid")
         for view in rule.views:
-            predicted = np.atleast_2d(view_of(view).probabilities(federation, toys.TASKS[task], part))
+            predicted = np.atleast_2d(view_of(view).scores(federation, toys.TASKS[task], part))
             score = float(np.mean([AUROC(part.targets, row) for row in predicted]))
             if not score >= _LEARNT:
                 raise Violation(
@@ -99,7 +126,7 @@ def _lasts(subject: Subject, **settings: Any) -> None:
 
 
 def _scored(federation: Federation, view: str, task: str) -> np.ndarray:
-    found = view_of(view).probabilities(federation, toys.TASKS[task], toys.cohorts()[task].part("valid"))
+    found = view_of(view).scores(federation, toys.TASKS[task], toys.cohorts()[task].part("valid"))
     if not np.isfinite(found).all():
         raise Violation(f"the view {view!r} gives probabilities that are not finite for the task {task!r}.")
     return found
@@ -156,6 +183,7 @@ CLAUSES = (
     _clause("deterministic", "one seed gives the same bits twice, whatever global streams hold.", _deterministic),
     _clause("order", "the order in which clients are run does not change a bit.", _order),
     _clause("learns", "every view that the rule leaves to be scored learns an easy problem in five rounds.", _learns),
+    _clause("kinds", "a head of every kind (three classes, levels, findings, a number) is trained.", _kinds),
     _clause(
         "received", "what was received, the server's model and other clients' memories are left alone, and nothing "
         "that is sent or remembered shares memory with a model in use.", rule_wire.received,

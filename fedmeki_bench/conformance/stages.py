@@ -1,4 +1,4 @@
-"""The clauses for stages. What each one asks for is told in docs/conformance.md."""
+"""The clauses for stages. What each one asks for stands in docs/conformance.md."""
 
 from __future__ import annotations
 
@@ -191,9 +191,9 @@ def _views(subject: Subject) -> None:
             view = view_of(name)
             found = view.predict(federation, toys.TASKS[task], part.take(range(4)) if view.in_words else part)
             if view.in_words:
-                if not isinstance(found, Answers) or found.probability is None or len(found.text) != 4:
+                if not isinstance(found, Answers) or found.scores is None or len(found.text) != 4:
                     raise Violation(f"the view {name!r} gives no answers for the task {task!r}.")
-                found = found.probability
+                found = found.scores
             if found is None or isinstance(found, Answers) or not np.isfinite(found).all():
                 raise Violation(f"the view {name!r} gives probabilities that are not finite for the task {task!r}.")
 
@@ -209,7 +209,7 @@ def _question_alone(subject: Subject) -> None:
     known, other = (view_of("foundation").predict(federation, asked, part) for asked in (task, twin))
     assert isinstance(known, Answers)
     assert isinstance(other, Answers)
-    if known.text != other.text or not np.array_equal(np.asarray(known.probability), np.asarray(other.probability)):
+    if known.text != other.text or not np.array_equal(np.asarray(known.scores), np.asarray(other.scores)):
         raise Violation(
             "a task of another name, with the same question and description, gets other answers; only a gate may tell "
             "tasks apart, by their descriptions."

@@ -28,7 +28,7 @@ class Subject:
     """A plug-in and what the clauses have found out about it so far.
 
     Attributes:
-        kind: one of :data:`KINDS`; empty where a file can't be imported, so that the kind can't be told.
+        kind: one of :data:`KINDS`; empty where a file can't be imported, so that the kind isn't clear.
         name: what to call it.
         value: the class; None if it could not be loaded.
         options: values of its parameters (of the dataset's options for a task), as given.
@@ -98,7 +98,7 @@ def find(
         raw: a folder with the release on which to try a task or dataset, in the place of its stand-in.
 
     Raises:
-        UsageError: no such plug-in, or its kind can't be told, or it reads no release and ``raw`` was given.
+        UsageError: no such plug-in, or its kind isn't clear, or it reads no release and ``raw`` was given.
         InputError: an option it does not have, or a folder that its dataset refuses.
     """
     subject = _with_options(_found(plugin, kind, options))

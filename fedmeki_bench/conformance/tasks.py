@@ -1,9 +1,10 @@
-"""The clauses for tasks. What each one asks for is told in docs/conformance.md."""
+"""The clauses for tasks. What each one asks for stands in docs/conformance.md."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,10 +72,15 @@ def _rows(subject: Subject) -> list[dict[str, Any]]:
     return subject.once("rows", make)
 
 
+def _ask(task: Task) -> Callable[[dict[str, Any]], Any]:
+    """What a task is asked about a row: its label or, where the kind has none, its answer."""
+    return task.label if task.meta.labels.how.labelled else task.answer
+
+
 def _answered(subject: Subject) -> list[tuple[dict[str, Any], Any]]:
     """The rows that take part, each with its label or, for free text, its answer."""
     task = _task(subject)
-    ask = task.label if task.meta.kind == "classification" else task.answer
+    ask = _ask(task)
     pairs = [(row, ask(row)) for row in _rows(subject)]
     return [(row, verdict) for row, verdict in pairs if not isinstance(verdict, Exclude)]
 
@@ -102,12 +108,12 @@ def _loads(subject: Subject) -> None:
 def _meta(subject: Subject) -> None:
     meta = subject.value.meta
     loading.described(meta, _TEXTS)
-    if meta.kind not in ("classification", "generation"):
-        raise Violation(f"meta.kind is {meta.kind!r}.")
-    if meta.role == "training" and meta.kind != "classification":
-        raise Violation("the role is training and the kind generation: clients train on labels.")
-    if meta.kind == "classification" and not meta.positive.strip():
+    if meta.role == "training" and not meta.labels.how.labelled:
+        raise Violation(f"the role is training and the kind {meta.kind}: clients train on labels.")
+    if meta.labels.how.threshold and not meta.positive.strip():
         raise Violation("meta.positive is empty: it says what label 1 means.")
+    if blank := [k for k, name in enumerate(meta.classes) if not name.strip()]:
+        raise Violation(f"class {blank[0]} of meta.classes has no name.")
     if meta.dataset not in registry.names("datasets"):
         known = nearest(meta.dataset, registry.names("datasets"))
         raise Violation(f"meta.dataset is {meta.dataset!r}, which is not registered; {known}")
@@ -120,17 +126,15 @@ def _meta(subject: Subject) -> None:
                 f"meta.metrics has {name!r}, which is not registered; {nearest(name, registry.names('metrics'))}"
             )
         spec: MetricSpec = registry.load("metrics", name)
-        if spec.kind not in (meta.kind, "any"):
-            raise Violation(f"meta.metrics has {name!r}, a metric of {spec.kind}, and the task is {meta.kind}.")
+        if not spec.applies(meta.kind):
+            raise Violation(f"meta.metrics has {name!r}, a metric of {', '.join(spec.kinds)}; the task is {meta.kind}.")
     if meta.trained_by and meta.trained_by not in registry.names("tasks"):
         raise Violation(f"meta.trained_by is {meta.trained_by!r}, which is no registered task.")
 
 
 def _labels(subject: Subject) -> None:
     task = _task(subject)
-    binary = task.meta.kind == "classification"
-    ask = task.label if binary else task.answer
-    seen: dict[Any, int] = {}
+    spec, ask, seen = task.meta.labels, _ask(task), []
     reasons: dict[str, int] = {}
     for row in _rows(subject):
         verdict = ask(row)
@@ -140,19 +144,24 @@ def _labels(subject: Subject) -> None:
                 raise Violation(f"row {sample!r} is left out without a reason.")
             reasons[verdict.reason] = reasons.get(verdict.reason, 0) + 1
             continue
-        if binary and (verdict not in (0, 1) or isinstance(verdict, str)):
-            raise Violation(f"the label of row {sample!r} is {verdict!r}, neither 0 nor 1.")
-        if not binary and not (isinstance(verdict, str) and verdict.strip()):
+        if spec.how.labelled and (problem := spec.how.problem(verdict, spec)):
+            raise Violation(f"the label of row {sample!r} is {verdict!r}, {problem}.")
+        if not spec.how.labelled and not (isinstance(verdict, str) and verdict.strip()):
             raise Violation(f"the answer of row {sample!r} is {verdict!r}; text is expected, or Exclude with a reason.")
         if not str(task.question(row)).strip():
             raise Violation(f"the question about row {sample!r} is empty.")
-        seen[verdict] = seen.get(verdict, 0) + 1
-        if binary and task.answer(row) != ("yes" if verdict else "no"):
-            raise Violation(f"row {sample!r} has the label {int(verdict)} and the answer {task.answer(row)!r}.")
+        seen.append(verdict)
+        if spec.how.labelled and task.answer(row) != (words := spec.how.words(verdict, spec)):
+            raise Violation(
+                f"row {sample!r} has the label {verdict!r} and the answer {task.answer(row)!r}, not {words!r}."
+            )
     if not seen:
         raise _lacking(subject, f"no row for this task{_most_often(reasons)}")
-    if binary and task.meta.role == "training" and len(seen) < 2:
-        raise _lacking(subject, f"only rows with the label {int(next(iter(seen)))}, {sum(seen.values())} of them")
+    if not spec.how.labelled or task.meta.role != "training":
+        return
+    labels = spec.how.read(list(spec.how.column(seen)), spec)
+    if len(set(spec.how.strata(labels, spec).tolist())) < 2:
+        raise _lacking(subject, f"only rows with the label {seen[0]!r}, {len(seen)} of them")
 
 
 def _most_often(reasons: dict[str, int]) -> str:
@@ -164,7 +173,7 @@ def _most_often(reasons: dict[str, int]) -> str:
 
 def _pure(subject: Subject) -> None:
     task = _task(subject)
-    ask = task.label if task.meta.kind == "classification" else task.answer
+    ask = _ask(task)
     rows = _rows(subject)
     before = copy.deepcopy(rows)
     first = [(ask(row), task.question(row)) for row in rows]
@@ -172,7 +181,7 @@ def _pure(subject: Subject) -> None:
         raise Violation("asking for labels and questions changed a row, which other tasks read too.")
     again = [(ask(row), task.question(row)) for row in reversed(rows)][::-1]
     other = _task(subject)
-    ask = other.label if task.meta.kind == "classification" else other.answer
+    ask = _ask(other)
     fresh = [(ask(row), other.question(row)) for row in rows]
     for row, one, two, three in zip(rows, first, again, fresh, strict=True):
         if not one == two == three:
@@ -207,17 +216,17 @@ def _splits(subject: Subject) -> None:
 
 def _parse(subject: Subject) -> None:
     task = _task(subject)
-    binary = task.meta.kind == "classification"
-    for row, verdict in _answered(subject):
+    spec = task.meta.labels
+    for row, _ in _answered(subject):
         answer = str(task.answer(row))
-        wanted = int(verdict) if binary else answer.strip()
-        if (read := task.parse(answer)) != wanted:
-            raise Violation(f"the gold answer {answer!r} is read as {read!r}, not {wanted!r}.")
-    for text in _UNCLEAR if binary else _UNCLEAR[:2]:
+        if (read := task.parse(answer)) is None or spec.how.words(read, spec) != answer.strip():
+            raise Violation(f"the gold answer {answer!r} is read as {read!r}.")
+    for text in _UNCLEAR if spec.how.labelled else _UNCLEAR[:2]:
         if (read := task.parse(text)) is not None:
-            raise Violation(f"{text!r} is read as {read!r}; what says neither yes nor no, or both, is unparsed (None).")
-    if binary and (task.parse("Yes."), task.parse(" no\n")) != (1, 0):
-        raise Violation(f"'Yes.' and ' no' are read as {task.parse('Yes.')!r} and {task.parse(' no')!r}, not 1 and 0.")
+            raise Violation(f"{text!r} is read as {read!r}; what states no single answer is unparsed (None).")
+    for answer in spec.how.candidates(spec):
+        if (read := task.parse(f" {answer.capitalize()}.\n")) != task.parse(answer) or read is None:
+            raise Violation(f"the answer {answer!r} with a capital and a full stop is read as {read!r}.")
 
 
 def _prompt(subject: Subject) -> None:
@@ -244,13 +253,14 @@ def _metrics(subject: Subject) -> None:
     if not verdicts:
         raise _lacking(subject, "no row for this task")
     values: dict[str, list[tuple[MetricSpec, float]]] = {}
-    if task.meta.kind == "classification":
-        labels = np.asarray(verdicts, dtype=np.int64)
-        predictors = {
-            "perfect": labels.astype(float),
-            "constant yes": np.ones(len(labels)),
-            "constant no": np.zeros(len(labels)),
-        }
+    kind = task.meta.labels
+    if kind.how.labelled:
+        labels = kind.how.read(list(kind.how.column(verdicts)), kind)
+        gold = kind.how.gold(labels, kind).tolist()
+        predictors = {"perfect": kind.how.decided(gold, labels, kind)}
+        for answer in kind.how.candidates(kind)[:2] or (kind.how.words(gold[0], kind),):
+            said = [kind.how.parse(answer, kind)] * len(gold)
+            predictors[f"constant {answer}"] = kind.how.decided(said, labels, kind)
         for who, scores in predictors.items():
             values[who] = [(spec, spec(labels, scores)) for spec in specs]
     else:
@@ -263,12 +273,12 @@ def _metrics(subject: Subject) -> None:
         for who, said in answers.items():
             columns = per_sample_values(gold, said, specs)
             values[who] = [(s, s(np.zeros(len(gold)), columns[s.name])) for s in specs]
+    alike = len({str(v) for v in verdicts}) == 1
     for who, pairs in values.items():
         for spec, value in pairs:
-            stated = spec.undefined != _NO_REASON
-            if math.isfinite(value) or (math.isnan(value) and stated and (who != "perfect" or len(set(verdicts)) == 1)):
-                continue
-            raise Violation(f"the metric {spec.name!r} of a {who} predictor is {value}.")
+            allowed = math.isnan(value) and spec.undefined != _NO_REASON and (who != "perfect" or alike)
+            if not math.isfinite(value) and not allowed:
+                raise Violation(f"the metric {spec.name!r} of a {who} predictor is {value}.")
 
 
 def _clause(name: str, expected: str, check: Check) -> Clause:

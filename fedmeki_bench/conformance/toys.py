@@ -150,7 +150,7 @@ class _Asked(Task):
 
 def _task(name: str, dataset: str, modality: str, what: str) -> TaskMeta:
     return TaskMeta(
-        name=name, version=1, title=what.rstrip("?"), dataset=dataset, modalities=(modality,), kind="classification",
+        name=name, version=1, title=what.rstrip("?"), dataset=dataset, modalities=(modality,), kind="binary",
         role="training", clinical=Clinical(what, "nobody", "never"), licence="none", access="generated",
         citation="none", grouping="sample", positive="yes",
     )  # fmt: skip
@@ -181,12 +181,77 @@ class High(_Asked):
     meta: ClassVar[TaskMeta] = _task("high", "series", "clinical", "Are the values high?")
 
 
+def _of_kind(name: str, kind: str, what: str, classes: tuple[str, ...] = (), unit: str = "") -> TaskMeta:
+    return TaskMeta(
+        name=name, version=1, title=what.rstrip("?"), dataset="pictures", modalities=("image",), kind=kind,
+        role="training", clinical=Clinical(what, "nobody", "never"), licence="none", access="generated",
+        citation="none", grouping="sample", classes=classes, unit=unit,
+    )  # fmt: skip
+
+
+class Brightest(Task):
+    """Which part is brightest, of three classes."""
+
+    meta: ClassVar[TaskMeta] = _of_kind(
+        "brightest", "multiclass", "Which part is brightest: right, lower left or upper left?",
+        ("right", "lower left", "upper left"),
+    )  # fmt: skip
+
+    def label(self, row: Row) -> int:
+        """Right, or one of the two on the left."""
+        return int(row["first"]) * (1 + int(row["second"]))
+
+
+class Order(Task):
+    """One of four levels: twice the first label and the second."""
+
+    meta: ClassVar[TaskMeta] = _of_kind("order", "ordinal", "Which level is it?", ("one", "two", "three", "four"))
+
+    def label(self, row: Row) -> int:
+        """From 0 to 3."""
+        return 2 * int(row["first"]) + int(row["second"])
+
+
+class Parts(Task):
+    """Which parts are bright, the second not annotated in a third of the samples."""
+
+    meta: ClassVar[TaskMeta] = _of_kind("parts", "multilabel", "Which parts are bright?", ("left", "above"))
+
+    def label(self, row: Row) -> tuple[int, int | None]:
+        """Left, and above if annotated."""
+        return int(row["first"]), None if int(row["source"].split(":")[0]) % 3 == 0 else int(row["second"])
+
+
+class Amount(Task):
+    """A number around forty that both labels move."""
+
+    meta: ClassVar[TaskMeta] = _of_kind("amount", "regression", "How much is it?", unit="grey")
+
+    def label(self, row: Row) -> float:
+        """30 to 50."""
+        return 30.0 + 12.0 * int(row["first"]) + 8.0 * int(row["second"])
+
+
+KINDS: dict[str, Task] = {task.meta.name: task for task in (Brightest(), Order(), Parts(), Amount())}
+"""A task of each kind whose labels are not yes or no, over the pictures."""
+
 TASKS: dict[str, Task] = {task.meta.name: task for task in (Left(), Above(), Fast(), High())}
 
 
 @cache
 def _root() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="fedmeki-bench-check-")  # removed when the process ends
+
+
+@cache
+def kind_cohorts() -> dict[str, Cohort]:
+    """Task -> cohort of :data:`KINDS`."""
+    from fedmeki_bench.data.prepare.prepare import prepare
+
+    cohorts()
+    preparer, raw, data = Pictures(), Path(_root().name) / "raw", Path(_root().name) / "kinds"
+    prepare(preparer, raw, data, list(KINDS.values()), preparer.Options(), workers=1)
+    return {name: find(data, name) for name in KINDS}
 
 
 def cohorts(altered: tuple[str, ...] = ()) -> dict[str, Cohort]:

@@ -51,20 +51,23 @@ def build(
 
     Args:
         rule, stage: the algorithm; no stage by default.
-        tasks: which of the generated tasks.
+        tasks: which of the generated tasks, all of :data:`toys.TASKS` or all of :data:`toys.KINDS`.
         altered: splits whose content is another one than usual.
         uneven: the second client has no data, the third only the first task.
         large: clients hold more samples.
         settings: fields of the profile.
     """
-    cohorts = {task: toys.cohorts(altered)[task] for task in tasks}
+    every = toys.TASKS | toys.KINDS
+    found = toys.kind_cohorts() if set(tasks) & set(toys.KINDS) else toys.cohorts(altered)
+    cohorts = {task: found[task] for task in tasks}
     chosen = profile(**settings)
     model = ClientModel(
-        {task: toys.TASKS[task].meta.modalities for task in tasks},
+        {task: every[task].meta.modalities for task in tasks},
         inputs_of(cohorts.values(), chosen),
         {modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
         hidden={},
         seed=seed,
+        labels={task: cohort.labels for task, cohort in cohorts.items()},
     )
     private = [
         Client(number, {task: _share(cohorts[task], number, large) for task in tasks}) for number in range(clients)
@@ -75,7 +78,7 @@ def build(
     public = {task: cohort.part("public") for task, cohort in cohorts.items()}
     return Federation(
         model, rule, stage or Stage(), private, public, chosen, seed=seed, folder=folder,
-        tasks={task: toys.TASKS[task] for task in tasks},
+        tasks={task: every[task] for task in tasks},
     )  # fmt: skip
 
 

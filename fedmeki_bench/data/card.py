@@ -1,9 +1,8 @@
-"""The data card: what a cohort rests on, in one JSON file beside it."""
+"""The data card: what a cohort depends on, in one JSON file beside it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +13,8 @@ from fedmeki_bench.data.content import canonical, text_digest
 from fedmeki_bench.data.contract import SYNTHETIC_MARKER
 from fedmeki_bench.data.splits import SPLITS
 from fedmeki_bench.digests import known_digest
-from fedmeki_bench.errors import InputError
+from fedmeki_bench.errors import InputError, UsageError
+from fedmeki_bench.kinds.kind import LabelSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,8 @@ CARD = "card.json"
 SAMPLES = "samples.parquet"
 STORED_ROLES = {"training": "training", "zero_shot": "validation"}
 """Role of a task -> its word on the card: schema 1 has always said validation, and the card's hash names runs."""
+STORED_KINDS = {"binary": "classification"}
+"""Kind of a task -> its word on the card, where schema 1 has always had another one."""
 
 _LARGEST = 50_000_000  # bytes; a card with statistics of a hundred variables has a thousandth of it
 
@@ -52,12 +54,19 @@ class _Dropped(_Strict):
     examples: list[str]
 
 
+class _Labels(_Strict):
+    classes: list[str]
+    unit: str
+    centre: float
+    spread: Annotated[float, Field(gt=0)]
+
+
 class _Card(_Strict):
     """What every command may rely on; a card can say more. Names of files stay within the cohort's folder."""
 
     dataset: str
     task: str
-    kind: Literal["classification", "generation"]
+    kind: _Name
     role: Literal["training", "validation"]
     modalities: list[_Name]
     release: str
@@ -66,7 +75,7 @@ class _Card(_Strict):
     rows: dict[str, _Count]
     dropped: dict[str, _Dropped]
     excluded: dict[str, _Count]
-    splits: dict[str, dict[str, _Count]]
+    splits: dict[str, dict[str, _Count | dict[str, _Count]]]
     split_mode: Literal["patient", "published", "test only"]
     grouping: str
     groups: _Count
@@ -79,6 +88,7 @@ class _Card(_Strict):
     sources: dict[str, str | None] = Field(default_factory=dict)
     statistics: dict[str, Any] = Field(default_factory=dict)
     registry: str | None = None
+    labels: _Labels | None = None
 
 
 def card_hash(card: Mapping[str, Any]) -> str:
@@ -113,6 +123,21 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
+def labels_of(card: Mapping[str, Any]) -> LabelSpec:
+    """What the labels of a cohort are.
+
+    Raises:
+        InputError: no kind of that name is installed.
+    """
+    name = next((kind for kind, stored in STORED_KINDS.items() if stored == card["kind"]), card["kind"])
+    found = LabelSpec.from_json(name, card.get("labels"))
+    try:
+        found.how  # noqa: B018 - looked up here, so that a missing plug-in is named here
+    except UsageError as error:
+        raise InputError(f"the cohort of task {card['task']!r} is of a kind that is not installed: {error}") from None
+    return found
+
+
 def check_files(folder: Path, card: Mapping[str, Any]) -> None:
     """Raise InputError if a file of the cohort is missing or is not the one that its card describes."""
     for name, facts in card["files"].items():
@@ -138,29 +163,19 @@ def synthetic_facts(raw: Path) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) else {}
 
 
-def counts(samples: pd.DataFrame) -> dict[str, Any]:
-    """Samples, groups and classes per split and per site."""
-    rows = list(
-        zip(
-            samples["split"].tolist(),
-            samples["site"].tolist(),
-            samples["group_id"].tolist(),
-            samples["label"].tolist() if "label" in samples else [None] * len(samples),
-            strict=True,
-        )
-    )
-    sites = sorted({site for _, site, _, _ in rows})
+def counts(samples: pd.DataFrame, labels: LabelSpec) -> dict[str, Any]:
+    """Samples, groups and labels per split and per site."""
+    sites = sorted(set(samples["site"].tolist()))
     return {
-        "splits": {name: _count([r for r in rows if r[0] == name]) for name in SPLITS},
-        "sites": {site: _count([r for r in rows if r[1] == site]) for site in sites},
+        "splits": {name: _count(samples[samples["split"] == name], labels) for name in SPLITS},
+        "sites": {site: _count(samples[samples["site"] == site], labels) for site in sites},
     }
 
 
-def _count(rows: Sequence[tuple[str, str, str, int | None]]) -> dict[str, int]:
-    facts = {"samples": len(rows), "groups": len({group for _, _, group, _ in rows})}
-    labels = Counter(label for *_, label in rows)
-    if None not in labels:
-        facts |= {"negative": labels[0], "positive": labels[1]}
+def _count(samples: pd.DataFrame, labels: LabelSpec) -> dict[str, Any]:
+    facts: dict[str, Any] = {"samples": len(samples), "groups": int(samples["group_id"].nunique())}
+    if labels.how.labelled:
+        facts |= labels.how.counts(labels.how.read(samples["label"].tolist(), labels), labels)
     return facts
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Literal
 
-from fedmeki_bench.data.card import CARD, SAMPLES, STORED_ROLES, card_hash, check_files, read_card
+from fedmeki_bench.data.card import CARD, SAMPLES, STORED_ROLES, card_hash, check_files, labels_of, read_card
 from fedmeki_bench.data.content import array_digest
 from fedmeki_bench.data.contract import ArraySpec
 from fedmeki_bench.data.pseudonyms import pseudonym, read_key
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from fedmeki_bench.kinds.kind import Kind, LabelSpec
+
 _OPEN_SPLITS = ("client", "valid", "public")
 _DAMAGED = (OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, MemoryError, OverflowError)
 """What numpy raises on files that are no arrays."""
-_NUMBERS = {"array_row": "int64", "label": "float32", "hours": "int64"}
+_NUMBERS = {"array_row": "int64", "hours": "int64"}
 _COLUMNS = ("sample_id", "group_id", "site", "split", "question", "answer", "array_row")
 
 
@@ -40,10 +42,10 @@ class Cohort:
     Attributes:
         path: its folder.
         card: the data card (see ``card.json``).
-        card_hash: SHA-256 identity of the data, as told in records.
+        card_hash: SHA-256 identity of the data, as records give it.
         name, task: the task's name (a cohort is called after its task).
         dataset: the dataset's name, which also names the random streams of splits and partitions.
-        kind: ``classification`` or ``generation``.
+        labels: what the labels are, their kind and classes; ``kind`` is the kind itself.
         role: ``training`` or ``zero_shot``.
         synthetic: whether it came from a stand-in; stamps everything computed from it.
         split_mode: ``patient``, ``published`` or ``test only``.
@@ -57,7 +59,7 @@ class Cohort:
         self.task: str = card["task"]
         self.name = self.task
         self.dataset: str = card["dataset"]
-        self.kind: str = card["kind"]
+        self.labels: LabelSpec = labels_of(card)
         self.role: str = next(role for role, stored in STORED_ROLES.items() if stored == card["role"])
         self.synthetic: bool = card["synthetic"]
         self.split_mode: str = card["split_mode"]
@@ -67,6 +69,11 @@ class Cohort:
         }
         self._columns: dict[str, np.ndarray] | None = None
         self._maps: dict[str, np.ndarray] = {}
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of its task."""
+        return self.labels.how
 
     @classmethod
     def open(cls, path: Path) -> Cohort:
@@ -102,7 +109,7 @@ class Cohort:
     def verify(self) -> None:
         """Read every file whole and compare it with the card; raises InputError at the first that differs.
 
-        The arrays are also compared with what the card's own hash rests on, so that card and array can't be exchanged
+        The arrays are also compared with what the card's own hash depends on, so that card and array can't be exchanged
         together without the cohort becoming another one.
         """
         for name, facts in self.card["files"].items():
@@ -130,7 +137,7 @@ class Cohort:
 
     def _table(self) -> dict[str, np.ndarray]:
         if self._columns is None:
-            self._columns = _read_columns(self.path / SAMPLES, self.kind)
+            self._columns = _read_columns(self.path / SAMPLES, self.labels)
         return self._columns
 
     def _attribute(self, name: str) -> list[Any] | None:
@@ -219,12 +226,12 @@ class CohortPart:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """0.0 or 1.0 as float32, shape (n,); ``None`` for generation tasks."""
-        return self._column("label") if self.cohort.kind == "classification" else None
+        """Labels as the kind reads them, (n,) or (n, K), such as 0.0 and 1.0; ``None`` where there are only answers."""
+        return self._column("label") if self.cohort.kind.labelled else None
 
     @property
-    def targets(self) -> np.ndarray:
-        """The labels of a classification task, shape (n,).
+    def gold(self) -> np.ndarray:
+        """The labels, (n,) or (n, K).
 
         Raises:
             InputError: the task asks for text.
@@ -232,6 +239,21 @@ class CohortPart:
         if self.labels is None:
             raise InputError(f"cohort '{self.cohort.name}' holds answers in words, not labels")
         return self.labels
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The labels as the kind's loss takes them, (n,) or (n, K).
+
+        Raises:
+            InputError: the task asks for text.
+        """
+        return self.cohort.kind.targets(self.gold, self.cohort.labels)
+
+    @property
+    def strata(self) -> np.ndarray | None:
+        """(n,) what label skews, audits and tests tell apart: for a binary task the labels; ``None`` without labels."""
+        labels = self.labels
+        return None if labels is None else self.cohort.kind.strata(labels, self.cohort.labels)
 
     @property
     def questions(self) -> np.ndarray:
@@ -252,7 +274,7 @@ class CohortPart:
         """Arrays of the samples at ``index`` (positions in this part), as stored: a copy per modality.
 
         Multiply by ``cohort.arrays[modality].scale`` for physical units. Shape (len(index), \\*spec.shape).
-        Where series differ in length, ``hours`` tells how many rows belong to each; the rest is padding.
+        Where series differ in length, ``hours`` says how many rows belong to each; the rest is padding.
         """
         import numpy as np
 
@@ -304,12 +326,12 @@ def prepared(data: Path) -> list[str]:
     return sorted(entry.name for entry in data.iterdir() if not entry.name.startswith(".") and (entry / CARD).is_file())
 
 
-def _read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
+def _read_columns(path: Path, labels: LabelSpec) -> dict[str, np.ndarray]:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = [*_COLUMNS, "label"] if kind == "classification" else list(_COLUMNS)
+    names = [*_COLUMNS, "label"] if labels.how.labelled else list(_COLUMNS)
     try:
         if "hours" in pq.read_schema(path).names:
             names.append("hours")
@@ -321,8 +343,8 @@ def _read_columns(path: Path, kind: str) -> dict[str, np.ndarray]:
         for name in names:
             if name in _NUMBERS:
                 found[name] = np.asarray(columns[name], dtype=_NUMBERS[name])
-        if kind == "classification" and not np.isin(found["label"], (0, 1)).all():
-            raise ValueError("a label is neither 0 nor 1")
+        if "label" in names:
+            found["label"] = labels.how.read(columns["label"], labels)
         if not set(found["split"].tolist()) <= set(SPLITS):
             raise ValueError("a split is none of the four")
     except (pa.ArrowException, KeyError, OSError, ValueError, TypeError, OverflowError) as error:

@@ -39,7 +39,7 @@ class DatasetMeta:
     """What a reader needs to know about a dataset before having it.
 
     ``version`` is raised whenever the preparer's output changes for the same input. ``grouping`` is the unit
-    that never crosses splits; ``real_layout`` tells which folder and files are expected.
+    that never crosses splits; ``real_layout`` says which folder and files are expected.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Drops:
     Attributes:
         read: rows of the raw table.
         merged: rows folded into another row of the same sample (RSNA has one row per box).
-        left_out: good rows that an option or the dataset's frame leaves out, per reason; told on the card with
+        left_out: good rows that an option or the dataset's frame leaves out, per reason; counted on the card with
             what tasks exclude.
         counts: dropped rows per reason; ``examples`` keeps the first few ids of each.
         notes: remarks for the card, e.g. how many ages were capped.
@@ -130,7 +130,7 @@ class DatasetPreparer(Generic[OptionsT]):
             ``class Rsna(DatasetPreparer[RsnaOptions])``.
         extra_columns: columns of the table (or attributes of a file) kept in ``samples.parquet``.
         shortcuts: known ways to be right for the wrong reason; shown on the card.
-        registry_name: whose patients :meth:`registry` tells of; the dataset's own name by default.
+        registry_name: whose patients :meth:`registry` lists; the dataset's own name by default.
         release_name: the release it reads, where several preparers read one; the dataset's own name by default.
         pool_from: from this many sources on, decoding uses a process pool.
         synthesize_size: the default number of synthetic samples.
@@ -167,7 +167,7 @@ class DatasetPreparer(Generic[OptionsT]):
         return []
 
     def release(self, raw: Path, table: pd.DataFrame) -> str:
-        """Which release of the dataset this is, as far as it can be told."""
+        """Which release of the dataset this is, as far as the files show."""
         return "unknown"
 
     def grouping(self, options: OptionsT) -> str:
@@ -180,7 +180,7 @@ class DatasetPreparer(Generic[OptionsT]):
         Columns: ``sample_id`` (unique), ``group_id``, ``site``, ``source`` (key of what :meth:`decode` reads;
         samples may share one), all text, then the dataset's own columns, which ``Task.label(row)`` reads.
         Fills ``drops`` so that read = merged + dropped + left out + returned rows. ``table.attrs`` may hold
-        ``official_split`` (see :func:`~fedmeki_bench.data.prepare.official.official_overlap`), which the card tells.
+        ``official_split`` (see :func:`~fedmeki_bench.data.prepare.official.official_overlap`), which the card holds.
         """
         raise NotImplementedError
 
@@ -205,7 +205,7 @@ class DatasetPreparer(Generic[OptionsT]):
         return None
 
     def statistics(self, arrays: Mapping[str, np.ndarray], samples: pd.DataFrame) -> dict[str, Any]:
-        """Numbers for the card that may rest on private training data only, e.g. medians to impute by.
+        """Numbers for the card that may depend on private training data only, e.g. medians to impute by.
 
         Called for training tasks once splits are known; not where the client split is empty.
 

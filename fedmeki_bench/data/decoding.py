@@ -22,7 +22,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One decoded source: an array per modality, and attributes told only by the file itself.
+    """One decoded source: an array per modality, and attributes that only the file itself holds.
 
     Attributes (``site``, ``sex``, ``age``, ``group_id``) replace the table's columns of the same name where not
     ``None``.

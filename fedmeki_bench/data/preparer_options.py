@@ -14,7 +14,7 @@ ZeroShot = Literal["unseen", "all"]
 class PreparerOptions(BaseModel):
     """Options every dataset preparer has.
 
-    ``split`` is ``patient`` (the grouping unit never crosses splits) or ``published`` (rows are dealt as in
+    ``split`` is ``patient`` (the grouping unit never crosses splits) or ``published`` (rows are drawn as in
     the papers, which leaks; every table it reaches is marked). ``join_duplicates`` (with ``split=patient``) keeps
     groups together that hold near-identical samples. ``zero_shot`` concerns zero-shot tasks only:
     ``unseen`` leaves out the groups that training on the same source has seen, ``all`` keeps them and marks the
@@ -23,7 +23,7 @@ class PreparerOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    split: Split = Field("patient", description="deal whole patients, or rows as the papers did")
+    split: Split = Field("patient", description="split by whole patients, or by rows as the papers did")
     split_seed: int = Field(42, ge=0, description="seed of the split")
     join_duplicates: bool = Field(
         True, description="split=patient: groups that hold near-identical samples go to one side"

@@ -1,4 +1,4 @@
-"""Dealing samples to the four splits, 7 : 1 : 1 : 1: client (private), valid, public (the server's), test."""
+"""Drawing the four splits, 7 : 1 : 1 : 1: client (private), valid, public (the server's), test."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def assign(
     Args:
         groups: the group of each row. In ``patient`` mode hand over all rows of the dataset, before any task
             leaves some out: then all tasks of a dataset agree on where a patient belongs.
-        mode: ``patient`` deals distinct groups, shuffled, cut at 70, 80 and 90 % of the rows;
-            ``published`` deals rows whatever their group, which lets a group cross splits.
+        mode: ``patient`` draws distinct groups, shuffled, cut at 70, 80 and 90 % of the rows;
+            ``published`` draws rows whatever their group, which lets a group cross splits.
         seed: the split's seed (42 in the papers).
-        dataset: part of the stream's name, so that two datasets are dealt independently.
+        dataset: part of the stream's name, so that two datasets are split independently.
     """
     import numpy as np
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +22,19 @@ def read_answers(path: Path, kind: Kind, protocol: Protocol = "strict") -> Answe
 
     Args:
         path: the file, UTF-8.
-        kind: ``classification`` wants labels 0, 1, true, false, yes or no; ``generation`` wants texts.
-        protocol: the published protocol takes any text as the label of a classification row and reads it itself.
+        kind: ``binary`` wants labels 0, 1, true, false, yes or no; ``generation`` wants texts.
+        protocol: the published protocol takes any text as the label of a yes-or-no row and reads it itself.
 
     Raises:
         InputError: with file and row (or line): not JSON, not an object, a field missing or of the wrong type, or
             rows that do not all have the same fields.
     """
-    rows = _rows(path)
-    if not rows:
-        raise InputError(f"{path}: there are no rows")
-    fields = [name for name in _OPTIONAL if name in rows[0][1]]
+    rows = rows_of(path)
+    fields = fields_of(rows)
     gold: list[str] = []
     columns: dict[str, list[Any]] = {name: [] for name in fields}
     check = {"answer": _answer, "score": _score, "group": _group}
     for where, row in rows:
-        if "label" not in row:
-            raise InputError(f"{where}: has no 'label'")
-        if "answer" not in row and "score" not in row:
-            raise InputError(f"{where}: has neither 'answer' nor 'score'")
-        for name in _OPTIONAL:
-            if (name in row) != (name in columns):
-                has, lacks = ("this row", "the first row") if name in row else ("the first row", "this row")
-                raise InputError(f"{where}: {has} has {name!r} and {lacks} has not")
         gold.append(_label(where, row["label"], kind, protocol))
         for name in fields:
             columns[name].append(check[name](where, row[name]))
@@ -52,8 +43,31 @@ def read_answers(path: Path, kind: Kind, protocol: Protocol = "strict") -> Answe
     return Answers(gold, columns.get("answer"), columns.get("score"), columns.get("group") or range(len(rows)))
 
 
-def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """(place, object) of every row."""
+def fields_of(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Which of answer, score and group the rows have beside their label.
+
+    Raises:
+        InputError: a row has no label, or neither answer nor score, or other fields than the first one.
+    """
+    fields = [name for name in _OPTIONAL if name in rows[0][1]]
+    for where, row in rows:
+        if "label" not in row:
+            raise InputError(f"{where}: has no 'label'")
+        if "answer" not in row and "score" not in row:
+            raise InputError(f"{where}: has neither 'answer' nor 'score'")
+        for name in _OPTIONAL:
+            if (name in row) != (name in fields):
+                has, lacks = ("this row", "the first row") if name in row else ("the first row", "this row")
+                raise InputError(f"{where}: {has} has {name!r} and {lacks} has not")
+    return fields
+
+
+def rows_of(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """(place, object) of every row, at least one.
+
+    Raises:
+        InputError: not JSON, no rows, or a row that is no object.
+    """
     try:
         content = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -80,6 +94,8 @@ def _rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     for where, row in found:
         if not isinstance(row, dict):
             raise InputError(f"{where}: a row is a JSON object, not {_kind_of(row)}")
+    if not found:
+        raise InputError(f"{path}: there are no rows")
     return found
 
 

@@ -15,12 +15,13 @@ from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.intervals import Estimate, estimate, estimate_text, per_sample_values
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.evaluation.predictions import Predictions, TextPredictions
-from fedmeki_bench.evaluation.protocols import strict_predictions
 from fedmeki_bench.evaluation.text_metrics import UNPARSED
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from fedmeki_bench.kinds.kind import LabelSpec
 
 SCORING_VERSION = 3
 """Raised whenever the same predictions and metrics give other numbers; records then ask for `rescore`.
@@ -29,7 +30,6 @@ SCORING_VERSION = 3
 3: intervals that hold on few patients.
 """
 
-Kind = Literal["classification", "generation"]
 Source = Literal["probability", "answer"]
 
 
@@ -42,13 +42,15 @@ class Columns:
     """What a metric is computed from.
 
     Attributes:
-        labels: (n,) of 0 and 1; zeros for a metric of text, which ignores them.
-        scores: (n,), or (clients, n) where every client has its own model: probabilities, answers as 0 and 1, or the
-            values per sample of a metric of text.
+        labels: (n,) or (n, K), as the kind has them; zeros for a metric of text, which ignores them.
+        scores: (models, n) or (models, n, K), one model unless every client has its own: scores of the kind, answers in
+            that form, or the values per sample of a metric of text.
+        per_client: whether every client has its own model.
     """
 
-    labels: NDArray[np.int64]
-    scores: NDArray[np.float64]
+    labels: NDArray[Any]
+    scores: NDArray[np.floating[Any]]
+    per_client: bool = False
 
 
 def source(metric: MetricSpec, *, in_words: bool) -> Source:
@@ -57,7 +59,7 @@ def source(metric: MetricSpec, *, in_words: bool) -> Source:
     Args:
         in_words: whether the view answers in words; without words there are only probabilities.
     """
-    return "answer" if in_words and metric.needs in ("label", "text") else "probability"
+    return "answer" if in_words and metric.needs in ("label", "answer", "text") else "probability"
 
 
 def columns(predictions: Predictions | TextPredictions, metric: MetricSpec) -> Columns:
@@ -71,31 +73,34 @@ def columns(predictions: Predictions | TextPredictions, metric: MetricSpec) -> C
     if isinstance(predictions, Predictions):
         if metric.needs == "text":
             raise InputError(f"metric {metric.name!r} compares texts, and these predictions are probabilities")
-        labels, scores = np.asarray(predictions.label, dtype=np.int64), np.asarray(predictions.score, dtype=np.float64)
-        if metric.needs != "threshold":
-            return Columns(labels, scores)
-        if predictions.threshold is None:
-            raise NoThreshold("no threshold was chosen on the validation split")
-        limits = predictions.threshold if scores.ndim == 1 else predictions.threshold[:, None]
-        return Columns(labels, (scores >= limits).astype(np.float64))
+        labels, scores = np.asarray(predictions.label), np.asarray(predictions.models, dtype=np.float64)
+        if metric.needs == "threshold":
+            if predictions.threshold is None:
+                raise NoThreshold("no threshold was chosen on the validation split")
+            scores = (scores >= predictions.threshold[:, None]).astype(np.float64)
+        return Columns(labels, scores, predictions.per_client)
     if metric.needs == "text":
         values = per_sample_values(_gold(predictions), readable(predictions), [metric])[metric.name]
-        return Columns(np.zeros(len(values), dtype=np.int64), np.asarray(values, dtype=np.float64))
-    if not _has_labels(predictions):
+        return Columns(np.zeros(len(values), dtype=np.int64), np.asarray(values, dtype=np.float64)[None])
+    if not predictions.labelled:
         raise InputError(f"metric {metric.name!r} needs labels, and these predictions are answers in free text")
-    labels = np.asarray(predictions.gold, dtype=np.int64)
+    labels, spec = np.asarray(predictions.gold), predictions.labels
     if metric.needs == "threshold":
         raise NoThreshold("answers in words have no threshold")
-    if metric.needs == "label":
-        answers = strict_predictions(labels, list(predictions.parsed))
-        return Columns(labels, np.asarray(answers, dtype=np.float64))
+    if metric.needs in ("label", "answer"):
+        return Columns(labels, spec.how.decided(list(predictions.parsed), labels, spec)[None])
     if predictions.score is None:
         raise InputError(f"metric {metric.name!r} needs probabilities, and these predictions have none")
-    return Columns(labels, np.asarray(predictions.score, dtype=np.float64))
+    return Columns(labels, np.asarray(predictions.score, dtype=np.float64)[None])
 
 
 def score_predictions(
-    predictions: Predictions | TextPredictions, specs: Sequence[MetricSpec], *, seed: int, kind: Kind
+    predictions: Predictions | TextPredictions,
+    specs: Sequence[MetricSpec],
+    *,
+    seed: int,
+    kind: str,
+    resamples: int = 1000,
 ) -> dict[str, Estimate]:
     """Each metric with its 95 % interval over groups; answers in words also get the share of unparsed ones.
 
@@ -105,6 +110,7 @@ def score_predictions(
         specs: the task's metrics, the main one first; the result keeps their order.
         seed: of the resamples, as for :func:`~fedmeki_bench.evaluation.intervals.estimate`.
         kind: of the task.
+        resamples: as for :func:`~fedmeki_bench.evaluation.intervals.estimate`.
 
     Raises:
         InputError: the predictions are not of that kind, or lack what a metric needs.
@@ -112,14 +118,17 @@ def score_predictions(
     """
     wanted = [*specs]
     if isinstance(predictions, TextPredictions):
-        if len(predictions.sample_id) and _has_labels(predictions) != (kind == "classification"):
+        own = predictions.labels.kind if predictions.labelled else "generation"
+        if len(predictions.sample_id) and own != kind:
             raise InputError(f"the gold answers of these predictions are not those of a {kind} task")
         if UNPARSED.name not in {m.name for m in specs}:
             wanted.append(UNPARSED)
-    elif kind == "generation":
-        raise InputError("a task of free text is scored on answers in words, and these predictions are probabilities")
+    elif predictions.labels.kind != kind:
+        raise InputError(
+            f"a {kind} task can't be scored on these predictions, which are scores of a {predictions.labels.kind} task"
+        )
     found: dict[str, Estimate] = {}
-    for needs in ("score", "label", "threshold"):
+    for needs in ("score", "label", "answer", "threshold"):
         group = [m for m in wanted if m.needs == needs]
         if group:
             try:
@@ -128,13 +137,16 @@ def score_predictions(
                 nan = float("nan")
                 found |= {m.name: Estimate(nan, nan, nan, f"undefined: {error}") for m in group}
                 continue
-            found |= estimate(taken.labels, taken.scores, predictions.group_id, group, seed=seed)
+            found |= estimate(
+                taken.labels, taken.scores, predictions.group_id, group,
+                seed=seed, classes=predictions.labels.classes, resamples=resamples,
+            )  # fmt: skip
     texts = [m for m in wanted if m.needs == "text"]
     if texts:
         if isinstance(predictions, Predictions):
             raise InputError(f"metric {texts[0].name!r} compares texts, and these predictions are probabilities")
         gold, said = _gold(predictions), readable(predictions)
-        found |= estimate_text(gold, said, predictions.group_id, texts, seed=seed)
+        found |= estimate_text(gold, said, predictions.group_id, texts, seed=seed, resamples=resamples)
     return {m.name: found[m.name] for m in wanted}
 
 
@@ -146,7 +158,7 @@ def value_of(predictions: Predictions | TextPredictions, metric: MetricSpec) -> 
     import numpy as np
 
     taken = columns(predictions, metric)
-    return float(np.mean([metric(taken.labels, row) for row in np.atleast_2d(taken.scores)]))
+    return float(np.mean([metric(taken.labels, row) for row in taken.scores]))
 
 
 def readable(predictions: TextPredictions) -> list[str | None]:
@@ -155,15 +167,18 @@ def readable(predictions: TextPredictions) -> list[str | None]:
     return [None if parsed is None else str(answer) for answer, parsed in pairs]
 
 
-def _has_labels(predictions: TextPredictions) -> bool:
-    return len(predictions.gold) > 0 and not isinstance(predictions.gold[0], str)
-
-
 def _gold(predictions: TextPredictions) -> list[str]:
-    """The correct answers in words; labels are yes and no."""
-    if _has_labels(predictions):
-        return ["yes" if label else "no" for label in predictions.gold]
+    """The correct answers in words."""
+    import numpy as np
+
+    if predictions.labelled:
+        return in_words(np.asarray(predictions.gold), predictions.labels)
     return [str(g) for g in predictions.gold]
+
+
+def in_words(labels: NDArray[Any], spec: LabelSpec) -> list[str]:
+    """What labels are called in answers, such as ``yes``."""
+    return [spec.how.words(one, spec) for one in spec.how.gold(labels, spec)]
 
 
 def gold_of(predictions: Predictions | TextPredictions) -> NDArray[Any]:
@@ -171,5 +186,5 @@ def gold_of(predictions: Predictions | TextPredictions) -> NDArray[Any]:
     import numpy as np
 
     if isinstance(predictions, Predictions):
-        return np.asarray(["yes" if label else "no" for label in predictions.label])
+        return np.asarray(in_words(np.asarray(predictions.label), predictions.labels))
     return np.asarray(_gold(predictions))

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.evaluation.class_metrics import chosen, one_against_rest
 from fedmeki_bench.evaluation.metric_spec import THRESHOLD, MetricSpec
 from fedmeki_bench.statistics import influence
 from fedmeki_bench.statistics import intervals as of
@@ -31,9 +32,10 @@ RESAMPLED = "resampled"
 _ROUNDING = 1e-9
 
 SMALLEST_CLASS = 20
-"""Patients that each class needs for an interval of AUPRC, F1, MCC or Brier skill."""
+"""Patients that each class needs for an interval of AUPRC, F1, MCC or Brier skill, and a number's metrics in all."""
 
 TOO_FEW = f"no interval: fewer than {SMALLEST_CLASS} patients in a class; no method tried holds there"
+TOO_FEW_PATIENTS = f"no interval: fewer than {SMALLEST_CLASS} patients; no method tried holds there"
 BIASED = "no interval: a calibration error on resampled patients is larger than on the patients themselves"
 
 
@@ -42,8 +44,8 @@ class Sample:
     """What an interval is computed from.
 
     Attributes:
-        labels: (n,) of 0 and 1.
-        scores: (clients, n), a single row where there is one model.
+        labels: (n,) of 0 and 1; of other kinds of task as the kind has them.
+        scores: (clients, n), a single row where there is one model; (clients, n, K) with several classes or findings.
         patient: (n,) index of each sample's patient, every index from 0 on in use.
         patients: number of patients.
     """
@@ -194,6 +196,60 @@ def _scaled(
     return of.scaled_interval(value, sample.influence(influence_of(metric)), scale, level=level)
 
 
+def _auroc_macro(metric: MetricSpec, sample: Sample, value: float, level: float) -> of.Interval:
+    """As for one AUROC, from the mean of the classes' influences; the smallest class decides the form."""
+    import numpy as np
+
+    def of_one(labels: NDArray[Any], scores: Floats, patient: NDArray[Any], patients: int) -> Floats:
+        classes = list(one_against_rest(labels, scores))
+        each = [influence.auroc_influence(own, column, patient[told], patients) for _, told, own, column in classes]
+        return np.asarray(np.mean(each, axis=0))
+
+    influences = sample.influence(of_one)
+    sides = [
+        (len(np.unique(sample.patient[told][own == 1])), len(np.unique(sample.patient[told][own == 0])))
+        for _, told, own, _ in one_against_rest(sample.labels, sample.scores[0])
+    ]
+    positive, negative = min(sides, key=min)
+    flat = not np.any(np.abs(influences) > _ROUNDING)
+    constant = flat and bool((np.ptp(sample.scores, axis=1) <= _ROUNDING).all())
+    return of.auroc_interval(value, influences, positive, negative, constant=constant, level=level)
+
+
+def _top1(labels: NDArray[Any], scores: Floats) -> Floats:
+    return (chosen(scores) == labels).astype(float)
+
+
+def _smallest_class(sample: Sample) -> int:
+    """Patients of the smaller side of the smallest class that is in part there."""
+    import numpy as np
+
+    return min(
+        (
+            min(len(np.unique(sample.patient[told][own == side])) for side in (0, 1))
+            for _, told, own, _ in one_against_rest(sample.labels, sample.scores[0])
+        ),
+        default=0,
+    )
+
+
+def _jackknifed(
+    scale: of.Scale, enough: Callable[[Sample], bool], few: str, metric: MetricSpec, sample: Sample, value: float,
+    level: float,
+) -> of.Interval:  # fmt: skip
+    if not enough(sample):
+        return of.no_interval(few)
+    return of.scaled_interval(value, sample.influence(_jackknife(metric)), scale, level=level)
+
+
+def _patients_enough(sample: Sample) -> bool:
+    return sample.patients >= SMALLEST_CLASS
+
+
+def _classes_enough(sample: Sample) -> bool:
+    return _smallest_class(sample) >= SMALLEST_CLASS
+
+
 def _jackknife(metric: MetricSpec) -> Callable[[NDArray[Any], Floats, NDArray[Any], int], Floats]:
     """By leaving out patients; samples that differ in nothing the metric looks at are weighed together."""
 
@@ -234,6 +290,12 @@ METHODS: Mapping[str, Method] = {
     "jackknife_fisher": partial(_scaled, of.FISHER, _jackknife),
     "auprc": partial(_scaled, of.LOGIT, lambda _: influence.auprc_influence),
     "brier_skill": partial(_scaled, of.SHORTFALL, lambda _: influence.brier_skill_influence),
+    "auroc_macro": _auroc_macro,
+    "top1": partial(_share, _top1),
+    "jackknife_classes": partial(_jackknifed, of.LOGIT, _classes_enough, TOO_FEW),
+    "jackknife_correlation": partial(_jackknifed, of.FISHER, _patients_enough, TOO_FEW_PATIENTS),
+    "jackknife_error": partial(_jackknifed, of.LOG, _patients_enough, TOO_FEW_PATIENTS),
+    "jackknife_skill": partial(_jackknifed, of.SHORTFALL, _patients_enough, TOO_FEW_PATIENTS),
     "none": _none,
 }
 """By the name that :attr:`MetricSpec.interval` holds. ``share`` and ``mean`` average the scores as given, NaN left out:

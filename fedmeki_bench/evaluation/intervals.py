@@ -9,7 +9,7 @@ that names none gets the percentile bootstrap over patients.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.errors import InputError, RunFailed, nearest
@@ -44,21 +44,24 @@ def estimate(
     seed: int,
     resamples: int = 1000,
     level: float = 0.95,
+    classes: Sequence[str] = (),
 ) -> dict[str, Estimate]:
     """Each metric with its interval over groups, by the method that it names.
 
     A metric at the end of its range has a one-sided interval, that end being one of its bounds.
 
     Args:
-        labels: (n,) of 0 and 1.
+        labels: (n,) of 0 and 1; of other kinds of task as the kind has them, (n,) or (n, K).
         scores: (n,) probabilities, or (clients, n) where every client has its own model: the value is then
-            the mean over clients, whose errors go together, being made on the same samples.
+            the mean over clients, whose errors go together, being made on the same samples. (models, n, K) where there
+            is a score per class or finding.
         groups: (n,) patient (or other unit) of each sample; order and type do not matter.
         metrics: what to compute.
         seed: of the resamples of a metric whose method is ``resampled``; the same seed and groups draw the same ones
             whatever the scores (a paired design). No other method draws anything.
         resamples: number of resamples (Efron and Tibshirani 1993, chapter 13); 0 for no intervals at all.
         level: mass of the interval.
+        classes: names of classes or findings, for remarks.
 
     Returns:
         Metric name to estimate. A metric undefined on the whole split is NaN with the reason in ``note``, and so is an
@@ -66,7 +69,8 @@ def estimate(
         above 1 %.
 
     Raises:
-        InputError: shapes that do not fit, labels other than 0 and 1, no samples, a metric with an unknown method.
+        InputError: shapes that do not fit, no samples, a metric with an unknown method; labels other than 0 and 1 where
+            a metric is one of binary tasks.
         RunFailed: a score that is not a finite number (the model diverged).
     """
     import numpy as np
@@ -74,8 +78,8 @@ def estimate(
     y = np.asarray(labels)
     columns = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     ids = np.asarray(groups)
-    _validate(y, columns, ids)
-    if len(columns) == 1:  # sorted once here, not by every metric for every chunk of resamples
+    _validate(y, columns, ids, metrics)
+    if len(columns) == 1 and columns.ndim == 2:  # sorted once here, not by every metric for every chunk of resamples
         order = np.argsort(-columns[0], kind="stable")
         y, columns, ids = y[order], columns[:, order], ids[order]
     by_side = [m for m in metrics if m.needs == "label"]
@@ -94,7 +98,9 @@ def estimate(
     def sample_of(metric: MetricSpec) -> Sample:
         return Sample(y, columns, index, n_groups)
 
-    return _estimates(metrics, values_of, sample_of, index, n_groups, seed=seed, resamples=resamples, level=level)
+    found = _estimates(metrics, values_of, sample_of, index, n_groups, seed=seed, resamples=resamples, level=level)
+    remarks = {m.name: m.remark(y, classes) for m in metrics if m.remark is not None}
+    return {name: replace(one, note=_joined(remarks.get(name, ""), one.note)) for name, one in found.items()}
 
 
 def estimate_text(
@@ -237,18 +243,20 @@ def _compact(labels: NDArray[Any], scores: Floats) -> tuple[NDArray[Any], Floats
     return np.array([0, 0, 1, 1]), np.array([0.0, 1.0, 0.0, 1.0]), np.eye(4)[kind]
 
 
-def _validate(labels: NDArray[Any], scores: Floats, groups: NDArray[Any]) -> None:
+def _validate(labels: NDArray[Any], scores: Floats, groups: NDArray[Any], metrics: Sequence[MetricSpec]) -> None:
     import numpy as np
 
     n = len(labels)
     if n == 0:
         raise InputError("there are no samples to evaluate")
-    if labels.ndim != 1 or scores.ndim != 2 or scores.shape[1] != n or groups.shape != (n,):
+    fits = scores.ndim in (2, 3) and scores.shape[1] == n and groups.shape == (n,)
+    if not fits or (labels.ndim != 1 and (scores.ndim != 3 or labels.shape != scores.shape[1:])):
         raise InputError(
             "labels (n,), scores (n,) or (clients, n) and groups (n,) do not fit together: got "
             f"{labels.shape}, {scores.shape} and {groups.shape}"
         )
-    if not np.isin(labels, (0, 1)).all():
+    of_two = scores.ndim == 2 and any(metric.needs != "answer" for metric in metrics)
+    if of_two and not np.isin(labels, (0, 1)).all():
         raise InputError("labels must be 0 or 1")
     bad = int((~np.isfinite(scores)).sum())
     if bad:

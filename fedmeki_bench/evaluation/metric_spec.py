@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from fedmeki_bench.kinds.binary import THRESHOLD as THRESHOLD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,9 +14,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
     Labels = NDArray[Any]
-
-THRESHOLD = 0.5
-"""A probability at or above this counts as a prediction of the positive class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +27,14 @@ class MetricSpec:
         definition: one sentence, printed below every table that shows the metric.
         direction: whether ``higher`` or ``lower`` is better.
         range: smallest and largest possible value.
-        kind: the kind of task it applies to; ``any`` for both.
+        kinds: the kinds of task it applies to; none for all.
         needs: ``score`` if the probability itself matters, ``label`` if only its side of :data:`THRESHOLD` does,
-            ``threshold`` if only its side of the threshold does that was chosen on `valid` (the function gets 1 and 0
-            as scores), ``text`` if it compares a generated text with the gold one.
-        function: ``(labels, scores, weights) -> values`` with shapes (n,), (n,), (B, n) and (B,). A text metric
-            gets its values per sample as scores (see :func:`weighted_mean`).
+            ``answer`` if what it decides does otherwise (the likeliest class, the number): of answers in words these
+            two take what was read from them; ``threshold`` if only its side of the threshold does that was chosen on
+            `valid` (the function gets 1 and 0 as scores), ``text`` if it compares a generated text with the gold one.
+        function: ``(labels, scores, weights) -> values`` with shapes (n,), (n,), (B, n) and (B,); labels and scores
+            are (n, K) where the kind has a column per class or finding. A text metric gets its values per sample as
+            scores (see :func:`weighted_mean`).
         undefined: why the value may be NaN, in words that fit behind "undefined:".
         per_sample: of a text metric, ``(gold, predicted) -> value``; ``predicted`` is None where nothing could be
             read from the answer, and NaN means that the sample does not count.
@@ -41,6 +42,8 @@ class MetricSpec:
         interval: the method of its interval over patients, a key of
             :data:`~fedmeki_bench.evaluation.interval_methods.METHODS`, or ``resampled``: the percentile bootstrap,
             which suits any function and covers too rarely on few patients.
+        remark: ``(labels, classes) -> text``: what a record must say beside the value on these samples, such as classes
+            that are left out of a mean.
     """
 
     name: str
@@ -49,13 +52,18 @@ class MetricSpec:
     definition: str
     direction: Literal["higher", "lower"]
     range: tuple[float, float]
-    kind: Literal["classification", "generation", "any"]
-    needs: Literal["score", "label", "threshold", "text"]
+    kinds: tuple[str, ...]
+    needs: Literal["score", "label", "answer", "threshold", "text"]
     function: Callable[[Labels, Floats, Floats], Floats]
     undefined: str = "the samples do not determine it"
     per_sample: Callable[[str, str | None], float] | None = None
     note: str = ""
     interval: str = "resampled"
+    remark: Callable[[Labels, Sequence[str]], str] | None = None
+
+    def applies(self, kind: str) -> bool:
+        """Whether it is a metric of tasks of this kind."""
+        return not self.kinds or kind in self.kinds
 
     def __call__(self, labels: Labels, scores: Floats) -> float:
         """The metric of (n,) labels and (n,) scores, every sample counted once; NaN where undefined."""

@@ -242,7 +242,7 @@ def _spec(
         definition=definition,
         direction=direction,
         range=(low, 1.0),
-        kind="classification",
+        kinds=("binary",),
         needs=needs,
         function=function,
         undefined=undefined,

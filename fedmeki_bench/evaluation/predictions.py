@@ -1,7 +1,7 @@
 """The scores behind every number, one Parquet file per view and task, so that any metric can be redone.
 
 The files are made to be shown: samples and groups (patients) stand under keyed hashes that pair runs on the same data
-and tell nothing to who lacks the data (see ``Cohort.pseudonyms``); ages are bands.
+and mean nothing to anyone without the data (see ``Cohort.pseudonyms``); ages are bands.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.files import replacing
+from fedmeki_bench.kinds.kind import LabelSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _COLUMNS = ("sample_id", "group_id", "site", "label", "score")
-_ANY = ("string", "int64", "double")
+_LISTS = ("list<element: double>", "list<element: int64>")
+_ANY = ("string", "int64", "double", *_LISTS)
 _TYPES: dict[str, tuple[str, ...]] = dict.fromkeys(
     ("sample_id", "group_id", "site", "answer", "gold", "sex", "age"), ("string",)
 )
-_TYPES |= {"label": ("int64",), "client": ("int64",), "parsed": ("int64", "string")}
-_TYPES |= {"score": ("double",), "threshold": ("double",)}
+_TYPES |= {"label": ("int64", "double", _LISTS[0]), "client": ("int64",), "threshold": ("double",)}
+_TYPES |= {"parsed": ("int64", "string", "double", _LISTS[1]), "score": ("double", _LISTS[0])}
+_LABELS = b"fedmeki_bench.labels"
+"""Where a file says what its labels are; a file that doesn't holds yes and no, or free text."""
+
+_BINARY = LabelSpec("binary")
 
 ATTRIBUTES = ("sex", "age")
 """Attributes that a file may hold beside the site, each as the name of the sample's group."""
@@ -48,10 +54,12 @@ class Predictions:
 
     Attributes:
         sample_id, group_id, site: (n,) strings; the group is the unit that is resampled (the patient).
-        label: (n,) of 0 and 1.
-        score: (n,) probabilities, or (clients, n) where every client has its own model.
+        label: (n,) of 0 and 1, numbers of classes, or numbers; (n, K) of 0, 1 and NaN per finding.
+        score: (n,) probabilities or numbers, (n, K) probabilities of classes or findings; with an axis of clients in
+            front where every client has its own model.
         attributes: name (``sex``, ``age``) -> (n,) of the group each sample belongs to, for metrics per group.
         threshold: one per model, (1,) or (clients,), as chosen on `valid`; None where there is none.
+        labels: what the labels are.
     """
 
     sample_id: NDArray[Any]
@@ -61,6 +69,17 @@ class Predictions:
     score: NDArray[np.float64]
     attributes: Mapping[str, Column] = field(default_factory=dict)
     threshold: NDArray[np.float64] | None = None
+    labels: LabelSpec = _BINARY
+
+    @property
+    def models(self) -> NDArray[np.floating[Any]]:
+        """The scores with an axis of models in front: (1 or clients, n) or (1 or clients, n, K)."""
+        return self.labels.by_model(self.score)
+
+    @property
+    def per_client(self) -> bool:
+        """Whether every client has its own model."""
+        return self.score.ndim > 1 + self.labels.how.classed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +88,11 @@ class TextPredictions:
 
     Attributes:
         sample_id, group_id, site: n strings; the group is the unit that is resampled (the patient).
-        gold: n labels 0 and 1 of a classification task, or n gold answers.
+        gold: n labels as in :class:`Predictions`, or n gold answers.
         answer: n generated texts, as they came.
         parsed: n times what was read from them: labels, or texts; None where nothing could be read.
-        score: (n,) probabilities of yes where the model gives one, else None.
-        attributes: as in :class:`Predictions`.
+        score: (n,) probabilities of yes, or (n, K) scores of classes or findings; None where the model gives none.
+        attributes, labels: as in :class:`Predictions`.
     """
 
     sample_id: Column
@@ -82,8 +101,14 @@ class TextPredictions:
     gold: Column
     answer: Column
     parsed: Column
-    score: NDArray[np.float64] | None = None
+    score: NDArray[np.floating[Any]] | None = None
     attributes: Mapping[str, Column] = field(default_factory=dict)
+    labels: LabelSpec = _BINARY
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the gold answers are labels, and not free text."""
+        return self.labels.how.labelled and not (len(self.gold) and isinstance(self.gold[0], str))
 
 
 def predictions_path(folder: Path, view: str, task: str) -> Path:
@@ -107,11 +132,11 @@ def write_predictions(path: Path, predictions: Predictions) -> str:
     import pyarrow as pa
 
     n = len(predictions.sample_id)
-    scores = np.asarray(predictions.score, dtype=np.float64)
-    clients = scores.shape[0] if scores.ndim == 2 else 1
+    scores = np.asarray(predictions.models, dtype=np.float64)
+    clients, wide = scores.shape[0], scores.shape[2:]
     described = (predictions.group_id, predictions.site, predictions.label)
     thresholds = clients if predictions.threshold is None else len(predictions.threshold)
-    if scores.shape[-1] != n or any(len(column) != n for column in described) or thresholds != clients:
+    if scores.shape[1] != n or any(len(column) != n for column in described) or thresholds != clients:
         raise InputError(f"{path.name}: the columns of the predictions differ in length")
 
     def text(values: NDArray[Any]) -> pa.Array:
@@ -121,15 +146,15 @@ def write_predictions(path: Path, predictions: Predictions) -> str:
         "sample_id": text(predictions.sample_id),
         "group_id": text(predictions.group_id),
         "site": text(predictions.site),
-        "label": pa.array(np.tile(np.asarray(predictions.label, dtype=np.int64), clients)),
-        "score": pa.array(scores.ravel()),
+        "label": _numbers(np.concatenate([np.asarray(predictions.label)] * clients)),
+        "score": _numbers(scores.reshape(clients * n, *wide)),
     }
-    if scores.ndim == 2:
+    if predictions.per_client:
         columns["client"] = pa.array(np.repeat(np.arange(clients), n))
     if predictions.threshold is not None:
         columns["threshold"] = pa.array(np.repeat(np.asarray(predictions.threshold, dtype=np.float64), n))
     columns |= {name: text(np.asarray(predictions.attributes[name])) for name in _known(predictions)}
-    return _write(path, columns)
+    return _write(path, columns, predictions.labels)
 
 
 def write_text_predictions(path: Path, predictions: TextPredictions) -> str:
@@ -147,17 +172,21 @@ def write_text_predictions(path: Path, predictions: TextPredictions) -> str:
     n = len(predictions.sample_id)
     described = (predictions.group_id, predictions.site, predictions.gold, predictions.answer, predictions.parsed)
     scores = None if predictions.score is None else np.asarray(predictions.score, dtype=np.float64)
-    if any(len(column) != n for column in described) or (scores is not None and scores.shape != (n,)):
+    if any(len(column) != n for column in described) or (scores is not None and len(scores) != n):
         raise InputError(f"{path.name}: the columns of the predictions differ in length")
 
     def text(values: Column) -> pa.Array:
         return pa.array([str(v) for v in values], type=pa.string())
 
-    labels = n > 0 and not isinstance(predictions.gold[0], str)
     columns = {name: text(getattr(predictions, name)) for name in ("sample_id", "group_id", "site")}
-    kind = pa.int64() if labels else pa.string()
     try:
-        columns["label" if labels else "gold"] = pa.array([_python(v) for v in predictions.gold], type=kind)
+        if n and predictions.labelled:
+            columns["label"] = _numbers(np.asarray(predictions.gold))
+            inner = pa.float64() if str(columns["label"].type) == "double" else pa.int64()
+            kind = pa.list_(pa.field("element", pa.int64())) if np.ndim(predictions.gold) == 2 else inner
+        else:
+            kind = pa.string()
+            columns["gold"] = pa.array([_python(v) for v in predictions.gold], type=kind)
         columns["answer"] = text(predictions.answer)
         columns["parsed"] = pa.array([_python(v) for v in predictions.parsed], type=kind)
     except (pa.ArrowException, TypeError) as error:
@@ -165,9 +194,9 @@ def write_text_predictions(path: Path, predictions: TextPredictions) -> str:
             f"{path.name}: gold and parsed answers must be labels, or texts, throughout: {error}"
         ) from error
     if scores is not None:
-        columns["score"] = pa.array(scores)
+        columns["score"] = _numbers(scores)
     columns |= {name: text(predictions.attributes[name]) for name in _known(predictions)}
-    return _write(path, columns)
+    return _write(path, columns, predictions.labels if predictions.labels.how.labelled else _BINARY)
 
 
 def _known(predictions: Predictions | TextPredictions) -> list[str]:
@@ -178,11 +207,40 @@ def _python(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _write(path: Path, columns: dict[str, Any]) -> str:
+def _numbers(values: NDArray[Any]) -> Any:
+    """Numbers as a column: whole ones, others, or a list of others per row."""
+    import numpy as np
     import pyarrow as pa
+
+    if values.ndim == 2:
+        flat = pa.array(values.astype(np.float64).ravel())
+        offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32) * values.shape[1])
+        return pa.ListArray.from_arrays(offsets, flat, type=pa.list_(pa.field("element", pa.float64())))
+    return pa.array(values.astype(np.int64 if values.dtype.kind in "iub" else np.float64))
+
+
+def _table_of(columns: dict[str, Any], labels: LabelSpec) -> Any:
+    import pyarrow as pa
+
+    told = {"kind": labels.kind, **labels.as_json()}
+    return pa.table(columns, metadata=None if labels == _BINARY else {_LABELS: json.dumps(told, sort_keys=True)})
+
+
+def _labels_of(table: Any) -> LabelSpec:
+    told = (table.schema.metadata or {}).get(_LABELS)
+    if told is None:
+        return _BINARY
+    try:
+        facts = json.loads(told)
+        return LabelSpec.from_json(str(facts.pop("kind")), facts)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"predictions say of their labels what can't be read: {error}") from error
+
+
+def _write(path: Path, columns: dict[str, Any], labels: LabelSpec) -> str:
     import pyarrow.parquet as pq
 
-    table = pa.table(columns)
+    table = _table_of(columns, labels)
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return _digest(table)
@@ -192,12 +250,12 @@ def _digest(table: Any) -> str:
     """SHA-256 over names and values of the columns: the same whichever version of Parquet wrote them."""
     import numpy as np
 
-    digest = hashlib.sha256()
+    digest = hashlib.sha256((table.schema.metadata or {}).get(_LABELS, b""))
     for name in table.column_names:
         values = table.column(name)
         digest.update(f"{name} {values.type}\n".encode())
-        if str(values.type) == "double":  # by their bits: as text two scores could look alike
-            digest.update(np.ascontiguousarray(values.to_numpy(), dtype="<f8").tobytes())
+        if str(values.type) in ("double", _LISTS[0]):  # by their bits: as text two scores could look alike
+            digest.update(np.ascontiguousarray(_array(values), dtype="<f8").tobytes())
         else:
             digest.update(json.dumps(values.to_pylist(), ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
@@ -216,8 +274,11 @@ def read_predictions(path: Path, digest: str | None = None) -> Predictions:
     import numpy as np
 
     table = _read(path, _COLUMNS, digest)
-    data = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
+    data = {name: _array(table.column(name)) for name in table.column_names}
+    labels = _labels_of(table)
     score, n, clients = data["score"], table.num_rows, 1
+    if labels.how.classed != (score.ndim == 2):
+        raise InputError(f"{path}: the scores are not those of the kind {labels.kind}")
     if "client" in data:
         clients = int(data["client"].max()) + 1 if n else 1
         if (
@@ -227,7 +288,7 @@ def read_predictions(path: Path, digest: str | None = None) -> Predictions:
         ):
             raise InputError(f"{path}: the column 'client' does not list every client once per sample")
         n //= clients
-        score = score.reshape(clients, n)
+        score = score.reshape(clients, n, *score.shape[1:])
     return Predictions(
         sample_id=data["sample_id"][:n],
         group_id=data["group_id"][:n],
@@ -236,7 +297,22 @@ def read_predictions(path: Path, digest: str | None = None) -> Predictions:
         score=score,
         attributes={name: data[name][:n] for name in ATTRIBUTES if name in data},
         threshold=data["threshold"].reshape(clients, n)[:, 0] if "threshold" in data and n else None,
+        labels=labels,
     )
+
+
+def _array(column: Any) -> NDArray[Any]:
+    """A column as an array; lists of one length as (n, K)."""
+    import numpy as np
+
+    if not str(column.type).startswith("list<"):
+        found: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+        return found
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    n = len(column)
+    if (n and len(flat) % n) or any(len(row) * n != len(flat) for row in column):
+        raise InputError("the lists of a column of predictions differ in length")
+    return np.asarray(flat, dtype=np.float64).reshape(n, -1)
 
 
 def read_text_predictions(path: Path, digest: str | None = None) -> TextPredictions:
@@ -258,11 +334,12 @@ def read_text_predictions(path: Path, digest: str | None = None) -> TextPredicti
         sample_id=objects("sample_id"),
         group_id=objects("group_id"),
         site=objects("site"),
-        gold=table.column("label").to_numpy() if gold == "label" else objects("gold"),
+        gold=_array(table.column("label")) if gold == "label" else objects("gold"),
         answer=objects("answer"),
         parsed=objects("parsed"),
-        score=table.column("score").to_numpy() if "score" in table.column_names else None,
+        score=_array(table.column("score")) if "score" in table.column_names else None,
         attributes={name: objects(name) for name in ATTRIBUTES if name in table.column_names},
+        labels=_labels_of(table) if gold == "label" else LabelSpec("generation"),
     )
 
 

@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from fedmeki_bench.errors import InputError, nearest
-from fedmeki_bench.evaluation import metrics as classification
+from fedmeki_bench.evaluation import metrics as binary
 from fedmeki_bench.evaluation import text_metrics as text
 from fedmeki_bench.evaluation.intervals import Estimate, estimate, estimate_text
 from fedmeki_bench.evaluation.metrics import MetricSpec
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-Kind = Literal["classification", "generation"]
+Kind = Literal["binary", "generation"]
 Protocol = Literal["strict", "published"]
+
+READ_BY_PROTOCOLS: tuple[Kind, ...] = ("binary", "generation")
+"""The kinds that the papers score; answers of others are read by their kind."""
 
 _ALPHANUMERIC = re.compile(r"[a-z0-9]+")
 
@@ -37,7 +40,7 @@ class Answers:
     """What a file of answers holds, one entry per row.
 
     Attributes:
-        gold: correct answers as text; ``yes`` and ``no`` in classification, except that the published protocol
+        gold: correct answers as text; ``yes`` and ``no`` in binary tasks, except that the published protocol
             reads them itself.
         answer: generated texts, None where nothing was generated; None as a whole in a file of probabilities.
         score: probabilities of yes; None as a whole in a file without them.
@@ -111,8 +114,8 @@ def _zero_where_undefined(function: Callable[[Any, Any, Any], Floats]) -> Callab
     return zero_where_undefined
 
 
-def _published_classification() -> list[MetricSpec]:
-    built_in = classification.BUILT_IN
+def _published_binary() -> list[MetricSpec]:
+    built_in = binary.BUILT_IN
     return [
         replace(built_in[name], function=_zero_where_undefined(built_in[name].function))
         for name in ("accuracy", "precision", "recall", "f1", "mcc")
@@ -134,15 +137,15 @@ def _published_generation() -> list[MetricSpec]:
 def metrics_of(kind: Kind, protocol: Protocol) -> dict[str, MetricSpec]:
     """The metrics a protocol computes, in the order of its tables.
 
-    A file of classification answers has those of the kind that its rows allow: with text, accuracy and its like and
+    A file of yes and no has those of the kind that its rows allow: with text, accuracy and its like and
     ``unparsed``; with probabilities, AUROC and its like as well.
     """
     if protocol == "published":
-        chosen = _published_classification() if kind == "classification" else _published_generation()
+        chosen = _published_binary() if kind == "binary" else _published_generation()
         return {m.name: m for m in (*chosen, text.UNPARSED)}
     if kind == "generation":
         return dict(text.TEXT)
-    return {**classification.BUILT_IN, "unparsed": text.UNPARSED}
+    return {**binary.BUILT_IN, "unparsed": text.UNPARSED}
 
 
 def score_answers(
@@ -158,7 +161,7 @@ def score_answers(
 
     Args:
         answers: what the file holds.
-        kind: classification (yes or no) or generation (free text).
+        kind: binary (yes or no) or generation (free text).
         protocol: the rules, see the module.
         names: the metrics to compute; by default all that the rows allow.
         seed: of the bootstrap.
@@ -189,7 +192,7 @@ def score_answers(
         gold = [read(g) for g in answers.gold]
         predicted = [(read(a) or None) if a is not None else None for a in answers.answer]
         return estimate_text(gold, predicted, answers.group, allowed, seed=seed, resamples=resamples)
-    return _score_classification(answers, protocol, allowed, seed, resamples)
+    return _score_binary(answers, protocol, allowed, seed, resamples)
 
 
 def _possible(metric: MetricSpec, answers: Answers, protocol: Protocol) -> bool:
@@ -200,7 +203,7 @@ def _possible(metric: MetricSpec, answers: Answers, protocol: Protocol) -> bool:
     return answers.answer is not None or metric.needs != "text"
 
 
-def _score_classification(
+def _score_binary(
     answers: Answers, protocol: Protocol, metrics: Sequence[MetricSpec], seed: int, resamples: int
 ) -> dict[str, Estimate]:
     import numpy as np

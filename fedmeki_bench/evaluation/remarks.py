@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from fedmeki_bench.models.flat import FlatTensors
 
 LEAST_GAIN = 0.02
-"""Below this gain over a constant, in the units of the metric, a run is said to be no better."""
+"""Below this gain over a constant a run is said to be no better: in the units of the metric; of one without ends as a
+share of the constant's value."""
 
 Predicted = Callable[["Federation", str, "CohortPart"], np.ndarray]
 """Probabilities of a view, (n,) or (clients, n), of a task's samples."""
@@ -88,14 +89,17 @@ def _moved(federation: Federation, task: str, start: Mapping[str, int], view: st
 def _against_constant(
     federation: Federation, task: str, part: CohortPart, scored: Predicted, metric: MetricSpec
 ) -> str:
-    labels = [c.data[task].targets for c in federation.clients if task in c.data and len(c.data[task])]
+    labels = [c.data[task].gold for c in federation.clients if task in c.data and len(c.data[task])]
     if len(part) == 0 or not labels or metric.needs == "text":
         return ""
-    targets = np.asarray(part.targets, dtype=np.int64)
-    constant = metric(targets, np.full(len(part), float(np.mean(np.concatenate(labels)))))
-    value = float(np.mean([metric(targets, row) for row in np.atleast_2d(scored(federation, task, part))]))
+    spec = part.cohort.labels
+    means = np.nanmean(spec.how.summands(np.concatenate(labels), spec), axis=0)
+    same = np.asarray(spec.how.constant(means, spec), dtype=np.float64)
+    constant = metric(part.gold, np.tile(same, (len(part), *[1] * same.ndim)))
+    value = float(np.mean([metric(part.gold, row) for row in spec.by_model(scored(federation, task, part))]))
     gain = value - constant if metric.direction == "higher" else constant - value
-    if not np.isfinite(gain) or gain >= LEAST_GAIN:
+    least = LEAST_GAIN if np.isfinite(metric.range).all() else LEAST_GAIN * abs(constant)
+    if not np.isfinite(gain) or gain >= least:
         return ""
     return (
         f"{task}: no better than a constant on valid: {metric.title} {value:.3f} over {len(part)} samples, a constant "

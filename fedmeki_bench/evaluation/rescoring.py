@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from fedmeki_bench import registry, seeds
 from fedmeki_bench.errors import FedmekiError, InputError, UsageError
-from fedmeki_bench.evaluation.estimates import SCORING_VERSION, Kind, score_predictions
+from fedmeki_bench.evaluation.estimates import SCORING_VERSION, score_predictions
 from fedmeki_bench.evaluation.intervals import Estimate
 from fedmeki_bench.evaluation.metrics import MetricSpec
 from fedmeki_bench.evaluation.predictions import (
@@ -127,10 +127,10 @@ def _again(record: Record, evaluation: Evaluation, folder: Path) -> Evaluation:
     return evaluation.model_copy(update={"metrics": values_of(found), "subgroups": parts | kept})
 
 
-def _wanted(evaluation: Evaluation, said: Predictions | TextPredictions) -> tuple[list[str], Kind]:
+def _wanted(evaluation: Evaluation, said: Predictions | TextPredictions) -> tuple[list[str], str]:
     """The metrics a task declares now, or those of the record where the task is not installed; and the task's kind."""
     if evaluation.task in registry.names("tasks"):
         meta = registry.load("tasks", evaluation.task).meta
         return list(meta.metrics), meta.kind
-    words = isinstance(said, TextPredictions) and len(said.gold) and isinstance(said.gold[0], str)
-    return [name for name in evaluation.metrics if name != "unparsed"], "generation" if words else "classification"
+    words = isinstance(said, TextPredictions) and not said.labelled
+    return [name for name in evaluation.metrics if name != "unparsed"], "generation" if words else said.labels.kind

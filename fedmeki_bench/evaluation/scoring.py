@@ -63,14 +63,14 @@ class Validation:
         for task, part in self._parts.items():
             if len(part) == 0:
                 continue
-            predicted = np.atleast_2d(self._predicted(federation, task, part))
-            value = float(np.mean([self._main[task](part.targets, row) for row in predicted]))
+            predicted = part.cohort.labels.by_model(self._predicted(federation, task, part))
+            value = float(np.mean([self._main[task](part.gold, row) for row in predicted]))
             if np.isfinite(value):
                 scores[task] = value
         return scores
 
     def _predicted(self, federation: Federation, task: str, part: CohortPart) -> np.ndarray:
-        return self._view.probabilities(federation, self._tasks[task], part)
+        return self._view.scores(federation, self._tasks[task], part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,12 @@ def score_test(
             if chosen.in_words:
                 evaluations += _in_words(federation, name, chosen, task, part, out)
                 continue
-            predicted = chosen.probabilities(federation, task, part)
-            labels = np.asarray(part.targets, dtype=np.int64)
+            predicted = chosen.scores(federation, task, part)
             holders = [c.number for c in federation.clients if task_name in c.data and len(c.data[task_name])]
-            thresholds = _thresholds(cohort.part("valid"), partial(chosen.probabilities, federation, task))
-            said = Predictions(*_ids(part), part.sites, labels, predicted, _attributes(part), thresholds)
+            thresholds = _thresholds(cohort.part("valid"), partial(chosen.scores, federation, task))
+            said = Predictions(
+                *_ids(part), part.sites, _gold(part), predicted, _attributes(part), thresholds, part.cohort.labels
+            )
             note = (doubts or {}).get((name, task_name), "")
             evaluations.append(_evaluation(name, task, part, said, out, clients=holders, note=note))
     return evaluations
@@ -122,9 +123,16 @@ def score_test(
 
 def _thresholds(valid: CohortPart, predicted: Callable[[CohortPart], np.ndarray]) -> np.ndarray | None:
     """The threshold of every model, (1,) or (clients,), chosen on `valid`; None where `valid` determines none."""
-    if len(valid) == 0 or not (np.asarray(valid.targets) == 0).any():
+    if len(valid) == 0 or not valid.cohort.kind.threshold or not (valid.gold == 0).any():
         return None
-    return np.array([threshold_at(valid.targets, row) for row in np.atleast_2d(predicted(valid))], dtype=np.float64)
+    return np.array([threshold_at(valid.gold, row) for row in np.atleast_2d(predicted(valid))], dtype=np.float64)
+
+
+def _gold(part: CohortPart) -> np.ndarray:
+    """The labels, or the correct answers where there are none."""
+    if part.labels is None:
+        return part.answers
+    return part.labels.astype(np.int64) if part.cohort.kind.whole else part.labels
 
 
 def _in_words(
@@ -153,15 +161,14 @@ def _in_words(
 
 
 def _answers(said: Answers | np.ndarray, task: Task, part: CohortPart) -> TextPredictions:
-    """What is kept of answers in words: labels are the gold answers of a classification task."""
+    """What is kept of answers in words."""
     assert isinstance(said, Answers)
     parsed = np.empty(len(said.parsed), dtype=object)
     parsed[:] = said.parsed
-    gold = np.asarray(part.targets, dtype=np.int64) if task.meta.kind == "classification" else part.answers
     samples, groups = _ids(part)
     return TextPredictions(
-        sample_id=samples, group_id=groups, site=part.sites, answer=np.array(said.text, dtype=object), gold=gold,
-        parsed=parsed, score=said.probability, attributes=_attributes(part),
+        sample_id=samples, group_id=groups, site=part.sites, answer=np.array(said.text, dtype=object),
+        gold=_gold(part), parsed=parsed, score=said.scores, attributes=_attributes(part), labels=part.cohort.labels,
     )  # fmt: skip
 
 

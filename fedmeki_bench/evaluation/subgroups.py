@@ -67,7 +67,7 @@ def subgroups(
                 Subgroup(name=v.name, n=v.n, groups=v.groups, value=v.value, low=v.low, high=v.high, note=v.note)
                 for v in values
             ]
-    if taken.scores.ndim == 2:
+    if taken.per_client:
         found["client"] = [
             _client(number, row, taken.labels, ids, metric, seed)
             for number, row in zip(clients, taken.scores, strict=True)
@@ -79,7 +79,7 @@ def _client(
     number: int, scores: np.ndarray, labels: np.ndarray, ids: np.ndarray, metric: MetricSpec, seed: int
 ) -> Subgroup:
     """A client's own model on the whole test split."""
-    value = estimate(labels, scores, ids, [metric], seed=seed)[metric.name]
+    value = estimate(labels, scores[None], ids, [metric], seed=seed)[metric.name]
     return Subgroup(
         name=str(number), n=len(labels), groups=len(np.unique(ids)), value=value.value, low=value.low, high=value.high,
         note=value.note,

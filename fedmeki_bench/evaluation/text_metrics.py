@@ -243,7 +243,7 @@ def _spec(
     *,
     version: int = 1,
     direction: Literal["higher", "lower"] = "higher",
-    kind: Literal["generation", "any"] = "generation",
+    kinds: tuple[str, ...] = ("generation",),
     undefined: str = "there are no samples",
     note: str = "",
     interval: str = "mean",
@@ -255,7 +255,7 @@ def _spec(
         definition=definition,
         direction=direction,
         range=(0.0, 1.0),
-        kind=kind,
+        kinds=kinds,
         needs="text",
         function=weighted_mean,
         undefined=undefined,
@@ -329,7 +329,7 @@ UNPARSED = _spec(
     unparsed,
     "Share of answers from which nothing could be read; they count as wrong everywhere else; lower is better.",
     direction="lower",
-    kind="any",
+    kinds=(),
     interval="share",
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from fedmeki_bench import registry
 from fedmeki_bench.errors import RunFailed
@@ -37,12 +37,13 @@ class Answers:
     Attributes:
         text: n greedy answers as generated.
         parsed: n readings of them by the task's own strict parser; None where it reads nothing.
-        probability: (n,) probability of yes against no by the likelihood of the two answers; None for free text.
+        scores: scores of the task's kind by the likelihood of its candidate answers: (n,) of yes against no, (n, K) of
+            classes or findings; None where there are none, as for free text.
     """
 
     text: list[str]
-    parsed: list[int | str | None]
-    probability: np.ndarray | None
+    parsed: list[Any]
+    scores: np.ndarray | None
 
 
 class View:
@@ -52,7 +53,7 @@ class View:
 
     Attributes:
         version: raised whenever the view's predictions change.
-        in_words: it gives :class:`Answers`; false for views that give probabilities.
+        in_words: it gives :class:`Answers`; false for views that give scores.
         zero_shot: it also answers tasks that were never trained on.
         beside: names of views that are scored beside it as controls and are no row of their own.
     """
@@ -66,20 +67,21 @@ class View:
         """What the model says of samples.
 
         Returns:
-            Probabilities of the positive class (n,), or (models, n) where every client has its own; :class:`Answers` of
-            a view in words; None where the view does not apply to the task.
+            Scores of the task's kind, such as probabilities of the positive class: (n,) or (n, K), with an axis of
+            models in front where every client has its own; :class:`Answers` of a view in words; None where the view
+            does not apply to the task.
         """
         raise NotImplementedError
 
-    def probabilities(self, federation: Served, task: Task, part: CohortPart) -> np.ndarray:
-        """What :meth:`predict` gives, of a view that gives probabilities.
+    def scores(self, federation: Served, task: Task, part: CohortPart) -> np.ndarray:
+        """What :meth:`predict` gives, of a view that gives scores.
 
         Raises:
             RunFailed: it gave something else.
         """
         found = self.predict(federation, task, part)
         if found is None or isinstance(found, Answers):
-            raise RunFailed(f"the view {type(self).__name__} gives no probabilities for the task {task.meta.name!r}")
+            raise RunFailed(f"the view {type(self).__name__} gives no scores for the task {task.meta.name!r}")
         return found
 
 
@@ -94,7 +96,7 @@ def view(name: str) -> View:
 
 
 def in_words(name: str) -> bool:
-    """Whether what a record calls this view are answers in words; of a view that is not installed, probabilities."""
+    """Whether what a record calls this view are answers in words; of a view that is not installed, scores."""
     return name == CONSTANT or (name in registry.names("views") and bool(registry.load("views", name).in_words))
 
 

@@ -1,4 +1,4 @@
-"""Views that give probabilities: the global model, the clients' own models, a constant."""
+"""Views that give scores, such as probabilities: the global model, the clients' own models, a constant."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 _BATCH = 256
 
 
-def probabilities(model: ClientModel, task: str, part: CohortPart, *, precision: str = "float32") -> np.ndarray:
-    """Probability of the positive class for each sample, (n,), in evaluation mode; float64."""
+def scores(model: ClientModel, task: str, part: CohortPart, *, precision: str = "float32") -> np.ndarray:
+    """What the model says of each sample as the task's kind scores it, in evaluation mode; float64.
+
+    (n,) probabilities of the positive class, (n, K) probabilities of classes or findings, or (n,) numbers.
+    """
     import numpy as np
     import torch
 
     model.eval()
     autocast = torch.autocast(model.device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-    found = []
+    found, spec = [], model.labels[task]
     with torch.no_grad(), autocast:
         for start in range(0, len(part), _BATCH):
             index = np.arange(start, min(start + _BATCH, len(part)))
             logits = model(task, model.to_inputs(part.batch(index))).logits
-            found.append(torch.sigmoid(logits.double()).cpu().numpy())
+            found.append(spec.how.scores(logits, spec))
     return np.concatenate(found) if found else np.empty(0)
 
 
@@ -41,11 +44,11 @@ class Aggregated(View):
     def predict(self, federation: Served, task: Task, part: CohortPart) -> np.ndarray:
         """See :class:`View`."""
         federation.model.load(federation.server.model)
-        return probabilities(federation.model, task.meta.name, part, precision=federation.settings.precision)
+        return scores(federation.model, task.meta.name, part, precision=federation.settings.precision)
 
 
 class Personal(View):
-    """Every client's own model on the same samples: (clients, n); clients without the task are left out."""
+    """Every client's own model on the same samples, (clients, n[, K]); those without the task are left out."""
 
     def predict(self, federation: Federation, task: Task, part: CohortPart) -> np.ndarray:  # type: ignore[override]
         """See :class:`View`; only a federation has clients."""
@@ -57,7 +60,7 @@ class Personal(View):
             if task.meta.name not in ctx.data:
                 continue
             federation.load_personal(ctx)
-            rows.append(probabilities(federation.model, task.meta.name, part, precision=federation.settings.precision))
+            rows.append(scores(federation.model, task.meta.name, part, precision=federation.settings.precision))
         if not rows:
             raise RunFailed(f"no client holds data for the task {task.meta.name!r}")
         return np.stack(rows)
@@ -70,4 +73,7 @@ class Constant(View):
         """See :class:`View`."""
         import numpy as np
 
-        return np.full(len(part), federation.rule.constant(federation.server, task.meta.name))
+        spec = federation.model.labels[task.meta.name]
+        means = np.asarray(federation.rule.constant(federation.server, task.meta.name), dtype=np.float64)
+        constant = np.asarray(spec.how.constant(means, spec))
+        return np.tile(constant, (len(part), *[1] * constant.ndim))

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from fedmeki_bench.task import Task
 
 _ANSWER_BATCH = 64
-_NEW_TOKENS = {"yes or no": 6, "free text": 32}
-"""Tokens an answer may have: yes and no need few in any tokenizer, the longest gold answers about thirty."""
 
 
 class Foundation(View):
@@ -104,29 +102,27 @@ class _Said:
 
     def __init__(self, language: Language, task: Task) -> None:
         self._language, self._task = language, task
-        self._binary = task.meta.kind == "classification"
+        self._spec = task.meta.labels
         self._text: list[str] = []
-        self._probability: list[np.ndarray] = []
+        self._scores: list[np.ndarray] = []
 
     def add(self, prompts: Sequence[str], soft: torch.Tensor | None, there: torch.Tensor | None) -> None:
         """Put a batch of prompts after their soft tokens."""
-        import torch
-
-        longest = _NEW_TOKENS["yes or no" if self._binary else "free text"]
-        if not self._binary:
-            self._text += self._language.generate(soft, there, prompts, longest)
+        how, candidates = self._spec.how, self._spec.how.candidates(self._spec)
+        if not candidates:
+            self._text += self._language.generate(soft, there, prompts, how.tokens)
             return
-        text, likelihood = self._language.answer(soft, there, prompts, ["no", "yes"], longest)
+        text, likelihood = self._language.answer(soft, there, prompts, candidates, how.tokens)
         self._text += text
-        self._probability.append(torch.softmax(likelihood.double(), dim=1)[:, 1].cpu().numpy())
+        self._scores.append(how.from_likelihood(likelihood, self._spec))
 
     def answers(self, which: np.ndarray) -> Answers:
         """The answers to these of the prompts, in this order."""
         import numpy as np
 
         text = [self._text[i] for i in which]
-        probability = np.concatenate(self._probability)[which] if self._probability else None
-        return Answers(text, [self._task.parse(t) for t in text], probability)
+        scores = np.concatenate(self._scores)[which] if self._scores else None
+        return Answers(text, [self._task.parse(t) for t in text], scores)
 
 
 def _injected(federation: Served) -> Injected:

@@ -6,7 +6,7 @@ bytes, logging, checkpoints and evaluation belong to the loop, not to the rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from pydantic import BaseModel, ConfigDict
@@ -122,8 +122,10 @@ class Rule(Generic[ParamsT]):
         """
         server.model.load(server.mean(updates))
 
-    def constant(self, server: Server, task: str) -> float:
-        """The probability that a rule with the view ``constant`` gives every sample of a task.
+    def constant(self, server: Server, task: str) -> Sequence[float]:
+        """What a rule with the view ``constant`` knows of a task: means over samples of :meth:`Kind.summands`, (K,).
+
+        Of a binary task the share of positives, (1,).
 
         Raises:
             RunFailed: it has none.

@@ -25,7 +25,7 @@ class Mean:
     whatever its values.
 
     Attributes:
-        value: the mean; what nobody has sent stays as it was at the start.
+        value: the mean; units that nobody sent keep their initial value.
         clients: unit -> how many clients have gone into it.
     """
 

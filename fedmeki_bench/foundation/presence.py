@@ -1,4 +1,4 @@
-"""Whether a foundation model is there and can be read, told from its files alone, before anything is trained."""
+"""Whether a foundation model is there and can be read, from its files alone, before anything is trained."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Words:
     """What names mean: things with their names, and findings that are there because of several signs.
 
     Args:
-        related: false deals the names anew, so that no two names of one thing stay together: the control, a model that
+        related: false shuffles the names, so that no two names of one thing stay together: the control, a model that
             knows as many relations. What a compound finding depends on keeps its first name.
     """
 

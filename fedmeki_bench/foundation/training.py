@@ -132,7 +132,7 @@ def _cloned(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _answers(part: CohortPart, which: str, seed: int, task: str) -> np.ndarray:
-    """The answers trained on: the samples' own, or these dealt anew among the samples."""
+    """The answers trained on: the samples' own, or these shuffled among the samples."""
     if which == "own":
         return part.answers
     order = seeds.generator(seed, "shuffled answers", task).permutation(len(part))

@@ -68,7 +68,7 @@ class Analysis:
         places: ranked algorithm -> its place by the mean, and the places that are possible.
         best: algorithms that may be the best.
         twins: row -> the row whose predictions it shares to the last bit.
-        cohorts: tasks by whose patients they rest on.
+        cohorts: tasks by whose patients they depend on.
         elsewhere: ranked algorithm -> its places when cohorts and seeds are drawn again; only above ten cohorts.
         front: algorithms that no other beats in both traffic and score, cheapest first.
         targets: rounds and bytes to the reference's score.
@@ -92,7 +92,7 @@ class Analysis:
 
     @property
     def seeds(self) -> int:
-        """How many seeds the comparisons rest on; 0 without any."""
+        """How many seeds the comparisons depend on; 0 without any."""
         return next((one.data.values.shape[1] for one in self.panels.values()), 0)
 
     @property

@@ -29,7 +29,7 @@ _PICTURE = re.compile(rb"<svg.*?</svg>", re.DOTALL)
 
 
 def default_folder(board: Board) -> Path:
-    """Where a board's tables go unless told otherwise: ``leaderboards/generated/<board>``."""
+    """Where a board's tables go unless another folder is given: ``leaderboards/generated/<board>``."""
     return Path("leaderboards") / "generated" / board.name
 
 

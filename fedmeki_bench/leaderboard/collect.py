@@ -52,7 +52,7 @@ class Row:
 
     algorithm: str
     task: str
-    dealing: str
+    partition: str
     seed: int
     metric: str
     value: float | None
@@ -76,7 +76,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Everything a board's tables rest on.
+    """Everything a board's tables depend on.
 
     Attributes:
         outcomes: one per cell, in the order of the cells.
@@ -99,12 +99,12 @@ class Collected:
 
     @property
     def synthetic_tasks(self) -> set[str]:
-        """Tasks of which at least one number rests on generated data."""
+        """Tasks of which at least one number depends on generated data."""
         return {o.cell.task for o in self.outcomes if o.record and any(c.synthetic for c in o.record.cohorts)}
 
     @property
     def published_tasks(self) -> set[str]:
-        """Tasks of which at least one number rests on a published split, where patients may cross."""
+        """Tasks of which at least one number depends on a published split, where patients may cross."""
         return {o.cell.task for o in self.outcomes if o.record and _cohort(o, "split", "patient") == "published"}
 
     def digest(self) -> str:
@@ -135,7 +135,7 @@ def collect(
 
     Records of one setting differ in their data (two preparations of a task). A board shows one preparation of each
     task: the one that most of its cells have, of equals the one that was run last; the others are named in a remark.
-    Cells that nevertheless rest on other data or versions than most of their task are marked in ``Outcome.other``.
+    Cells that nevertheless use other data or versions than most of their task are marked in ``Outcome.other``.
 
     Args:
         tasks: says which metrics a task declares and which is the main one; without it, the records do.
@@ -165,7 +165,7 @@ def collect(
 def one_preparation(
     cells: Sequence[Cell], by_setting: Mapping[str, Sequence[Record]]
 ) -> tuple[dict[str, Record], list[str]]:
-    """Setting -> the record that counts, and remarks on those that do not because they rest on other data."""
+    """Setting -> the record that counts, and remarks on those that do not because they use other data."""
     wanted = Counter(cell.setting for cell in cells)
     counts: dict[str, dict[str, tuple[int, datetime]]] = defaultdict(dict)
     for setting, records in by_setting.items():
@@ -187,7 +187,7 @@ def one_preparation(
     shown = sorted({f"{c.task} {usual[c.task][:8]}" for r in aside for c in r.cohorts})
     return chosen, [
         f"{len(aside)} further records hold the same runs on other preparations of the data ({', '.join(others)}); "
-        f"shown is what most cells rest on, of equals what was run last ({', '.join(shown)})"
+        f"shown is what most cells use, of equals what was run last ({', '.join(shown)})"
     ]
 
 
@@ -285,7 +285,7 @@ def _mark_others(outcomes: list[Outcome]) -> list[Outcome]:
     for outcome in outcomes:
         if outcome.status == "ok":
             for what, value in _basis(outcome).items():
-                counts[outcome.cell.task, what][value] += 1  # over all dealings: data don't depend on them
+                counts[outcome.cell.task, what][value] += 1  # over all partitions: data don't depend on them
     for place, counter in counts.items():
         usual[place] = min(counter, key=lambda value: (-counter[value], value))
     cards = {task: card for (task, what), card in usual.items() if what == "data"}
@@ -294,7 +294,7 @@ def _mark_others(outcomes: list[Outcome]) -> list[Outcome]:
     for o in outcomes:
         if o.status == "ok" and o.record is not None:
             differs = [what for what, value in _basis(o).items() if value != usual[o.cell.task, what]]
-            # A run over several tasks also rests on the training data of the others.
+            # A run over several tasks also depends on the training data of the others.
             trained = any(c.card != cards.get(c.task, c.card) for c in o.record.cohorts)
             if trained and "data" not in differs:
                 differs.append("data")
@@ -316,12 +316,12 @@ def _metric_names(outcomes: Sequence[Outcome], tasks: Mapping[str, TaskMeta]) ->
 
 def _row(outcome: Outcome, metric: str, value: float | None, low: float | None, high: float | None, reason: str) -> Row:
     record, evaluation = outcome.record, outcome.evaluation
-    run = None if outcome.cell.algorithm.view == CONSTANT else record  # what a run costs is told in its own row
+    run = None if outcome.cell.algorithm.view == CONSTANT else record  # what a run costs stands in its own row
     up, down, rounds = traffic(run) if run else (0, 0, 0)
     return Row(
         algorithm=outcome.cell.algorithm.name,
         task=outcome.cell.task,
-        dealing=outcome.cell.dealing,
+        partition=outcome.cell.partition,
         seed=outcome.cell.seed,
         metric=metric,
         value=value,

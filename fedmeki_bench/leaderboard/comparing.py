@@ -20,13 +20,13 @@ _ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A task under one way of dealing, by one metric, with the outcomes of every row that stands there.
+    """A task under one partition, by one metric, with the outcomes of every row that stands there.
 
     Further rows beside the two that are compared make the variance between seeds better known.
     """
 
     task: str
-    dealing: str
+    partition: str
     metric: MetricSpec
     margin: float
     outcomes: Mapping[str, Sequence[Outcome]]
@@ -40,7 +40,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class OverTasks:
-    """The mean over tasks, dealings of a task averaged first.
+    """The mean over tasks, partitions of a task averaged first.
 
     Attributes:
         found: the difference with its interval over patients and seeds, on these tasks.
@@ -108,7 +108,7 @@ def _over_tasks(
 ) -> OverTasks | None:
     tasks = list(dict.fromkeys(column.task for column in columns))
     if len({tuple(_seeds(column, a, b)) for column in columns}) > 1:
-        return None  # other seeds on another task: there is no mean of the same trainings
+        return None  # other seeds on another task: there is no mean of the same training runs
     times = {task: sum(column.task == task for column in columns) for task in tasks}
     mean = mean_panel(panels, {task: 1 / len(tasks) / times[task] for task in tasks}, collections)
     if mean is None:

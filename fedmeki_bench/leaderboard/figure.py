@@ -103,7 +103,7 @@ def _titles(figure: Figure, page: Page, width: float, height: float) -> None:
             bbox={"boxstyle": "round,pad=0.35", "fc": "#fff4e6", "ec": _WARN, "lw": 0.8},
         )  # fmt: skip
     seeds = f"{len(board.seeds)} seeds" if len(board.seeds) > 1 else f"seed {board.seeds[0]}"
-    said = f"profile {board.profile} · {board.clients} clients, {board.dealt} · {seeds}"
+    said = f"profile {board.profile} · {board.clients} clients, {board.partition_words} · {seeds}"
     figure.text(at, 1 - 0.49 / height, _literal(said), fontsize=8.5, color=_MUTED, va="center")
     if len(board.seeds) > 1:
         whiskers = "Dot: mean over seeds, bar: 95 % interval over patients and seeds, small dots: single seeds."
@@ -170,7 +170,7 @@ def _panel(axes: Axes, block: Section, task: str, rows: list[tuple[Algorithm, An
             color=_INK if weight == "bold" else _MUTED, zorder=5,
         )  # fmt: skip
     metric = grid.main_metric(task)
-    said = f", {block.dealing}" if block.dealing else ""
+    said = f", {block.partition}" if block.partition else ""
     axes.set_title(_literal(grid.facts.task_title(task) + said), fontsize=9.5, fontweight="bold", loc="left", pad=7)
     axes.set_xlabel(_literal(grid.facts.metric_title(metric)), fontsize=8, labelpad=3)
     axes.set_xlim(low, high + 0.17 * (high - low))  # room for the numbers at the right

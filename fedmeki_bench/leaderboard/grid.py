@@ -65,7 +65,7 @@ class Column:
     """A header and the one sentence that defines it; ``higher`` is None where no value is better.
 
     ``term`` is what the glossary lists the definition under: None for the header, empty where a definition of the table
-    says it. ``size`` is how many patients the column rests on, ``mark`` what a reader must know of it.
+    says it. ``size`` is how many patients the column depends on, ``mark`` what a reader must know of it.
     """
 
     key: str
@@ -163,7 +163,7 @@ class Grid:
         return [o for task in self.tasks for o in self.outcomes.get((algorithm, task), [])]
 
     def size(self, task: str) -> str:
-        """How many patients, and samples if these are more, the task's numbers rest on; empty without a number.
+        """How many patients, and samples if these are more, the task's numbers depend on; empty without a number.
 
         Where the data name no patients, groups: samples that belong together.
         """
@@ -222,7 +222,7 @@ class Grid:
 
         Args:
             algorithm: the row.
-            cohorts: the tasks, grouped by whose patients they rest on.
+            cohorts: the tasks, grouped by whose patients they depend on.
         """
         if not self.complete(algorithm):
             return Entry("–")
@@ -273,7 +273,7 @@ class Grid:
         )
 
     def mark(self, algorithm: str, tasks: Sequence[str]) -> str:
-        """‡ if a number of the row rests on other data, split or versions than most of its column."""
+        """‡ if a number of the row uses other data, split or versions than most of its column."""
         return "‡" if any(o.other for o in self.of(algorithm) if o.cell.task in tasks) else ""
 
     def overall(self, algorithm: str) -> float | None:

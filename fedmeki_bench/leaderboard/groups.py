@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.data.clients.assignment import label_shares
 from fedmeki_bench.leaderboard.grid import Column, Entry, Grid
 from fedmeki_bench.leaderboard.tables import Table, TableRow, ordered
 from fedmeki_bench.statistics import ChanceGap, GroupValue, Spread, chance_gap, spread
@@ -152,7 +153,7 @@ def client_tables(grid: Grid) -> tuple[Table, ...]:
 
 
 def _own(grid: Grid, algorithm: str, task: str, client: str) -> Entry:
-    """A client's own value per seed: dealing depends on the seed, so client 0 is another hospital in each."""
+    """A client's own value per seed: the assignment depends on the seed, so client 0 is another hospital in each."""
     groups = [
         group
         for o in grid.outcomes.get((algorithm, task), [])
@@ -168,20 +169,18 @@ def _own(grid: Grid, algorithm: str, task: str, client: str) -> Entry:
 
 def _held(grid: Grid, task: str) -> dict[str, str]:
     """Client -> how many samples it holds, where all finished runs of the task agree."""
-    dealt: list[AssignmentCounts] = [
-        o.record.dealt
+    assigned: list[AssignmentCounts] = [
+        o.record.assignment
         for (_, t), outcomes in grid.outcomes.items()
         if t == task
         for o in outcomes
-        if o.status == "ok" and o.record is not None and o.record.dealt is not None and not o.cell.algorithm.pooled
+        if o.status == "ok" and o.record is not None and o.record.assignment is not None and not o.cell.algorithm.pooled
     ]
-    if not dealt or len({d.digest for d in dealt}) != 1 or task not in dealt[0].counts:
+    if not assigned or len({d.digest for d in assigned}) != 1 or task not in assigned[0].counts:
         return {}
     held = {}
-    for number, counts in enumerate(dealt[0].counts[task]):
-        n, positive = counts.get("n"), counts.get("positive")
-        share = f", {100 * positive / n:.0f} % positive" if n and positive is not None else ""
-        held[str(number)] = f"{n} samples{share}"
+    for number, counts in enumerate(assigned[0].counts[task]):
+        held[str(number)] = f"{counts.get('n')} samples{label_shares(counts)}"
     return held
 
 

@@ -87,7 +87,7 @@ def _section(page: Page, section: Section) -> dict[str, Any]:
 
 
 def _basis(section: Section) -> str:
-    """What the section's first comparison rests on: the statistic, patients and seeds."""
+    """What the section's first comparison depends on: the statistic, patients and seeds."""
     n, seeds = len(section.grid.tasks), section.analysis.seeds
     patients = len(section.analysis.mean.patients) if section.analysis.mean is not None else 0
     said = [f"mean over {n} tasks" if n > 1 else section.grid.facts.task_title(section.grid.tasks[0])]
@@ -168,7 +168,7 @@ def _run(page: Page, record: Record) -> dict[str, Any]:
         "key": record.key,
         "algorithms": ", ".join(titles),
         "tasks": ", ".join(record.tasks),
-        "dealing": record.partition,
+        "partition": record.partition,
         "seed": record.seed,
         "status": record.status,
         "rounds": len(record.history),

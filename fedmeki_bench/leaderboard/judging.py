@@ -39,7 +39,7 @@ class Comparison:
         word: ``equivalent`` where the interval lies within the margin, else ``better`` or ``worse`` where it leaves out
             0, else ``undecided``; ``identical`` where the predictions are the same, ``not tested`` where the mean over
             tasks is neither better nor worse.
-        seeds, patients: what it rests on.
+        seeds, patients: what it depends on.
         note: why there is no number.
     """
 

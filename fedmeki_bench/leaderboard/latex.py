@@ -99,14 +99,16 @@ class _Writer:
         return lines
 
     def _basis(self, table: Table) -> str:
-        """What a caption says of a table: what it rests on, and in the first one how numbers are written."""
+        """What a caption says of a table: what it depends on, and in the first one how numbers are written."""
         board, said = self.page.board, []
         said += [f"{stamp}." for stamp in table.stamps]
         if not self._explained:
             seeds = ", ".join(map(str, board.seeds))
             of = "seeds" if len(board.seeds) > 1 else "seed"
             title = board.title or board.name
-            said.append(f"{title}: profile {board.profile}, {board.clients} clients, {board.dealt}, {of} {seeds}.")
+            said.append(
+                f"{title}: profile {board.profile}, {board.clients} clients, {board.partition_words}, {of} {seeds}."
+            )
             said += [meaning if term in _PLAIN else f"{term}: {meaning[0].lower()}{meaning[1:]}"
                      for term, meaning in self.page.terms if term in (*_PLAIN, *_MARKS)]  # fmt: skip
             self._explained = True

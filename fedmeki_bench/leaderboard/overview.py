@@ -53,27 +53,27 @@ def overview_table(sections: Sequence[Section]) -> Table | None:
 
 
 def across(sections: Sequence[Section]) -> str:
-    """What holds under every way of dealing and what under some only, against one reference; empty if there is but one.
+    """What holds under every partition and what under some only, against one reference; empty if there is but one.
 
     Rows of zero-shot tasks have a reference of their own and are left to their section.
     """
-    dealt = [s for s in sections if not s.zero_shot and any(c.difference is not None for c in s.analysis.primary)]
-    references = {s.analysis.reference.name: s.analysis.reference for s in dealt if s.analysis.reference}
-    if len(dealt) < 2 or len(references) != 1:
+    trained = [s for s in sections if not s.zero_shot and any(c.difference is not None for c in s.analysis.primary)]
+    references = {s.analysis.reference.name: s.analysis.reference for s in trained if s.analysis.reference}
+    if len(trained) < 2 or len(references) != 1:
         return ""
     (reference,) = references.values()
-    found = {name: _words(dealt, name) for name in _algorithms(dealt)}
-    everywhere = "under both" if len(dealt) == 2 else f"under all {len(dealt)}"
+    found = {name: _words(trained, name) for name in _algorithms(trained)}
+    everywhere = "under both" if len(trained) == 2 else f"under all {len(trained)}"
     parts = []
     for word, text in (("better", "better than {}"), ("worse", "worse than {}"), ("equivalent", "equivalent to {}")):
         phrase = text.format(reference.title)
         places: dict[tuple[str, ...], list[str]] = {}
         for name, words in found.items():
-            labels = tuple(s.label for s, said in zip(dealt, words, strict=True) if said == word)
+            labels = tuple(s.label for s, said in zip(trained, words, strict=True) if said == word)
             if labels:
-                places.setdefault(labels, []).append(_algorithms(dealt)[name].title)
+                places.setdefault(labels, []).append(_algorithms(trained)[name].title)
         for labels, names in sorted(places.items(), key=lambda item: -len(item[0])):
-            under = everywhere if len(labels) == len(dealt) else f"under {' and '.join(labels)} alone"
+            under = everywhere if len(labels) == len(trained) else f"under {' and '.join(labels)} alone"
             parts.append(f"{phrase} {under}: {', '.join(names)}")
     open_ones = sum(bool(w) and set(w) <= {"undecided", ""} and "undecided" in w for w in found.values())
     if not parts:

@@ -101,7 +101,7 @@ class Page:
 
     @property
     def main(self) -> Table:
-        """The table of the trained tasks; of the first dealing where there are several."""
+        """The table of the trained tasks; of the first partition where there are several."""
         return self.sections[0].table
 
     @property
@@ -135,8 +135,8 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
     facts = Facts(context.tasks, context.metrics)
     parts = _parts(board, collected, context.tasks)
     sections = tuple(
-        _section(board, part, facts, context, key, dealing, zero_shot, len(parts))
-        for key, dealing, zero_shot, part in parts
+        _section(board, part, facts, context, key, partition, zero_shot, len(parts))
+        for key, partition, zero_shot, part in parts
     )
     # in the order of the cells; a constant answer is no cell of the board and comes last
     shown = {id(o): o for section in sections for o in section.grid.collected.outcomes}
@@ -188,19 +188,21 @@ def _section(
     facts: Facts,
     context: Context,
     key: str,
-    dealing: str,
+    partition: str,
     zero_shot: bool,
     sections: int,
 ) -> Section:
     grid = Grid(board, part, facts)
     analysis = analyse(grid, context.read, sections=sections)
     title = "Zero-shot tasks" if zero_shot else "Main metrics"
-    said = f", {dealing}" if dealing else ""
+    said = f", {partition}" if partition else ""
     targets = target_table(grid, analysis)
     table = main_table(grid, analysis)
     details = [t for t in (task_group_table(grid), unseeing_table(grid), targets) if t is not None]
     details += [*group_tables(grid), *client_tables(grid)]
-    details = [replace(t, warnings=table.warnings, stamps=table.stamps) for t in details]  # they rest on the same runs
+    details = [
+        replace(t, warnings=table.warnings, stamps=table.stamps) for t in details
+    ]  # they depend on the same runs
     differences = differences_table(grid, analysis)
     if differences is not None:
         suffix = f"differences{key.removeprefix('main')}" if not zero_shot else f"differences_{key}"
@@ -211,7 +213,7 @@ def _section(
         )  # fmt: skip
     details += [task_table(grid, task) for task in grid.tasks]
     return Section(
-        key, title + said, dealing, zero_shot, grid, analysis,
+        key, title + said, partition, zero_shot, grid, analysis,
         replace(table, key=key, title=title + said),
         verdict(grid, analysis),
         differences,
@@ -225,22 +227,22 @@ _SHARED = ("task_groups", "unseeing", "targets", "groups_site", "groups_sex", "g
 
 
 def _parts(board: Board, collected: Collected, tasks: Mapping[str, TaskMeta]) -> list[tuple[str, str, bool, Collected]]:
-    """Key, dealing, role and outcomes of each section: per dealing the trained tasks, then the zero-shot ones.
+    """Key, partition, role and outcomes of each section: per partition the trained tasks, then the zero-shot ones.
 
     Of the zero-shot tasks only the rows that can answer at least one are shown.
     """
     zero = {name for name, meta in tasks.items() if meta.role == "zero_shot"}
     found = []
-    for number, dealing in enumerate(d.label for d in board.dealings):
+    for number, partition in enumerate(d.label for d in board.partition_choices):
         suffix = f"_{number + 1}" if number else ""
-        own = [o for o in collected.outcomes if o.cell.dealing == dealing]
+        own = [o for o in collected.outcomes if o.cell.partition == partition]
         trained = tuple(o for o in own if o.cell.task not in zero)
         asked = [o for o in own if o.cell.task in zero]
         answering = {o.cell.algorithm.name for o in asked if o.status != "not_applicable"}
         kept = tuple(o for o in asked if o.cell.algorithm.name in answering)
-        found.append((f"main{suffix}", dealing, False, _bounded(collected, trained)))
+        found.append((f"main{suffix}", partition, False, _bounded(collected, trained)))
         if kept:
-            found.append((f"zero_shot{suffix}", dealing, True, _bounded(collected, kept)))
+            found.append((f"zero_shot{suffix}", partition, True, _bounded(collected, kept)))
     return found
 
 

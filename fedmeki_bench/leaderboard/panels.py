@@ -1,4 +1,4 @@
-"""The rows of a section on the same patients and seeds, read from their predictions: what every comparison rests on."""
+"""The rows of a section on the same patients and seeds, read from their predictions, for every comparison."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.evaluation.class_metrics import auroc_macro, one_against_rest
 from fedmeki_bench.evaluation.estimates import columns, gold_of
 from fedmeki_bench.evaluation.metrics import auprc, auroc, weighted_mean
 from fedmeki_bench.evaluation.predictions import TextPredictions
@@ -27,10 +28,19 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
     Influence = Callable[[NDArray[Any], Floats, NDArray[Any], int], Floats]
 
+
+def _auroc_macro_influence(labels: NDArray[Any], scores: Floats, group: NDArray[Any], n_groups: int) -> Floats:
+    import numpy as np
+
+    classes = one_against_rest(labels, scores)
+    return np.mean([auroc_influence(own, column, group[told], n_groups) for _, told, own, column in classes], axis=0)
+
+
 _INFLUENCES: dict[Callable[..., Any], Influence] = {
     auroc: auroc_influence,
     auprc: auprc_influence,
     weighted_mean: mean_influence,
+    auroc_macro: _auroc_macro_influence,
 }
 """Metrics whose influences have a closed form; of all others a patient is left out at a time."""
 
@@ -76,6 +86,7 @@ class _Scored:
 
     ids: tuple[str, ...]
     labels: NDArray[Any]
+    strata: NDArray[Any]
     gold: NDArray[Any]
     groups: NDArray[Any]
     scores: Floats
@@ -117,13 +128,12 @@ def panel(
     for k, scored in enumerate(found.values()):
         for s, one in enumerate(scored):
             group = np.array([place[str(g)] for g in one.groups])
-            models = np.atleast_2d(one.scores)
-            values[k, s] = np.mean([metric(one.labels, model) for model in models])
-            influences[k, s] = np.mean([_influence(metric, one.labels, model, group, len(names)) for model in models],
-                                       axis=0)  # fmt: skip
+            values[k, s] = np.mean([metric(one.labels, model) for model in one.scores])
+            each = [_influence(metric, one.labels, model, group, len(names)) for model in one.scores]
+            influences[k, s] = np.mean(each, axis=0)
     strata = np.zeros(len(names), dtype=int)
     for one in next(iter(found.values())):
-        strata[[place[str(g)] for g, label in zip(one.groups, one.labels, strict=True) if label == 1]] = 1
+        np.maximum.at(strata, [place[str(g)] for g in one.groups], one.strata)
     kept = [k for k in range(len(found)) if np.isfinite(values[k]).all() and np.isfinite(influences[k]).all()]
     rows = list(found)
     absent |= {
@@ -176,7 +186,7 @@ def mean_panel(
 
 
 def cohorts(panels: Iterable[Panel], collections: Mapping[str, str]) -> list[list[str]]:
-    """Tasks grouped by whose patients they rest on: tasks with a patient in common count once.
+    """Tasks grouped by whose patients they depend on: tasks with a patient in common count once.
 
     Args:
         panels: one per task.
@@ -193,7 +203,7 @@ def cohorts(panels: Iterable[Panel], collections: Mapping[str, str]) -> list[lis
 
 
 def _rows(data: Crossed, index: Sequence[int], groups: int = 1) -> Crossed:
-    """Some rows of a task whose collection has so many groups of patients that can't be told apart."""
+    """Some rows of a task whose collection has so many groups of patients that isn't clear apart."""
     chosen = list(index)
     influences = data.influences[chosen] * math.sqrt(groups)
     apart = None if data.apart is None else data.apart[chosen]
@@ -240,10 +250,20 @@ def _scored(outcome: Outcome, metric: MetricSpec, read: Reader) -> _Scored:
         raise InputError(f"record {outcome.record.key}: a sample stands twice in its predictions")
     order = np.argsort(ids, kind="stable")
     groups = np.asarray([str(g) for g in found.group_id])
-    scores = taken.scores[..., order]
+    scores = taken.scores[:, order]
+    spec = found.labels
+    strata = spec.how.strata(taken.labels, spec) if metric.needs != "text" else taken.labels
     words = _words(found, order) if isinstance(found, TextPredictions) else ""
     said = str(scores.shape).encode() + scores.astype("<f8").tobytes() + words.encode()
-    return _Scored(tuple(ids[order].tolist()), taken.labels[order], gold_of(found)[order], groups[order], scores, said)
+    return _Scored(
+        tuple(ids[order].tolist()),
+        taken.labels[order],
+        strata[order],
+        gold_of(found)[order],
+        groups[order],
+        scores,
+        said,
+    )
 
 
 def _words(found: TextPredictions, order: NDArray[Any]) -> str:
@@ -257,7 +277,7 @@ def _same_samples(scored: Sequence[_Scored], others: Sequence[_Scored]) -> None:
         if one.ids != other.ids:
             raise InputError("the two runs were not scored on the same samples; compare runs on the same cohorts")
         if not (one.gold == other.gold).all():
-            raise InputError("labels differ between the runs: they rest on other data")
+            raise InputError("labels differ between the runs: they use other data")
 
 
 def _influence(metric: MetricSpec, labels: NDArray[Any], scores: Floats, group: NDArray[Any], n: int) -> Floats:
@@ -280,7 +300,7 @@ def _floor(
     import numpy as np
 
     at_end = (np.isclose(values, metric.range[0]) | np.isclose(values, metric.range[1])).all()
-    constant = metric.needs == "score" and all(np.ptp(one.scores) == 0 for one in scored)
+    constant = metric.needs == "score" and all((np.ptp(one.scores, axis=1) == 0).all() for one in scored)
     if not at_end or constant or np.abs(influences).max() > 1e-12:
         return 0.0
     sizes = np.bincount(strata, minlength=2)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.evaluation.view import answers_zero_shot
 
 if TYPE_CHECKING:
     from fedmeki_bench.algorithms import Algorithm
@@ -140,7 +141,7 @@ def paper_tables(published: Published, sections: Sequence[Section], stamp: str) 
 
 def _zero_shot(published: Published, section: Section, warnings: tuple[str, ...]) -> PaperTable:
     grid = section.grid
-    names = [name for name, algorithm in grid.algorithms.items() if algorithm.view == "foundation"]
+    names = [name for name, algorithm in grid.algorithms.items() if answers_zero_shot(algorithm.view)]
     rows = []
     for task in grid.tasks:
         for metric in grid.collected.metrics.get(task, ()):
@@ -153,7 +154,7 @@ def _zero_shot(published: Published, section: Section, warnings: tuple[str, ...]
 
 
 def _banner(stamp: str) -> str:
-    reasons = ["the measured runs rest on generated stand-in data"] if "SYNTHETIC" in stamp else []
+    reasons = ["the measured runs use generated stand-in data"] if "SYNTHETIC" in stamp else []
     if "PUBLISHED SPLIT" not in stamp:
         reasons.append("their patients never cross splits, while published splits let them")
     why = f", as {' and '.join(reasons)}" if reasons else ""

@@ -32,8 +32,8 @@ Say = Callable[[str], str]
 
 BANNERS = {
     SYNTHETIC: (
-        "These numbers rest on generated stand-in data. They show that everything runs and is scored; they say nothing "
-        "about patients, and not which algorithm is better in a hospital."
+        "These numbers come from generated stand-in data. They show that everything runs and is scored; they say "
+        "nothing about patients, and not which algorithm is better in a hospital."
     ),
     PUBLISHED_SPLIT: "Patients may cross the splits, as in the published comparison.",
 }
@@ -72,7 +72,7 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
     seeds = ", ".join(str(s) for s in board.seeds)
     options = "".join(f" · {_text(k)} {_text(str(v))}" for k, v in sorted(board.options.items()))
     lines += [
-        f"Profile **{_text(board.profile)}** · {board.clients} clients, {_text(board.dealt)} · "
+        f"Profile **{_text(board.profile)}** · {board.clients} clients, {_text(board.partition_words)} · "
         f"seed{'s' * (len(board.seeds) > 1)} {seeds}{options}",
         "",
     ]
@@ -147,7 +147,7 @@ def _table(table: Table, say: Say) -> list[str]:
 
 
 def _header(column: Column, say: Say) -> str:
-    """The header with the patients it rests on, and what a reader must know of the column."""
+    """The header with the patients it depends on, and what a reader must know of the column."""
     below = "".join(f"<br>{_text(part)}" for part in (column.size, column.mark) if part)
     return say(column.header) + below
 
@@ -276,7 +276,7 @@ def _section_json(section: Section) -> dict[str, Any]:
     analysis = section.analysis
     return {
         "key": section.key,
-        "dealing": section.dealing,
+        "partition": section.partition,
         "reference": analysis.reference.name if analysis.reference else None,
         "verdict": list(section.verdict),
         "alpha": _number(analysis.alpha),

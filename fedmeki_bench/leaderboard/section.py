@@ -11,11 +11,11 @@ from fedmeki_bench.leaderboard.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The algorithms on the trained or the zero-shot tasks, under one way of dealing the private samples.
+    """The algorithms on the trained or the zero-shot tasks, under one partition.
 
     Attributes:
-        key: ``main`` or ``zero_shot``, numbered from the second dealing on.
-        dealing: label of the dealing; empty where the board has one.
+        key: ``main`` or ``zero_shot``, numbered from the second partition on.
+        partition: label of the partition; empty where the board has one.
         grid, analysis, table: outcomes, what statistics say about them, and the table of main metrics.
         verdict: what was found and what was not, in sentences.
         differences: the table of differences to the reference and the bounds; None where nothing was compared.
@@ -24,7 +24,7 @@ class Section:
 
     key: str
     title: str
-    dealing: str
+    partition: str
     zero_shot: bool
     grid: Grid
     analysis: Analysis
@@ -37,6 +37,6 @@ class Section:
     def label(self) -> str:
         """What tells the section from the others of its page, in a word or two."""
         tasks = "Zero-shot tasks" if self.zero_shot else "Trained tasks"
-        if not self.dealing:
+        if not self.partition:
             return tasks
-        return f"{self.dealing}, {tasks.lower()}" if self.zero_shot else self.dealing
+        return f"{self.partition}, {tasks.lower()}" if self.zero_shot else self.partition

@@ -85,7 +85,7 @@ def apart_of(algorithm: Algorithm, records: Sequence[Record], changed: Changed) 
         if given is None:
             return None
         for key, value in {**_own(algorithm, record), **given}.items():
-            if key.startswith("partition."):  # how the samples are dealt is the section's, not the row's
+            if key.startswith("partition."):  # the partition is the section's, not the row's
                 continue
             values = found.setdefault(key, [])
             if _said(value) not in values:

@@ -30,7 +30,7 @@ _REASONS = 3
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """An algorithm's entries, one per column; ``mark`` is ‡ if one rests on other data, § if it mumbles.
+    """An algorithm's entries, one per column; ``mark`` is ‡ if one uses other data, § if it mumbles.
 
     ``rank`` is the place in the order of the main table, shared by equal rows; None unless ranked.
     """
@@ -46,8 +46,8 @@ class TableRow:
 class Table:
     """A titled grid; ``warnings`` stand above it, ``notes`` below.
 
-    ``stamps`` say what all of it rests on (SYNTHETIC, PUBLISHED SPLIT), ``definitions`` are the terms and marks that it
-    uses with their meaning, which a page explains once.
+    ``stamps`` say what all of it depends on (SYNTHETIC, PUBLISHED SPLIT), ``definitions`` are the terms and marks that
+    it uses with their meaning, which a page explains once.
     """
 
     key: str
@@ -233,13 +233,13 @@ def _place_entry(found: Place | RankInterval | None) -> Entry:
 
 
 def _said(grid: Grid, analysis: Analysis) -> list[str]:
-    """What the places rest on, and which rows could not be compared."""
+    """What the places depend on, and which rows could not be compared."""
     said = []
     shared = [tasks for tasks in analysis.cohorts if len(tasks) > 1]
     if shared:
         names = "; ".join(_listed([grid.facts.task_title(task) for task in tasks]) for tasks in shared)
         groups = f"{len(analysis.cohorts)} group{'s' * (len(analysis.cohorts) > 1)} of patients"
-        said.append(f"These {len(grid.tasks)} tasks rest on {groups}: {names} share theirs, and count as one.")
+        said.append(f"These {len(grid.tasks)} tasks draw on {groups}: {names} share theirs, and count as one.")
     named = grid.algorithms.get(grid.board.reference or "")
     if named is not None and analysis.reference is not None and named.name != analysis.reference.name:
         said.append(f"{named.title} has no number here: differences are to {analysis.reference.title}.")
@@ -308,7 +308,7 @@ def task_table(grid: Grid, task: str) -> Table:
 
 
 def stamps_of(grid: Grid, tasks: Sequence[str]) -> tuple[str, ...]:
-    """What numbers on these tasks rest on: ``SYNTHETIC`` and ``PUBLISHED SPLIT``, where it holds of any of them."""
+    """What numbers on these tasks depend on: ``SYNTHETIC`` and ``PUBLISHED SPLIT``, where it holds of any of them."""
     shown = set(tasks)
     found = {SYNTHETIC: grid.collected.synthetic_tasks, PUBLISHED_SPLIT: grid.collected.published_tasks}
     return tuple(stamp for stamp, stamped in found.items() if stamped & shown)
@@ -319,7 +319,7 @@ def _warnings(grid: Grid, tasks: Sequence[str]) -> tuple[str, ...]:
     for task in tasks:
         differs = sorted({what for o in grid.collected.outcomes if o.cell.task == task for what in o.other})
         if differs:
-            found.append(f"Rows marked ‡ rest on other {' and '.join(differs)} ({grid.facts.task_title(task)}).")
+            found.append(f"Rows marked ‡ use different {' and '.join(differs)} ({grid.facts.task_title(task)}).")
     return tuple(found)
 
 

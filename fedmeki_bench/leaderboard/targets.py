@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
+from fedmeki_bench.evaluation.view import in_words
 from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.statistics import summarise_seeds, to_target
 
 if TYPE_CHECKING:
     from fedmeki_bench.algorithms import Algorithm
     from fedmeki_bench.leaderboard.grid import Grid
-
-_UNVALIDATED = "foundation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def targets(grid: Grid, reference: Algorithm) -> tuple[Target, ...]:
     bound that trains nothing. Pooling sends data, not models, so it has no traffic to count.
     """
     found = []
-    curved = [name for name, a in grid.algorithms.items() if a.view != _UNVALIDATED and not a.pooled]
+    curved = [name for name, a in grid.algorithms.items() if not in_words(a.view) and not a.pooled]
     for task in grid.tasks:
         ends = [curve[-1] for o in grid.outcomes.get((reference.name, task), []) if (curve := valid_curve(o, task))]
         if not ends:

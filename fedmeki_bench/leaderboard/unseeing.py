@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 
+from fedmeki_bench.evaluation.view import in_words
 from fedmeki_bench.leaderboard.grid import Column, Entry, Grid
 from fedmeki_bench.leaderboard.tables import Table, TableRow, ordered
 
@@ -15,7 +16,7 @@ def unseeing_table(grid: Grid) -> Table | None:
 
     Where all questions of a task are alike, as in classification, AUROC is 0.5 by construction: no control there.
     """
-    rows = [(a, section) for a, section in ordered(grid) if a.view == "foundation"]
+    rows = [(a, section) for a, section in ordered(grid) if in_words(a.view)]
     entries = {a.name: [_entry(grid, a.name, task) for task in grid.tasks] for a, _ in rows}
     if not any(entry.value is not None for found in entries.values() for entry in found):
         return None

@@ -1,4 +1,4 @@
-"""Rows that answer in words: what their columns rest on, who mumbles, and what a constant answer scores beside them."""
+"""Rows that answer in words: what their columns show, who mumbles, and what a constant answer scores beside them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def constant_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
     found: dict[tuple[str, int], Outcome] = {}
     for o in outcomes:
         place = (o.cell.task, o.cell.seed)
-        if o.cell.algorithm.view != "foundation" or o.status != "ok" or o.record is None or place in found:
+        if not in_words(o.cell.algorithm.view) or o.status != "ok" or o.record is None or place in found:
             continue
         for e in o.record.evaluations:
             if (e.view, e.task) == (CONSTANT, o.cell.task) and e.metrics:

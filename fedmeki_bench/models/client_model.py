@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fedmeki_bench import registry, seeds
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.models.encoder import Encoder, Input
 from fedmeki_bench.models.flat import FlatTensors, flatten
 from fedmeki_bench.options import parse_options
@@ -22,7 +23,10 @@ from fedmeki_bench.options import parse_options
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the client model says about a batch: logits (batch,) and pooled features (batch, width)."""
+    """What the client model says about a batch: logits and pooled features (batch, width).
+
+    Logits are (batch,) where the task's kind has one output, such as yes or no, else (batch, outputs).
+    """
 
     logits: Tensor
     features: Tensor
@@ -36,6 +40,7 @@ class ClientModel(nn.Module):
         inputs: modality -> how its encoder takes it, see :func:`fedmeki_bench.models.inputs.inputs_of`.
         encoders: modality -> (encoder name, its parameters), from the profile.
         hidden: modality -> hidden width of the decoder behind it; absent means a single linear layer.
+        labels: task name -> what its labels are, which decides what its decoder gives; absent means yes or no.
         seed: initial weights depend on this and on the unit's name alone, so a task more or less changes no other's.
         device: where the model lives.
     """
@@ -48,10 +53,12 @@ class ClientModel(nn.Module):
         *,
         hidden: Mapping[str, int],
         seed: int,
+        labels: Mapping[str, LabelSpec] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
         self.tasks = {name: tuple(modalities) for name, modalities in tasks.items()}
+        self.labels = {name: (labels or {}).get(name, LabelSpec("binary")) for name in tasks}
         self.inputs = dict(inputs)
         self.encoders = nn.ModuleDict()
         self.decoders = nn.ModuleDict()
@@ -61,12 +68,14 @@ class ClientModel(nn.Module):
         for task, modalities in self.tasks.items():
             width = sum(_width(self.encoders[m]) for m in modalities)
             with _initialised(seed, f"decoder.{task}"):
-                self.decoders[task] = _decoder(width, hidden.get(modalities[0], 0))
+                spec = self.labels[task]
+                self.decoders[task] = _decoder(width, hidden.get(modalities[0], 0), spec.how.outputs(spec))
         self.to(device)
         units: dict[str, nn.Module] = {f"encoder.{m}": e for m, e in self.encoders.items()}
         units |= {f"decoder.{t}": d for t, d in self.decoders.items()}
         self.values, self.grads = flatten(self, units)
         self._units = units
+        self._single = {name: spec.how.outputs(spec) == 1 for name, spec in self.labels.items()}
         self.frozen: frozenset[str] = frozenset()
 
     @property
@@ -116,7 +125,8 @@ class ClientModel(nn.Module):
         """Outputs of one task on physical inputs (batch, *shape) per modality."""
         pooled = [_as_encoder(self.encoders[m]).pooled(inputs[m]) for m in self.tasks[task]]
         features = pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=-1)
-        return Outputs(self.decoders[task](features).squeeze(-1), features)
+        logits = self.decoders[task](features)
+        return Outputs(logits.squeeze(-1) if self._single[task] else logits, features)
 
     def functional(
         self, values: Mapping[str, Tensor], task: str, inputs: Mapping[str, Tensor], *, training: bool = False
@@ -174,10 +184,10 @@ def _encoder(modality: str, stored: Input, encoders: Mapping[str, tuple[str, Map
     return encoder
 
 
-def _decoder(width: int, hidden: int) -> nn.Module:
+def _decoder(width: int, hidden: int, outputs: int) -> nn.Module:
     if hidden:
-        return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-    return nn.Linear(width, 1)
+        return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+    return nn.Linear(width, outputs)
 
 
 class _initialised:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How a cohort stores one modality, as its card tells it.
+    """How a cohort stores one modality, as its card says.
 
     Attributes:
         cohort: the cohort's name, for sentences.

@@ -39,7 +39,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The samples of one step as the model takes them: inputs (batch, *shape) per modality, labels (batch,)."""
+    """The samples of one step as the model takes them.
+
+    Attributes:
+        task: its name.
+        inputs: modality -> (batch, *shape).
+        labels: what the loss compares with: (batch,), or (batch, K) of a task with several findings.
+    """
 
     task: str
     inputs: Mapping[str, Tensor]
@@ -101,7 +107,7 @@ def train(
     loss_hook: LossHook | None = None,
     gradient_hook: GradientHook | None = None,
 ) -> Trained:
-    """Minimise binary cross-entropy with logits over the steps, in place.
+    """Minimise the loss of each task's kind over the steps, in place.
 
     A step touches only the units its task uses: their gradients are clipped together, and each unit has its own
     optimiser state, so other units' moments do not move.
@@ -114,6 +120,8 @@ def train(
     parameters = {task: model.parameters_of(task) for task in data}
     gradients = {task: {n: p.grad for n, p in ps.items() if p.grad is not None} for task, ps in parameters.items()}
     units = {task: model.units(task) for task in data}
+    targets = {task: torch.from_numpy(part.targets) for task, part in data.items()}
+    kinds = {task: model.labels[task].how for task in data}
     total, taken = torch.zeros((), device=model.device), 0
     unit_steps: dict[str, int] = {}
     autocast = (
@@ -122,13 +130,13 @@ def train(
     with torch.enable_grad():
         for step in steps:
             part = data[step.task]
-            labels = torch.from_numpy(part.targets[step.index]).to(model.device)
+            labels = targets[step.task][torch.from_numpy(step.index)].to(model.device)
             batch = Batch(step.task, model.to_inputs(part.batch(step.index)), labels)
             # dropout masks, like batches, depend on the task's own step count and on nothing that ran before
             torch.manual_seed(seeds.derive(seed, "dropout", step.task, *stream, step.number))
             with autocast:
                 outputs = model(step.task, batch.inputs)
-            loss = nn.functional.binary_cross_entropy_with_logits(outputs.logits.float(), labels)
+            loss = kinds[step.task].loss(outputs.logits, labels)
             if loss_hook is not None:
                 loss = loss_hook(loss, outputs, parameters[step.task], batch)
             segments = {u: model.grads.segment(u, trained_only=True) for u in units[step.task]}

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedmeki_bench.bounded import bounded_json, first_problem
 from fedmeki_bench.errors import InputError
@@ -115,7 +115,7 @@ class RoundRecord(_Strict):
 
 
 class CohortRef(_Strict):
-    """A cohort a run rested on: ``card`` is the hash of its card, hence of its data; ``options`` its preparation."""
+    """A cohort a run used: ``card`` is the hash of its card, hence of its data; ``options`` its preparation."""
 
     name: str
     task: str
@@ -126,10 +126,10 @@ class CohortRef(_Strict):
 
 
 class AssignmentCounts(_Strict):
-    """Who held what: a digest of the assignment, and per task the size and positives of each client."""
+    """Who held what: a digest of the assignment, and per task the size and positives, or classes, of each client."""
 
     digest: str
-    counts: dict[str, list[dict[str, int | None]]] = Field(default_factory=dict)
+    counts: dict[str, list[dict[str, int | dict[str, int] | None]]] = Field(default_factory=dict)
 
 
 class GateFacts(_Strict):
@@ -237,7 +237,7 @@ class Record(_Strict):
     versions: Versions = Field(default_factory=Versions)
     plugins: list[PluginRef] = Field(default_factory=list)
     cohorts: list[CohortRef] = Field(default_factory=list)
-    dealt: AssignmentCounts | None = None
+    assignment: AssignmentCounts | None = Field(None, validation_alias=AliasChoices("assignment", "dealt"))
     evaluations: list[Evaluation] = Field(default_factory=list)
     foundation: FoundationFacts | None = None
     history: list[RoundRecord] = Field(default_factory=list)

@@ -37,6 +37,7 @@ def assemble(
         {modality: (choice.name, choice.params) for modality, choice in settings.encoders.items()},
         hidden=settings.decoder_hidden,
         seed=spec.seed,
+        labels={name: cohorts[name].labels for name in plugins.tasks if name in cohorts},
         device=device,
     )
     take(model, spec.params["start"])

@@ -195,7 +195,7 @@ def _train_and_score(
     record.environment = environment(device, torch.get_num_threads())
     trained = {name: cohorts[name] for name in spec.tasks}
     private = assignment(spec, plugins, trained)
-    record.dealt = AssignmentCounts(digest=private.digest, counts=private.counts())
+    record.assignment = AssignmentCounts(digest=private.digest, counts=private.counts())
     federation = assemble(spec, plugins, trained, private, device=device, folder=folder / CHECKPOINT)
     federation.validate = validation = Validation(cohorts, plugins.tasks, plugins.metrics, plugins.views)
     validation.begin(federation)

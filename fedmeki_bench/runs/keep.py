@@ -11,7 +11,8 @@ import torch
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.files import replacing
 from fedmeki_bench.foundation.injected import described
-from fedmeki_bench.runs.kept_card import CARD, FOLDER, INJECTED, MODEL, KeptCard, KeptInput, KeptTask
+from fedmeki_bench.kinds.kind import LabelSpec
+from fedmeki_bench.runs.kept_card import CARD, FOLDER, INJECTED, MODEL, KeptCard, KeptInput, KeptLabels, KeptTask
 from fedmeki_bench.runs.plugins import portable, portable_params
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ def _task(task: Task, cohort: Cohort) -> KeptTask:
     meta = task.meta
     return KeptTask(
         version=meta.version, modalities=meta.modalities, role=meta.role, cohort=cohort.card_hash,
-        synthetic=cohort.synthetic,
+        synthetic=cohort.synthetic, labels=None if cohort.labels == LabelSpec("binary") else _labels(cohort.labels),
     )  # fmt: skip
+
+
+def _labels(spec: LabelSpec) -> KeptLabels:
+    return KeptLabels(kind=spec.kind, **spec.as_json())
 
 
 def _input(taken: Input) -> KeptInput:

@@ -2,7 +2,7 @@
 
     kept = open_kept("results/KEY")
     kept.answers("lung_opacity", part)          # what the injected foundation model says
-    kept.probabilities("lung_opacity", part)    # encoders and decoder
+    kept.scores("lung_opacity", part)    # encoders and decoder
 
 ``part`` is anything with ``questions``, ``batch`` and a length, such as a part of a prepared cohort.
 """
@@ -18,9 +18,10 @@ import torch
 from fedmeki_bench import registry
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.view import Answers
-from fedmeki_bench.evaluation.views import probabilities
+from fedmeki_bench.evaluation.views import scores
 from fedmeki_bench.evaluation.views_in_words import Foundation
 from fedmeki_bench.federation.server import Server, ServerContext
+from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.encoder import Input
 from fedmeki_bench.options import parse_options
@@ -75,8 +76,8 @@ class Kept:
         """The foundation model with what was injected; loaded on first use, None where the stage has none."""
         return self.stage.foundation(self.server, self.at_server)
 
-    def probabilities(self, task: str, part: CohortPart) -> np.ndarray:
-        """Probability of the positive class by encoders and decoder, (n,).
+    def scores(self, task: str, part: CohortPart) -> np.ndarray:
+        """What encoders and decoder say: (n,) probabilities of the positive class, (n, K) of classes, (n,) numbers.
 
         Raises:
             UsageError: the model was not trained on that task.
@@ -84,7 +85,7 @@ class Kept:
         if task not in self.model.tasks:
             raise UsageError(f"the kept model has no decoder for {task!r}; {nearest(task, self.model.tasks)}")
         self.model.load(self.server.model)
-        return probabilities(self.model, task, part, precision=self.settings.precision)
+        return scores(self.model, task, part, precision=self.settings.precision)
 
     def answers(self, task: str | Task, part: CohortPart) -> Answers | None:
         """What the injected foundation model says; None where a modality of the task was never trained.
@@ -146,6 +147,7 @@ def open_kept(
             trained, {m: Input(i.shape, i.scale, i.facts) for m, i in card.inputs.items()},
             {m: (choice.name, choice.params) for m, choice in settings.encoders.items()},
             hidden=settings.decoder_hidden, seed=card.seed, device=device,
+            labels={name: LabelSpec(**dict(t.labels)) for name, t in card.tasks.items() if t.labels is not None},
         )  # fmt: skip
     except (UsageError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / CARD}: the model can't be put together: {error}") from error

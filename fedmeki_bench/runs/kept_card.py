@@ -32,6 +32,16 @@ class KeptInput(_Strict):
     facts: dict[str, Any]
 
 
+class KeptLabels(_Strict):
+    """What the labels of a task are, see :class:`~fedmeki_bench.kinds.kind.LabelSpec`; absent means yes or no."""
+
+    kind: str
+    classes: tuple[str, ...] = ()
+    unit: str = ""
+    centre: float = 0.0
+    spread: float = 1.0
+
+
 class KeptTask(_Strict):
     """A task that the model was trained on or asked, its version, and the hash of its cohort's card."""
 
@@ -40,6 +50,7 @@ class KeptTask(_Strict):
     role: str
     cohort: str
     synthetic: bool
+    labels: KeptLabels | None = None
 
 
 class KeptCard(_Strict):
@@ -50,7 +61,7 @@ class KeptCard(_Strict):
         seed: of that run.
         profile: its resolved profile: encoders, sizes, precision.
         rule: its rule.
-        stage, stage_version, stage_params: its stage; a path of a foundation model is told as records tell it.
+        stage, stage_version, stage_params: its stage; a path of a foundation model as records hold it.
         foundation: what the foundation model is (its recipe or the digest of its files), or None.
         tasks: name -> what the model was trained on (role ``training``) or asked.
         inputs: modality -> how it is taken, with the series' statistics, so that no cohort is needed.

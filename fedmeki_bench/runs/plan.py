@@ -10,7 +10,7 @@ from typing import Any
 
 from fedmeki_bench import algorithms, registry
 from fedmeki_bench.algorithms import Algorithm
-from fedmeki_bench.boards.board import Board, Dealing
+from fedmeki_bench.boards.board import Board, PartitionChoice
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
@@ -42,11 +42,11 @@ class Planned:
 
 
 def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> list[Planned]:
-    """The trainings of a board, in its order.
+    """The training runs of a board, in its order.
 
     Args:
         records: given, the board is only to be shown: then no code is loaded from files that it names, and their rows
-            are what these records tell (see ``recorded.py``).
+            are what these records say (see ``recorded.py``).
 
     Raises:
         UsageError: an unknown algorithm, task, profile or partition.
@@ -58,41 +58,41 @@ def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> l
     training, zero_shot = by_role(board.tasks)
     planned: dict[str, Planned] = {}
     for algorithm in rows:
-        for dealing, seed in product(board.dealings, board.seeds):
-            if records is not None and (is_file(algorithm.rule) or is_file(dealing.partition)):
-                for entry in _recorded(board, algorithm, dealing, seed, training, zero_shot, records):
+        for choice, seed in product(board.partition_choices, board.seeds):
+            if records is not None and (is_file(algorithm.rule) or is_file(choice.partition)):
+                for entry in _recorded(board, algorithm, choice, seed, training, zero_shot, records):
                     known = planned.setdefault(entry.cells[0].setting, entry)
                     if known is not entry:  # another view of the same training
                         known.cells += entry.cells
                 continue
             specs = specify(
                 algorithm, training, profile_name=board.profile, seed=seed, clients=board.clients,
-                partition=dealing.partition, options=_accepted(board, algorithm, dealing), zero_shot=zero_shot,
+                partition=choice.partition, options=_accepted(board, algorithm, choice), zero_shot=zero_shot,
                 to_run=records is None,
             )  # fmt: skip
             for spec in specs:
                 entry = planned.setdefault(spec.setting, Planned(spec))
                 answered = spec.zero_shot if answers_zero_shot(algorithm.view) else ()
                 entry.cells += [
-                    Cell(algorithm, task, seed, spec.setting, dealing=dealing.label)
+                    Cell(algorithm, task, seed, spec.setting, partition=choice.label)
                     for task in (*spec.tasks, *answered)
                 ]
     return list(planned.values())
 
 
 def _recorded(
-    board: Board, algorithm: Algorithm, dealing: Dealing, seed: int, training: list[str], zero_shot: list[str],
+    board: Board, algorithm: Algorithm, choice: PartitionChoice, seed: int, training: list[str], zero_shot: list[str],
     records: Sequence[Record | BadRecord],
 ) -> Iterator[Planned]:  # fmt: skip
-    """What stands for the trainings of a row whose code is not loaded."""
+    """What stands for the training runs of a row whose code is not loaded."""
     asks = any(map(answers_zero_shot, registry.load("stages", algorithm.stage).views))
     groups = [(name,) for name in sorted(training)] if algorithm.scope == "s" else [tuple(sorted(training))]
     for group in groups:
         asked = zero_shot_of(algorithm, group, zero_shot) if asks else ()
-        spec, row, setting, why = recorded(board, algorithm, dealing, seed, group, asked, records)
+        spec, row, setting, why = recorded(board, algorithm, choice, seed, group, asked, records)
         entry = Planned(spec, reason=why)
         shown = (*group, *asked) if answers_zero_shot(row.view) else group
-        entry.cells = [Cell(row, task, seed, setting, dealing=dealing.label) for task in shown]
+        entry.cells = [Cell(row, task, seed, setting, partition=choice.label) for task in shown]
         entry.record = next((r for r in records if isinstance(r, Record) and not why and r.setting == setting), None)
         yield entry
 
@@ -102,7 +102,7 @@ def cells(board: Board, records: Sequence[Record | BadRecord] = ()) -> list[Cell
     found = [cell for planned in plan(board, records) for cell in planned.cells]
     _, zero_shot = by_role(board.tasks)
     there = {(cell.algorithm.name, cell.task) for cell in found}
-    dealings = [dealing.label for dealing in board.dealings]
+    partitions = [choice.label for choice in board.partition_choices]
     for row in (algorithms.described(name) for name in board.algorithms):
         reason = (
             "nothing was trained for it"
@@ -111,16 +111,16 @@ def cells(board: Board, records: Sequence[Record | BadRecord] = ()) -> list[Cell
         )
         lacking = [task for task in zero_shot if (row.name, task) not in there]
         found += [
-            Cell(row, task, seed, "", reason, dealing)
-            for task, dealing, seed in product(lacking, dealings, board.seeds)
+            Cell(row, task, seed, "", reason, partition)
+            for task, partition, seed in product(lacking, partitions, board.seeds)
         ]
     rows = {algorithms.described(name).name: i for i, name in enumerate(board.algorithms)}
     columns = {name: i for i, name in enumerate(board.tasks)}
-    return sorted(found, key=lambda c: (dealings.index(c.dealing), rows[c.algorithm.name], columns[c.task], c.seed))
+    return sorted(found, key=lambda c: (partitions.index(c.partition), rows[c.algorithm.name], columns[c.task], c.seed))
 
 
 def inspect(board: Board, data: Path, store: RecordStore, *, load: bool = True) -> list[Planned]:
-    """The board's trainings with their state: what is done, and what is missing and why.
+    """The board's training runs with their state: what is done, and what is missing and why.
 
     Args:
         load: load the code of files that the board names, to run what it lacks; without it the board can only be shown.
@@ -173,17 +173,17 @@ def _has(models: Mapping[str, Any], option: str) -> bool:
     return any(option in model.model_fields for model in models.values())
 
 
-def _accepted(board: Board, algorithm: Algorithm, dealing: Dealing) -> dict[str, Any]:
+def _accepted(board: Board, algorithm: Algorithm, choice: PartitionChoice) -> dict[str, Any]:
     """The board's options that this algorithm has: ``mu`` reaches FedProx and leaves FedAvg alone."""
-    models = option_models(algorithm, dealing.partition)
+    models = option_models(algorithm, choice.partition)
     options = {key: value for key, value in board.options.items() if _has(models, key)}
-    if algorithm.pooled:  # there is nothing to deal
+    if algorithm.pooled:  # there is nothing to share out
         return options
-    return options | {f"partition.{key}": value for key, value in dealing.options}
+    return options | {f"partition.{key}": value for key, value in choice.options}
 
 
 def _check_options(board: Board, rows: list[Algorithm], *, shown: bool) -> None:
-    names = [(row, dealing.partition) for row in rows for dealing in board.dealings]
+    names = [(row, choice.partition) for row in rows for choice in board.partition_choices]
     if shown and any(is_file(row.rule) or is_file(partition) for row, partition in names):
         return  # whose options they are is known to a file that is not loaded
     models = [option_models(row, partition) for row, partition in names]

@@ -20,8 +20,8 @@ def plugin_versions(
 ) -> dict[str, Any]:
     """Sources of the run's plug-ins that are not built in, and versions beyond the first of the others' kinds.
 
-    Rules, stages and tasks have entered by their versions from the start. Partitions and encoders got theirs
-    later: a first version goes without saying, so that finished runs keep their names.
+    Rules, stages and tasks have entered by their versions from the start. Partitions, encoders and kinds of tasks got
+    theirs later: a first version goes without saying, so that finished runs keep their names.
     """
     named = {
         "rule": ("rules", algorithm.rule),
@@ -29,6 +29,8 @@ def plugin_versions(
         "partition": ("partitions", partition),
     }
     named |= {f"task {name}": ("tasks", name) for name in tasks}
+    kinds = {registry.load("tasks", name).meta.kind for name in tasks}
+    named |= {f"kind {kind}": ("kinds", kind) for kind in sorted(kinds)}
     encoders = params["profile"]["encoders"]
     named |= {f"encoder {m}": ("encoders", encoders[m]["name"]) for m in sorted(modalities) if m in encoders}
     foundation = params["stage"].get("foundation")
@@ -38,7 +40,7 @@ def plugin_versions(
     for what, (kind, name) in named.items():
         if (source := plugin_source(kind, name)) is not None:
             sources[what] = source
-        version = stated_version(kind, name) if kind in ("partitions", "encoders") else 1
+        version = stated_version(kind, name) if kind in ("partitions", "encoders", "kinds") else 1
         if version != 1:
             versions[what] = version
     return ({"sources": sources} if sources else {}) | ({"plugins": versions} if versions else {})
@@ -50,7 +52,7 @@ def placeless(name: str) -> str:
 
 
 def portable(name: str) -> str:
-    """A name as a record may tell it: of a path, the part below the working folder, or else its last component."""
+    """A name as a record may hold it: of a path, the part below the working folder, or else its last component."""
     path, colon, attribute = name.rpartition(":") if ".py:" in name else (name, "", "")
     if not Path(path).is_absolute() and ".." not in Path(path).parts:
         return name
@@ -61,7 +63,7 @@ def portable(name: str) -> str:
 
 
 def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Parameters as a record tells them: paths of encoders, foundation model and start by :func:`portable`."""
+    """Parameters as a record holds them: paths of encoders, foundation model and start by :func:`portable`."""
     told = {section: dict(values) for section, values in params.items()}
     told["profile"]["encoders"] = {
         modality: {**choice, "name": portable(choice["name"])}

@@ -1,4 +1,4 @@
-"""Rows of a board whose rule or partition is a file, as their records tell them: the file is parsed, never run.
+"""Rows of a board whose rule or partition is a file, as their records give them: the file is parsed, never run.
 
 Showing a board must not execute what it names. Without running a file its parameters' defaults are unknown, hence the
 setting of its runs; so a run is recognised by what its record says, and by the digest of the file's source.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from fedmeki_bench.algorithms import Algorithm
-from fedmeki_bench.boards.board import Board, Dealing
+from fedmeki_bench.boards.board import Board, PartitionChoice
 from fedmeki_bench.errors import UsageError
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord
@@ -26,8 +26,8 @@ def is_file(name: str) -> bool:
 
 
 def recorded(
-    board: Board, algorithm: Algorithm, dealing: Dealing, seed: int, tasks: Sequence[str], zero_shot: Sequence[str],
-    records: Iterable[Record | BadRecord],
+    board: Board, algorithm: Algorithm, choice: PartitionChoice, seed: int, tasks: Sequence[str],
+    zero_shot: Sequence[str], records: Iterable[Record | BadRecord],
 ) -> tuple[RunSpec, Algorithm, str, str]:  # fmt: skip
     """What stands for one training of such a row.
 
@@ -35,19 +35,17 @@ def recorded(
         A specification without parameters; the algorithm, with the view that the record scored; the setting of the
         run, or a text that is no setting; and why there is none.
     """
-    alike = [
-        r for r in records if isinstance(r, Record) and _same(r, board, algorithm, dealing, seed, tasks, zero_shot)
-    ]
-    changed = {r.key: _changed(r, algorithm.rule, dealing.partition) for r in alike}
+    alike = [r for r in records if isinstance(r, Record) and _same(r, board, algorithm, choice, seed, tasks, zero_shot)]
+    changed = {r.key: _changed(r, algorithm.rule, choice.partition) for r in alike}
     current = [r for r in alike if not changed[r.key]]
     spec = RunSpec(
         algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, tuple(tasks), tuple(zero_shot), board.profile,
-        {}, seed, board.clients, dealing.partition, {},
+        {}, seed, board.clients, choice.partition, {},
     )  # fmt: skip
     if not current:
         last = max(alike, key=_finished, default=None)
         why = f"finished as {last.key}, which no longer counts: {changed[last.key]}" if last else "not run yet"
-        return spec, algorithm, f"no setting: {algorithm.name} {seed} {','.join(tasks)} {dealing.label}", why
+        return spec, algorithm, f"no setting: {algorithm.name} {seed} {','.join(tasks)} {choice.label}", why
     found = max(current, key=_finished)
     if found.views and algorithm.view not in found.views:
         algorithm = replace(algorithm, view=found.views[0])
@@ -55,17 +53,17 @@ def recorded(
 
 
 def _same(
-    record: Record, board: Board, algorithm: Algorithm, dealing: Dealing, seed: int, tasks: Sequence[str],
+    record: Record, board: Board, algorithm: Algorithm, choice: PartitionChoice, seed: int, tasks: Sequence[str],
     zero_shot: Sequence[str],
 ) -> bool:  # fmt: skip
     asked = sorted(task for task in record.versions.tasks if task not in record.tasks)
     there = (record.scope, record.stage, record.profile, record.seed, record.clients, sorted(record.tasks), asked)
     here = (algorithm.scope, algorithm.stage, board.profile, seed, board.clients, sorted(tasks), sorted(zero_shot))
-    options = dict(board.options) | {f"partition.{key}": value for key, value in dealing.options}
+    options = dict(board.options) | {f"partition.{key}": value for key, value in choice.options}
     return (
         there == here
         and placeless(record.rule) == placeless(algorithm.rule)
-        and placeless(record.partition) == placeless(dealing.partition)
+        and placeless(record.partition) == placeless(choice.partition)
         and all(_has(record.params, key, value) for key, value in options.items())
     )
 

@@ -108,7 +108,7 @@ def specify(
     zero_shot: Sequence[str] = (),
     to_run: bool = False,
 ) -> list[RunSpec]:
-    """The trainings an algorithm needs for these tasks: one per task in scope ``s``, one over all in scope ``m``.
+    """The training runs an algorithm needs for these tasks: one per task in scope ``s``, one over all in scope ``m``.
 
     Args:
         zero_shot: zero-shot tasks for the foundation view to answer; ignored where there is none. In scope ``s`` each
@@ -130,14 +130,14 @@ def specify(
         raise InputError(f"the seed cannot be {seed}: it is not negative")
     rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
     given = assign_options(option_models(algorithm, partition), dict(algorithm.options) | dict(options or {}))
-    if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be dealt
+    if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be assigned
         partition, given["availability"], given["partition"] = "iid", {}, {}
-    dealt = registry.load("partitions", partition)
+    how = registry.load("partitions", partition)
     params = {
         "profile": _resolve_profile(profile_name, given["profile"]).model_dump(mode="json"),
         "rule": _resolve(rule.Params, given["rule"], f"rule {algorithm.rule}"),
         "stage": _resolve(stage.Params, given["stage"], f"stage {algorithm.stage}"),
-        "partition": _resolve(dealt.Params, given["partition"], f"partition {partition}"),
+        "partition": _resolve(how.Params, given["partition"], f"partition {partition}"),
         "availability": _resolve(Availability, given["availability"], "the availability of modalities"),
         "start": _resolve(Start, given["start"], "the start"),
     }
@@ -166,7 +166,7 @@ def specify(
             )
         )  # fmt: skip
     if params["start"].get("from") and not any("start" in spec.versions for spec in specs):
-        raise InputError(f"the model kept in {params['start']['from']} shares no unit with any of these trainings")
+        raise InputError(f"the model kept in {params['start']['from']} shares no unit with any of these training runs")
     return specs
 
 
@@ -204,12 +204,12 @@ def installed_models(algorithm: Algorithm, partition: str) -> dict[str, type[Bas
 
 
 def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Deal ``key`` or ``section.key`` options to the section that has the key.
+    """Hand ``key`` or ``section.key`` options to the section that has the key.
 
     Raises:
         InputError: no section has it, or more than one but the profile.
     """
-    dealt: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    handed: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     for name, value in options.items():
         section, dot, key = name.partition(".")
         if not dot:
@@ -223,8 +223,8 @@ def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, 
         if section not in models or key not in models[section].model_fields:
             known = [k for s in _SECTIONS for k in models[s].model_fields]
             raise InputError(f"unknown option {name!r}; {nearest(key, known)}")
-        dealt[section][key] = value
-    return dealt
+        handed[section][key] = value
+    return handed
 
 
 def _resolve(model: type[BaseModel], options: Mapping[str, Any], owner: str) -> dict[str, Any]:

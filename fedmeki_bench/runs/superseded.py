@@ -1,4 +1,4 @@
-"""Why a finished run no longer counts: the same request, but something that numbers rest on has changed since."""
+"""Why a finished run no longer counts: the same request, but something that numbers depend on has changed since."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def superseded(
 
     Args:
         spec: what is asked for now, and has no record of its own.
-        cards: task -> hash of the cohort it would rest on.
+        cards: task -> hash of the cohort it would depend on.
         records: what to look among.
     """
     alike = [r for r in records if isinstance(r, Record) and r.status == "ok" and _same_request(r, spec)]

@@ -22,7 +22,7 @@ _PATIENCE = 20.0  # seconds that an interrupted run has to write its record
 
 
 def choose(entries: Sequence[Planned], only: str | None) -> list[Planned]:
-    """Which trainings to run: all that are not done, the never-run, the failed, or those of one algorithm."""
+    """Which training runs to run: all that are not done, the never-run, the failed, or those of one algorithm."""
     runnable = [e for e in entries if e.status != "no data"]
     if only == "missing":
         return [e for e in runnable if e.status in ("missing", "interrupted")]
@@ -65,7 +65,7 @@ class _Worker:
 def sweep(
     entries: Sequence[Planned], data: Path, store: RecordStore, *, jobs: int, listener: Listener, device: str = "cpu"
 ) -> None:
-    """Execute the trainings; failures become records and do not stop the others, nor does a process that is killed.
+    """Execute the training runs; failures become records and do not stop the others, nor does a process that is killed.
 
     Raises:
         KeyboardInterrupt: after the runs under way were told to stop; their checkpoints stay.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fedmeki_bench import __version__, registry
 from fedmeki_bench.errors import InputError, UsageError
+from fedmeki_bench.kinds.kind import kind as task_kind
 
 KINDS = {"rule": "rules", "stage": "stages", "task": "tasks", "dataset": "datasets", "encoder": "encoders"}
 """What can be begun -> the kind of plug-in it registers."""
@@ -19,13 +20,14 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _HERE = Path(__file__).parent
 
 
-def write(kind: str, name: str, out: Path, *, dataset: str = "ptbxl") -> list[Path]:
+def write(kind: str, name: str, out: Path, *, dataset: str = "ptbxl", labels: str = "binary") -> list[Path]:
     """Write the package ``out / name``, whole or not at all; returns its files.
 
     Args:
         kind: one of :data:`KINDS`.
         name: lower case, as it will be typed on the command line; also the module's name.
         dataset: which dataset a new task asks about.
+        labels: the kind of a new task.
 
     Raises:
         UsageError: the name is no module name, or taken by an installed plug-in.
@@ -39,12 +41,15 @@ def write(kind: str, name: str, out: Path, *, dataset: str = "ptbxl") -> list[Pa
     modality = "image"
     if kind == "task":
         modality = registry.load("datasets", dataset).meta.modalities[0]
+        if not (_HERE / "kinds" / f"{labels}.j2").is_file():
+            raise UsageError(f"there is no skeleton of the kind {labels!r}: begin with another kind and change it")
     folder = out / name
     if folder.exists():
         raise InputError(f"{folder} exists; choose another name or another --out")
     values = {
         "name": name, "cls": _camel(name), "dataset": dataset, "modality": modality, "version": __version__,
         "package": name.replace("_", "-"), "title": name.replace("_", " ").capitalize(),
+        "kind": labels, "role": "training" if task_kind(labels).labelled else "zero_shot",
     }  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as temporary:
@@ -55,9 +60,12 @@ def write(kind: str, name: str, out: Path, *, dataset: str = "ptbxl") -> list[Pa
 
 
 def _fill(template: Path, folder: Path, values: Mapping[str, str]) -> None:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, trim_blocks=True,
+        loader=FileSystemLoader(_HERE),
+    )  # fmt: skip
     for source in sorted(template.rglob("*.j2")):
         relative = source.relative_to(template).as_posix().removesuffix(".j2").replace("NAME", values["name"])
         target = folder / relative

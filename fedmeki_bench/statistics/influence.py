@@ -117,19 +117,18 @@ def jackknife(metric: Metric, labels: NDArray[Any], scores: Floats, group: NDArr
 
     Args:
         metric: ``(labels, scores, weights) -> values`` with shapes (n,), (n,), (B, n), (B,).
-        labels: (n,).
-        scores: (n,).
+        labels: (n,), or (n, K) with several findings.
+        scores: (n,), or (n, K).
         group: (n,) index of each sample's patient.
         n_groups: number of patients.
     """
     import numpy as np
 
     present = np.unique(group)
-    falling, place_of_score = np.unique(-scores, return_inverse=True)
-    classes, place_of_label = np.unique(labels, return_inverse=True)
-    code, kind = np.unique(place_of_score.reshape(-1) * len(classes) + place_of_label.reshape(-1), return_inverse=True)
-    kind_scores, kind_labels = -falling[code // len(classes)], classes[code % len(classes)]
-    kind, width = kind.reshape(-1), len(code)
+    if scores.ndim > 1:
+        kind_labels, kind_scores, kind, width = labels, scores, np.arange(len(labels)), len(labels)
+    else:
+        kind_labels, kind_scores, kind, width = _alike(labels, scores)
     total = np.bincount(kind, minlength=width).astype(np.float64)
     rows = max(1, CHUNK_ELEMENTS // width)
     place = np.searchsorted(present, group)
@@ -145,3 +144,13 @@ def jackknife(metric: Metric, labels: NDArray[Any], scores: Floats, group: NDArr
         return np.full(n_groups, math.nan)
     out[present] = math.sqrt((len(present) - 1) / len(present)) * (without.mean() - without)
     return out
+
+
+def _alike(labels: NDArray[Any], scores: Floats) -> tuple[NDArray[Any], Floats, NDArray[Any], int]:
+    """Label and score of each kind of sample, highest score first, each sample's kind, and how many kinds there are."""
+    import numpy as np
+
+    falling, place_of_score = np.unique(-scores, return_inverse=True)
+    classes, place_of_label = np.unique(labels, return_inverse=True)
+    code, kind = np.unique(place_of_score.reshape(-1) * len(classes) + place_of_label.reshape(-1), return_inverse=True)
+    return classes[code % len(classes)], -falling[code // len(classes)], kind.reshape(-1), len(code)

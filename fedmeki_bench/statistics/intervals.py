@@ -9,7 +9,7 @@ too little spread as well as too good a value. Three remedies, chosen by simulat
   scatters more.
 - Quantiles are Student's.
 - Where no form exists, the metric is taken to a scale without ends, and the degrees of freedom come from the
-  influences: a variance that rests on a few patients has few.
+  influences: a variance that depends on a few patients has few.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def mean_of_two(
     Args:
         values: the two values.
         intervals: their intervals; without one of them there is none.
-        correlation: of the two values over patients, 0 where they rest on different patients.
+        correlation: of the two values over patients, 0 where they depend on different patients.
     """
     for one in intervals:
         if one.note:
@@ -207,6 +207,10 @@ FISHER = Scale(math.atanh, math.tanh, lambda r: 1 / (1 - r * r))
 
 SHORTFALL = Scale(lambda s: -math.log(1 - s), lambda x: 1 - math.exp(min(-x, 700.0)), lambda s: 1 / (1 - s))
 """For skills, which end at 1 and have no lower end: the logarithm of what is lacking."""
+
+
+LOG = Scale(math.log, math.exp, lambda e: 1 / e)
+"""For errors, which end at 0 and have no upper end."""
 
 
 def freedom(influence: Floats, patients: int) -> float:

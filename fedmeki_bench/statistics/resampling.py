@@ -25,12 +25,14 @@ def sorted_models(labels: NDArray[Any], scores: Floats, group: NDArray[Any]) -> 
     Sorted once here rather than by the metric for every chunk of resamples.
 
     Args:
-        labels: (n,).
-        scores: (clients, n).
+        labels: (n,) or (n, K).
+        scores: (clients, n), or (clients, n, K), which have no order.
         group: (n,) index of each sample's patient.
     """
     import numpy as np
 
+    if scores.ndim > 2:
+        return [(labels, column, group) for column in scores]
     orders = [np.argsort(-column, kind="stable") for column in scores]
     return [(labels[o], column[o], group[o]) for o, column in zip(orders, scores, strict=True)]
 

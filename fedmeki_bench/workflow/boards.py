@@ -1,4 +1,4 @@
-"""A board's trainings: what is there, what is lacking, and running the latter."""
+"""A board's training runs: what is there, what is lacking, and running the latter."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def no_record(board: Board, results: Path) -> InputError:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A board's trainings before they are run.
+    """A board's training runs before they are run.
 
     Attributes:
         entries: all of them, with their state.
         chosen: those to be run.
         jobs: in so many processes.
-        left_out: why trainings can't be run, in sentences.
+        left_out: why training runs can't be run, in sentences.
     """
 
     board: Board

@@ -22,7 +22,7 @@ from fedmeki_bench.records.record import Evaluation, Record
 from fedmeki_bench.records.store import RecordStore, read_record
 from fedmeki_bench.runs.plan import cells
 from fedmeki_bench.workflow.boards import AnyBoard, board_of, no_record
-from fedmeki_bench.workflow.dealing import dealt_as
+from fedmeki_bench.workflow.partitions import partition_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,8 @@ class Compared:
 
     Attributes:
         a, b: what was asked for.
-        comparisons: one per task, dealing and metric; all intervals hold together with 95 % probability.
-        dealings: how the data were dealt for each of them; empty where the board has one dealing.
+        comparisons: one per task, partition and metric; all intervals hold together with 95 % probability.
+        partitions: which partition each of them is under; empty where the board has one.
         over_tasks: the mean over tasks, where there are several with one metric.
         notes: what should be known, in sentences.
     """
@@ -45,7 +45,7 @@ class Compared:
     a: str
     b: str
     comparisons: tuple[Comparison, ...]
-    dealings: tuple[str, ...]
+    partitions: tuple[str, ...]
     over_tasks: OverTasks | None
     notes: tuple[str, ...]
 
@@ -58,8 +58,8 @@ class Compared:
         import pandas as pd
 
         rows = [
-            {"dealing": dealing} | asdict(found)
-            for dealing, found in zip(self.dealings, self.comparisons, strict=True)
+            {"partition": partition} | asdict(found)
+            for partition, found in zip(self.partitions, self.comparisons, strict=True)
         ]  # fmt: skip
         frame = pd.DataFrame(rows).drop(columns=["algorithm", "against"])
         return frame.astype(dict.fromkeys(Comparison.NUMBERS, "float64"))
@@ -90,14 +90,14 @@ def compare(
             raise UsageError(f"unknown metric {name!r}; {nearest(name, known)}")
     columns: list[Column] = []
     notes, collections = list(sides.notes), dict[str, str]()
-    for (task, dealing), outcomes in sides.outcomes.items():
+    for (task, partition), outcomes in sides.outcomes.items():
         meta = registry.load("tasks", task, files=False).meta
         collections[task] = meta.patients or meta.dataset
         two = [o for row in (sides.a, sides.b) for o in outcomes[row]]
         scored = [o.evaluation.metrics for o in two if o.evaluation is not None]
         for name in metrics or meta.metrics[:1]:
             if all(name in metrics_of for metrics_of in scored):
-                columns.append(Column(task, dealing, registry.load("metrics", name), sides.margin(name), outcomes))
+                columns.append(Column(task, partition, registry.load("metrics", name), sides.margin(name), outcomes))
             else:
                 notes.append(f"{task} has no {name} on both sides: left out")
     if not columns:
@@ -106,12 +106,12 @@ def compare(
     found, over = compare_rows(sides.a, sides.b, columns, sides.read, collections)
     if all(c.difference is None for c in found):
         raise InputError(f"{a} and {b} can't be compared: {found[0].note}")
-    return Compared(*given, tuple(found), tuple(column.dealing for column in columns), over, tuple(notes))
+    return Compared(*given, tuple(found), tuple(column.partition for column in columns), over, tuple(notes))
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """(task, dealing) -> row -> outcomes; which rows are A and B, and how their predictions are read."""
+    """(task, partition) -> row -> outcomes; which rows are A and B, and how their predictions are read."""
 
     a: str
     b: str
@@ -134,13 +134,13 @@ def _of_board(a: str, b: str, chosen: Board, results: Path) -> _Sides:
     outcomes = collect(cells(chosen, records), records).outcomes
     first, second = (described(name).name for name in (a, b))
     found: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
-    for dealing, task in product([d.label for d in chosen.dealings], chosen.tasks):
+    for partition, task in product([d.label for d in chosen.partition_choices], chosen.tasks):
         rows: dict[str, list[Outcome]] = {}
         for o in outcomes:
-            if (o.cell.task, o.cell.dealing) == (task, dealing):
+            if (o.cell.task, o.cell.partition) == (task, partition):
                 rows.setdefault(o.cell.algorithm.name, []).append(o)
         if all(any(o.status == "ok" for o in rows.get(name, [])) for name in (first, second)):
-            found[task, dealing] = rows
+            found[task, partition] = rows
     return _Sides(first, second, found, reader(store.folder), chosen.margin, [])
 
 
@@ -160,13 +160,13 @@ def _of_records(a: str, b: str, results: Path) -> _Sides:
         }))  # fmt: skip
     (left, ours), (right, theirs) = sides
     notes = [] if left.seed == right.seed else [f"seeds {left.seed} and {right.seed} differ: so may luck"]
-    dealings = [dealt_as(record.partition, record.params) for record in (left, right)]
-    if dealings[0] != dealings[1]:
-        notes.append(f"dealt otherwise: {dealings[0]}, and {dealings[1]}")
+    partitions = [partition_in_words(record.partition, record.params) for record in (left, right)]
+    if partitions[0] != partitions[1]:
+        notes.append(f"partitions differ: {partitions[0]}, and {partitions[1]}")
     cards = [{c.task: c.card for c in record.cohorts} for record in (left, right)]
     shared = [task for task in ours if task in theirs]
     other = [task for task in shared if cards[0].get(task) != cards[1].get(task)]
-    notes += [f"{task}: the two records rest on differently prepared data" for task in other]
+    notes += [f"{task}: the two records use differently prepared data" for task in other]
     found: dict[tuple[str, str], dict[str, list[Outcome]]] = {
         (task, ""): {"A": [ours[task]], "B": [theirs[task]]} for task in shared
     }

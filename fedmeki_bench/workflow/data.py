@@ -76,7 +76,7 @@ def prepare(
         dataset: a name from ``fedmeki-bench list datasets``.
         raw: the folder of the release, in its official layout.
         out: the folder of cohorts, each in a folder of its task's name.
-        split: deal whole patients, or rows as the papers did (which leaks, and is marked on every table).
+        split: by whole patients, or by rows as the papers did (which leaks, and is marked on every table).
         options: of the dataset, such as ``{"image_size": 64}``; ``fedmeki-bench info DATASET`` lists them.
         workers: decoding processes; the number of processors by default.
         progress: called with (done, total, text) now and then.

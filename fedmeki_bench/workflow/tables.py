@@ -39,7 +39,7 @@ class Leaderboard:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """One row per algorithm, task, dealing, seed and metric, as in ``leaderboard.csv``.
+        """One row per algorithm, task, partition, seed and metric, as in ``leaderboard.csv``.
 
         ``value`` with its 95 % interval over patients, ``low`` to ``high``, is in the metric's own units; NaN where
         there is no number, and then ``status`` and ``reason`` say why.
@@ -59,7 +59,7 @@ class Leaderboard:
         """
         import pandas as pd
 
-        columns = ["section", "dealing", "algorithm", "title", "place", "low", "high", "best"]
+        columns = ["section", "partition", "algorithm", "title", "place", "low", "high", "best"]
         return pd.DataFrame(list(self._ranks()), columns=columns)
 
     def _ranks(self) -> Iterator[list[Any]]:
@@ -67,7 +67,7 @@ class Leaderboard:
             titles = {row.algorithm.name: row.algorithm.title for row in section.table.rows}
             for name, place in sorted(section.analysis.places.items(), key=lambda item: item[1].place):
                 yield [
-                    section.key, section.dealing, name, titles.get(name, name), place.place, place.low, place.high,
+                    section.key, section.partition, name, titles.get(name, name), place.place, place.low, place.high,
                     name in section.analysis.best,
                 ]  # fmt: skip
 
@@ -81,13 +81,13 @@ class Leaderboard:
         """
         import pandas as pd
 
-        columns = ["section", "dealing", "family", "question", "answer", *(f.name for f in fields(Comparison))]
+        columns = ["section", "partition", "family", "question", "answer", *(f.name for f in fields(Comparison))]
         frame = pd.DataFrame(list(self._differences()), columns=columns)
         return frame.astype(dict.fromkeys(Comparison.NUMBERS, "float64"))
 
     def _differences(self) -> Iterator[dict[str, Any]]:
         for section in self.page.sections:
-            place = {"section": section.key, "dealing": section.dealing}
+            place = {"section": section.key, "partition": section.partition}
             analysis = section.analysis
             for found in analysis.primary:
                 yield place | {"family": "mean", "question": "", "answer": ""} | asdict(found)

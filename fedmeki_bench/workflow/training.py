@@ -42,7 +42,7 @@ def run(
         profile: the budget, ``demo`` or ``paper``.
         seed: of partition, weights and batches.
         clients: number of hospitals.
-        partition: how private samples are dealt to the clients.
+        partition: how private samples are assigned to clients.
         variant: scope and stage of a rule without them, such as ``m_plus``.
         options: ``{"rounds": 3, "rule.mu": 0.1}``, the keys of ``-o`` on the command line.
         results: the folder of records.
@@ -78,7 +78,7 @@ def specified(
     algorithm: str, data: Path, *, tasks: Sequence[str] | None = None, profile: str = "demo", seed: int = 0,
     clients: int = 5, partition: str = "iid", variant: str | None = None, options: Mapping[str, Any] | None = None,
 ) -> list[RunSpec]:  # fmt: skip
-    """The trainings that :func:`run` makes with these arguments.
+    """The training runs that :func:`run` makes with these arguments.
 
     Raises:
         UsageError, InputError: as :func:`run`.
@@ -148,7 +148,7 @@ def check_device(device: str) -> None:
 
 
 def before_training(specs: Sequence[RunSpec], data: Path, results: Path, *, device: str = "cpu") -> Iterator[str]:
-    """What is told before the first training, not after; yields finished runs that no longer count, in sentences.
+    """What is said before the first training, not after; yields finished runs that no longer count, in sentences.
 
     Raises:
         UsageError: the device is not there.
@@ -193,7 +193,7 @@ def train(
     specs: Sequence[RunSpec], data: Path, results: Path, *, watch: Watch, device: str = "cpu",
     keep_model: bool = False, fresh: bool = False, notes: Sequence[str] = (), building: Building | None = None,
 ) -> Records:  # fmt: skip
-    """Execute trainings one after another; a failed one is a record, and the others go on."""
+    """Execute training runs one after another; a failed one is a record, and the others go on."""
     from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.execute import execute
 

@@ -276,14 +276,14 @@ def test_the_main_job_on_real_ecgs(bench, tmp_path):
 
 def test_answers_of_others_are_scored(bench, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"label": "yes", "answer": "Yes."}\n{"label": "no", "answer": "maybe"}\n')
-    strict = json.loads(bench("score", "a.jsonl", "--kind", "classification", "--json", "--resamples", "0").out)
+    strict = json.loads(bench("score", "a.jsonl", "--kind", "binary", "--json", "--resamples", "0").out)
     assert strict["metrics"]["accuracy"]["value"] == 0.5
     assert strict["metrics"]["unparsed"]["value"] == 0.5
-    published = ("score", "a.jsonl", "--kind", "classification", "--protocol", "published", "--json")
+    published = ("score", "a.jsonl", "--kind", "binary", "--protocol", "published", "--json")
     # the published rules read "maybe" as gold negative, predicted positive
     assert json.loads(bench(*published, "--resamples", "0").out)["metrics"]["precision"]["value"] == 0.5
     (tmp_path / "bad.jsonl").write_text('{"label": "yes"}\n')
-    bad = bench("score", "bad.jsonl", "--kind", "classification")
+    bad = bench("score", "bad.jsonl", "--kind", "binary")
     assert bad.code == 3
     assert "bad.jsonl" in one_sentence(bad.err)
 

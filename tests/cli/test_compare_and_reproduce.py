@@ -63,9 +63,7 @@ def test_two_copies_of_a_record_are_told_apart(bench, runs, tmp_path):
     assert all(abs(c["difference"]) > 0.05 for c in told)
     record.cohorts[0].card = "0" * 64
     RecordStore(copy.parent).write(record)
-    assert (
-        "ecg_abnormal: the two records rest on differently prepared data" in bench("compare", runs["fedavg"], copy).out
-    )
+    assert "ecg_abnormal: the two records use differently prepared data" in bench("compare", runs["fedavg"], copy).out
 
 
 def test_clients_keep_their_numbers_where_some_lack_the_task(bench, cohorts, tmp_path):

@@ -91,7 +91,7 @@ def test_availability_reaches_a_run(bench, cohorts, tmp_path):
     done = bench(*args, "-o", "holds={image: [0, 1], signal: [2]}", "--clients", 3, "--json")
     assert done.code == 0, done.err
     record = json.loads(done.out)[0]
-    held = {task: [row["n"] > 0 for row in rows] for task, rows in record["dealt"]["counts"].items()}
+    held = {task: [row["n"] > 0 for row in rows] for task, rows in record["assignment"]["counts"].items()}
     assert held == {"lung_opacity": [True, True, False], "ecg_abnormal": [False, False, True]}
 
 

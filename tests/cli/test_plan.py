@@ -117,7 +117,7 @@ def test_one_task_has_one_plan(bench, made):
 
 def test_every_dealing_is_planned(bench, made):
     made(partitions=["iid", {"dirichlet": {"alpha": 0.3}}], tasks=TASKS[:1])
-    assert [s["dealing"] for s in plan(bench)["sections"]] == ["iid", "dirichlet alpha 0.3"]
+    assert [s["partition"] for s in plan(bench)["sections"]] == ["iid", "dirichlet alpha 0.3"]
 
 
 def refused(ended, code, *words):

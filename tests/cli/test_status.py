@@ -1,4 +1,4 @@
-"""What the terminal says about a board: how the data were dealt, what is left by kind of run, and remarks."""
+"""What the terminal says about a board: their partition, what is left by kind of run, and remarks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from fedmeki_bench.cli.boards import _cost
 
 BOARD = """
-name: dealt
+name: split
 profile: demo
 seeds: [0]
 clients: 2
@@ -56,13 +56,13 @@ def swept(cohorts, tmp_path_factory):
     from fedmeki_bench.cli.main import main
 
     folder = tmp_path_factory.mktemp("swept")
-    (folder / "dealt.yaml").write_text(BOARD)
-    main(["sweep", str(folder / "dealt.yaml"), "--data", str(cohorts), "--results", str(folder / "r"), "--plain"])
+    (folder / "split.yaml").write_text(BOARD)
+    main(["sweep", str(folder / "split.yaml"), "--data", str(cohorts), "--results", str(folder / "r"), "--plain"])
     return folder
 
 
 def test_status_shows_the_partition_and_remarks(bench, cohorts, swept):
-    args = ("status", swept / "dealt.yaml", "--data", cohorts, "--results", swept / "r")
+    args = ("status", swept / "split.yaml", "--data", cohorts, "--results", swept / "r")
     rows = json.loads(bench(*args, "--json").out)
     assert {(tuple(r["algorithms"]), r["partition"]) for r in rows} == {
         (("majority",), "iid"), (("majority",), "dirichlet alpha 0.3"), (("central",), "pooled"),
@@ -74,7 +74,7 @@ def test_status_shows_the_partition_and_remarks(bench, cohorts, swept):
 
 
 def test_the_tables_of_the_terminal_show_the_partition(bench, cohorts, swept):
-    shown = bench("leaderboard", swept / "dealt.yaml", "--results", swept / "r", "--out", swept / "o", "--format", "md")
+    shown = bench("leaderboard", swept / "split.yaml", "--results", swept / "r", "--out", swept / "o", "--format", "md")
     assert "iid" in shown.out
     assert "dirichlet alpha 0.3" in shown.out
     assert "¶" in shown.out
@@ -106,7 +106,7 @@ def test_the_live_grid_keeps_dealings_apart(cohorts, swept, monkeypatch):
             return None
 
     monkeypatch.setattr("fedmeki_bench.cli.view.SweepView", Grid)
-    boards.run_board(find_board(swept / "dealt.yaml"), cohorts, swept / "r", plain=True)
+    boards.run_board(find_board(swept / "split.yaml"), cohorts, swept / "r", plain=True)
     rows = {place[0] for places in seen.values() for place in places}
     assert {"fedavg_s, iid", "fedavg_s, dirichlet alpha 0.3"} <= rows
 
@@ -118,4 +118,4 @@ def test_comparing_records_dealt_otherwise_says_so(bench, cohorts, tmp_path):
         assert ended.code == 0
     a, b = (next((tmp_path / x).glob("*/record.json")) for x in "ab")
     said = bench("compare", a, b)
-    assert "dealt otherwise: iid, and dirichlet alpha" in said.out
+    assert "partitions differ: iid, and dirichlet alpha" in said.out

@@ -25,7 +25,7 @@ class Wpw(Task):
     """Does the ECG show a Wolff-Parkinson-White pattern?"""
 
     meta = TaskMeta(
-        name="wpw", version=1, title="WPW pattern", dataset="ptbxl", modalities=("signal",), kind="classification",
+        name="wpw", version=1, title="WPW pattern", dataset="ptbxl", modalities=("signal",), kind="binary",
         role="training", clinical=Clinical("Is there a WPW pattern?", "everybody recorded", "when it is read"),
         licence="CC BY 4.0", access="open", citation="Wagner 2020", grouping="patient", positive="WPW is stated",
         asks="is there a WPW pattern",

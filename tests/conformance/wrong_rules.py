@@ -63,6 +63,13 @@ class Ascent(Rule):
         return -loss
 
 
+class YesOrNoAlone(Rule):
+    """Has a loss of its own, which knows yes and no alone."""
+
+    def local_loss(self, loss, outputs, params, received, ctx):
+        return loss if outputs.logits.ndim == 1 else outputs.logits.square().mean()
+
+
 class WritesIntoTheReceived(Rule):
     """Changes what it received in a way that no version counter notices."""
 
@@ -361,6 +368,7 @@ WRONG = [
     (GlobalNoise, "deterministic", "the global model differs between two runs of one seed"),
     (LastComesFirst, "order", "the global model is another one when the clients are run in reverse"),
     (Ascent, "learns", "the view 'aggregated' has a validation AUROC of 0."),
+    (YesOrNoAlone, "kinds", "the view 'aggregated' of a multiclass task has a validation AUROC (macro) of 0."),
     (WritesIntoTheReceived, "received", "changed what client 0 received"),
     (RefusedByTheLoop, "received", "changed what client 0 received"),
     (SendsTheLiveModel, "received", "what is broadcast shares memory with the server's model"),

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_parts(data):
     cohort = find(data, "ecg_abnormal")
-    assert (cohort.name, cohort.dataset, cohort.kind, cohort.synthetic) == (
-        "ecg_abnormal", "ptbxl", "classification", True,
+    assert (cohort.name, cohort.dataset, cohort.kind.name, cohort.synthetic) == (
+        "ecg_abnormal", "ptbxl", "binary", True,
     )  # fmt: skip
     cohort.verify()
     parts = [cohort.part("client"), cohort.part("valid"), cohort.part("public"), open_test(cohort)]

@@ -148,16 +148,16 @@ def test_a_cohort_prepared_before_the_search_is_looked_at_again(stand_in, tmp_pa
     st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=8),
 )
 def test_whoever_training_learns_from_was_dealt_to_training(rows, edges):
-    """What lets zero-shot tasks go by the deal alone, and what keeps every set on one side."""
+    """What lets zero-shot tasks go by the draw alone, and what keeps every set on one side."""
     dealt_to = dict(rows)  # one split per group
     names = [f"g{group}" for group, _ in rows]
     first = {name: k for k, name in enumerate(names)}
     pairs = [(first[f"g{a}"], first[f"g{b}"]) for a, b in edges if f"g{a}" in first and f"g{b}" in first]
     left, right = np.array(pairs, dtype=int).reshape(-1, 2).T
     joined = Joined(group=joined_groups(names, left, right))
-    dealt = np.array([dealt_to[group] for group, _ in rows], dtype=object)
-    sides = joined.splits(np.array(names), dealt)
-    for name, before, after in zip(names, dealt, sides, strict=True):
+    drawn = np.array([dealt_to[group] for group, _ in rows], dtype=object)
+    sides = joined.splits(np.array(names), drawn)
+    for name, before, after in zip(names, drawn, sides, strict=True):
         if after in TRAINING_SPLITS:
             members = {n for n in names if joined.group.get(n, n) == joined.group.get(name, name)}
             assert all(dealt_to[int(n[1:])] in TRAINING_SPLITS for n in members)

@@ -165,7 +165,7 @@ class Toy(DatasetPreparer):
 def meta(name: str, **kwargs) -> TaskMeta:
     facts = {
         "version": 1, "title": name, "dataset": "toy", "modalities": ("image",),
-        "kind": "classification",
+        "kind": "binary",
         "role": "training", "clinical": Clinical("what?", "", ""), "licence": "",
         "access": "", "citation": "", "grouping": "patient",
     } | kwargs  # fmt: skip

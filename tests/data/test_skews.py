@@ -28,10 +28,10 @@ def sample_set(n=400, seed=0):
 @pytest.mark.parametrize("clients", [1, 2, 5, 12])
 def test_each_sample_once_and_groups_whole(how, clients):
     groups, labels, sites = sample_set()
-    dealt = how.assign(groups, labels, sites, clients, np.random.default_rng(RNG_SEED))
-    assert np.array_equal(np.sort(np.concatenate(dealt)), np.arange(len(groups)))
-    assert all(len(index) for index in dealt)
-    owners = [set(groups[index]) for index in dealt]
+    assigned = how.assign(groups, labels, sites, clients, np.random.default_rng(RNG_SEED))
+    assert np.array_equal(np.sort(np.concatenate(assigned)), np.arange(len(groups)))
+    assert all(len(index) for index in assigned)
+    owners = [set(groups[index]) for index in assigned]
     assert sum(len(o) for o in owners) == len(set(groups))
 
 
@@ -40,8 +40,8 @@ def test_small_alpha_skews_labels_and_large_alpha_does_not():
 
     def spread(alpha):
         how = Dirichlet(Dirichlet.Params(alpha=alpha))
-        dealt = how.assign(groups, labels, sites, 5, np.random.default_rng(RNG_SEED))
-        return np.std([labels[index].mean() for index in dealt])
+        assigned = how.assign(groups, labels, sites, 5, np.random.default_rng(RNG_SEED))
+        return np.std([labels[index].mean() for index in assigned])
 
     assert spread(0.1) > 0.25 > 0.05 > spread(1000)
 
@@ -49,10 +49,10 @@ def test_small_alpha_skews_labels_and_large_alpha_does_not():
 def test_quantity_skews_sizes_not_labels():
     groups, labels, sites = sample_set(4000)
     how = Quantity(Quantity.Params(alpha=0.3))
-    dealt = how.assign(groups, labels, sites, 5, np.random.default_rng(RNG_SEED))
-    sizes = [len(index) for index in dealt]
+    assigned = how.assign(groups, labels, sites, 5, np.random.default_rng(RNG_SEED))
+    sizes = [len(index) for index in assigned]
     assert max(sizes) > 3 * min(sizes)
-    assert all(abs(labels[index].mean() - labels.mean()) < 0.15 for index in dealt if len(index) > 100)
+    assert all(abs(labels[index].mean() - labels.mean()) < 0.15 for index in assigned if len(index) > 100)
 
 
 def test_natural_keeps_sites_together():
@@ -80,10 +80,10 @@ def test_everything_available_is_the_plain_partition(cohorts):
 
 def test_a_matrix_says_who_holds_what_and_loses_nothing(cohorts):
     both = {task: find(cohorts, task) for task in ("ecg_abnormal", "lung_opacity")}
-    dealt = assign(both, Iid(), 4, 0, Availability(holds={"image": [1, 3], "signal": [0]}))
-    assert [sorted(held) for held in dealt.parts] == [["ecg_abnormal"], ["lung_opacity"], [], ["lung_opacity"]]
+    assigned = assign(both, Iid(), 4, 0, Availability(holds={"image": [1, 3], "signal": [0]}))
+    assert [sorted(held) for held in assigned.parts] == [["ecg_abnormal"], ["lung_opacity"], [], ["lung_opacity"]]
     for task, cohort in both.items():
-        ids = [i for held in dealt.parts if task in held for i in held[task].sample_ids]
+        ids = [i for held in assigned.parts if task in held for i in held[task].sample_ids]
         assert sorted(ids) == sorted(cohort.part("client").sample_ids)
 
 

@@ -41,12 +41,12 @@ def test_shares_are_seven_one_one_one():
 @settings(max_examples=20)
 @given(st.integers(1, 20), st.integers(0, 3))
 def test_iid_covers_each_sample_once_and_keeps_groups(part_of, clients, seed):
-    dealt = partition(part_of, Iid(), clients, seed)
-    assert np.array_equal(np.sort(np.concatenate(dealt)), np.arange(len(part_of)))
-    groups = [set(part_of.group_ids[index]) for index in dealt]
+    assigned = partition(part_of, Iid(), clients, seed)
+    assert np.array_equal(np.sort(np.concatenate(assigned)), np.arange(len(part_of)))
+    groups = [set(part_of.group_ids[index]) for index in assigned]
     assert sum(map(len, groups)) == len(set().union(*groups))
-    assert max(map(len, dealt)) - min(map(len, dealt)) <= 3
-    assert all(np.array_equal(a, b) for a, b in zip(dealt, partition(part_of, Iid(), clients, seed), strict=True))
+    assert max(map(len, assigned)) - min(map(len, assigned)) <= 3
+    assert all(np.array_equal(a, b) for a, b in zip(assigned, partition(part_of, Iid(), clients, seed), strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,7 @@ class Numbers(DatasetPreparer):
 def number_task(role: str) -> Task:
     class One(Task):
         meta = TaskMeta(
-            name=role, version=1, title="", dataset="numbers", modalities=("lab",), kind="classification", role=role,
+            name=role, version=1, title="", dataset="numbers", modalities=("lab",), kind="binary", role=role,
             clinical=Clinical("", "", ""), licence="", access="", citation="", grouping="patient",
         )  # fmt: skip
 

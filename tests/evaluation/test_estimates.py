@@ -46,7 +46,7 @@ def values(found):
 
 
 def test_unparsed_answers_are_wrong_whatever_their_probabilities():
-    found = values(score_predictions(said(["mumble"] * N, [None] * N), SPECS, seed=0, kind="classification"))
+    found = values(score_predictions(said(["mumble"] * N, [None] * N), SPECS, seed=0, kind="binary"))
     assert {name: found[name] for name in BY_ANSWER} == pytest.approx(dict.fromkeys(BY_ANSWER, 0.0) | {"mcc": -1.0})
     assert found["auroc"] == 1.0  # by probability, the model knows
     assert found["brier"] == pytest.approx(np.mean((RIGHT - LABELS) ** 2))
@@ -56,19 +56,17 @@ def test_unparsed_answers_are_wrong_whatever_their_probabilities():
 def test_answers_and_probabilities_are_kept_apart():
     half = [int(label) if i < N // 2 else 1 - int(label) for i, label in enumerate(LABELS)]
     texts = ["yes" if p else "no" for p in half]
-    found = score_predictions(said(texts, half), SPECS, seed=3, kind="classification")
+    found = score_predictions(said(texts, half), SPECS, seed=3, kind="binary")
     assert found["accuracy"].value == 0.5
     assert found["auroc"].value == 1.0
     # the same as scoring the same answers from a file, intervals included
     rows = Answers([["no", "yes"][label] for label in LABELS], texts, list(RIGHT), said(texts, half).group_id)
-    assert found == {name: score_answers(rows, kind="classification", seed=3)[name] for name in found}
+    assert found == {name: score_answers(rows, kind="binary", seed=3)[name] for name in found}
 
 
 def test_probabilities_alone_are_scored_as_before():
     p = Predictions(said(["yes"] * N, [1] * N).sample_id, np.arange(N), np.arange(N), LABELS, RIGHT)
-    assert score_predictions(p, SPECS, seed=1, kind="classification") == estimate(
-        LABELS, RIGHT, np.arange(N), SPECS, seed=1
-    )
+    assert score_predictions(p, SPECS, seed=1, kind="binary") == estimate(LABELS, RIGHT, np.arange(N), SPECS, seed=1)
     assert {source(m, in_words=False) for m in SPECS} == {"probability"}
     assert {m.name for m in SPECS if source(m, in_words=True) == "answer"} == set(BY_ANSWER)
 
@@ -78,21 +76,21 @@ def test_groups_rest_on_the_same_columns_as_the_cell():
     found = subgroups(answered, BUILT_IN["accuracy"], {"site": list(answered.site)}, seed=0)["site"]
     assert [(s.name, s.value) for s in found] == [("A", 0.0), ("B", 1.0)]  # A holds the noes
     taken = columns(answered, BUILT_IN["accuracy"])
-    assert BUILT_IN["accuracy"](taken.labels, taken.scores) == 0.5
+    assert BUILT_IN["accuracy"](taken.labels, taken.scores[0]) == 0.5
 
 
 def test_what_does_not_fit_is_refused():
     free = said(["a"] * N, ["a"] * N, gold=objects(["a"] * N), score=None)
     with pytest.raises(InputError, match="needs labels"):
         columns(free, BUILT_IN["accuracy"])
-    with pytest.raises(InputError, match="not those of a classification task"):
-        score_predictions(free, SPECS, seed=0, kind="classification")
+    with pytest.raises(InputError, match="not those of a binary task"):
+        score_predictions(free, SPECS, seed=0, kind="binary")
     with pytest.raises(InputError, match="needs probabilities"):
-        score_predictions(said(["yes"] * N, [1] * N, score=None), SPECS, seed=0, kind="classification")
+        score_predictions(said(["yes"] * N, [1] * N, score=None), SPECS, seed=0, kind="binary")
     p = Predictions(free.sample_id, free.group_id, free.site, LABELS, RIGHT)
     with pytest.raises(InputError, match="compares texts"):
-        score_predictions(p, [TEXT["token_f1"]], seed=0, kind="classification")
-    with pytest.raises(InputError, match="free text"):
+        score_predictions(p, [TEXT["token_f1"]], seed=0, kind="binary")
+    with pytest.raises(InputError, match="scores of a binary task"):
         score_predictions(p, [TEXT["token_f1"]], seed=0, kind="generation")
     assert readable(said(["x"] * N, [None] * N)) == [None] * N
 
@@ -112,7 +110,7 @@ def test_the_best_constant_answer_is_the_one_that_scores_best():
 
 def test_what_a_constant_answer_scores():
     found = values(score_predictions(constantly(said([""] * N, [None] * N), "yes"), SPECS, seed=0,
-                                     kind="classification"))  # fmt: skip
+                                     kind="binary"))  # fmt: skip
     assert (found["auroc"], found["accuracy"], found["recall"], found["unparsed"]) == (0.5, 0.5, 1.0, 0.0)
     assert found["f1"] == pytest.approx(2 / 3)
     gold = objects(["yes", "no", "left lung", "yes"] * (N // 4))

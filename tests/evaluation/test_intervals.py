@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedmeki_bench import registry
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.evaluation.interval_methods import METHODS
 from fedmeki_bench.evaluation.intervals import estimate, estimate_text
@@ -36,7 +37,7 @@ def test_deterministic_and_the_value_is_inside():
 
 
 def test_every_method_is_used_and_every_metric_names_one():
-    named = {m.interval for m in (*BUILT_IN.values(), *TEXT.values())}
+    named = {registry.load("metrics", name).interval for name in registry.names("metrics")}
     assert named == set(METHODS)
     with pytest.raises(InputError, match=r"'auroc' asks for an unknown interval 'aurok'; did you mean 'auroc'"):
         estimate([0, 1], [0.1, 0.9], [0, 1], [replace(AUROC, interval="aurok")], seed=0)

@@ -48,7 +48,7 @@ def published(pairs):
     }
 
 
-def scored(pairs, kind="classification", protocol="published", **options):
+def scored(pairs, kind="binary", protocol="published", **options):
     gold, answers = [g for g, _ in pairs], [a for _, a in pairs]
     options = {"resamples": 0, **options}
     return score_answers(Answers(gold, answers, None, range(len(pairs))), kind=kind, protocol=protocol, **options)
@@ -173,25 +173,25 @@ def test_strict_generation_keeps_the_whole_answer():
 
 def test_probabilities_and_answers_together():
     answers = Answers(["yes", "no", "yes"], ["no", "no", "yes"], [0.9, 0.2, 0.4], range(3))
-    found = score_answers(answers, kind="classification", resamples=0)
+    found = score_answers(answers, kind="binary", resamples=0)
     assert found["auroc"].value == 1  # of the probabilities
     assert found["accuracy"].value == pytest.approx(2 / 3)  # of the words
-    only = score_answers(Answers(answers.gold, None, answers.score, range(3)), kind="classification", resamples=0)
+    only = score_answers(Answers(answers.gold, None, answers.score, range(3)), kind="binary", resamples=0)
     assert "unparsed" not in only
     assert only["recall"].value == pytest.approx(1 / 2)
-    assert "brier" not in score_answers(answers, kind="classification", protocol="published", resamples=0)
+    assert "brier" not in score_answers(answers, kind="binary", protocol="published", resamples=0)
 
 
 def test_groups_widen_the_interval_and_seeds_repeat():
     pairs = PAIRS * 20
     gold, said = [g for g, _ in pairs], [a for _, a in pairs]
-    single = score_answers(Answers(gold, said, None, range(220)), kind="classification", protocol="published")
-    again = score_answers(Answers(gold, said, None, range(220)), kind="classification", protocol="published")
+    single = score_answers(Answers(gold, said, None, range(220)), kind="binary", protocol="published")
+    again = score_answers(Answers(gold, said, None, range(220)), kind="binary", protocol="published")
     assert single == again
     names = [str(i // 20) for i in range(220)]
     rows = sorted(zip(gold, said, strict=True), key=str)
     grouped = score_answers(
-        Answers([g for g, _ in rows], [a for _, a in rows], None, names), kind="classification", protocol="published"
+        Answers([g for g, _ in rows], [a for _, a in rows], None, names), kind="binary", protocol="published"
     )
     one, other = single["accuracy"], grouped["accuracy"]
     assert one.value == pytest.approx(other.value)
@@ -209,7 +209,7 @@ def test_groups_widen_the_interval_and_seeds_repeat():
 )
 def test_what_rows_do_not_allow(answers, options, says):
     with pytest.raises(InputError, match=says):
-        score_answers(answers, kind="classification", **options)
+        score_answers(answers, kind="binary", **options)
 
 
 def test_the_example_of_the_documentation():
@@ -225,6 +225,6 @@ def test_the_example_of_the_documentation():
 
 def test_every_metric_is_documented():
     text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
-    for kind in ("classification", "generation"):
+    for kind in ("binary", "generation"):
         for name in metrics_of(kind, "strict"):
             assert f"\n`{name}`: " in text

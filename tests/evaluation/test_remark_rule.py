@@ -9,13 +9,15 @@ import pytest
 
 from fedmeki_bench.evaluation.metrics import BUILT_IN
 from fedmeki_bench.evaluation.remarks import LEAST_GAIN, _against_constant
+from fedmeki_bench.kinds.kind import LabelSpec
 
 LABELS = np.arange(40) % 2
 
 
 def told(scores, metric):
     class Part:
-        targets = LABELS
+        gold = LABELS
+        cohort = SimpleNamespace(labels=LabelSpec("binary"))
 
         def __len__(self):
             return 40

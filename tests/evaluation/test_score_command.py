@@ -36,27 +36,27 @@ def called(*args):
 @pytest.mark.parametrize("name", ["answers.json", "answers.jsonl"])
 def test_json_output(tmp_path, name):
     path = written(tmp_path, ROWS, name)
-    done = called(path, "--kind", "classification", "--json")
+    done = called(path, "--kind", "binary", "--json")
     content = json.loads(done.output, parse_constant=pytest.fail)
     assert (content["n"], content["groups"], content["protocol"]) == (3, 2, "strict")
     assert content["metrics"]["accuracy"]["value"] == pytest.approx(2 / 3)
     assert content["metrics"]["unparsed"]["value"] == pytest.approx(1 / 3)
     assert content["metrics"]["unparsed"]["direction"] == "lower"
     assert content["metrics"]["accuracy"]["low"] <= 2 / 3 <= content["metrics"]["accuracy"]["high"]
-    assert done.output == called(path, "--kind", "classification", "--json").output
+    assert done.output == called(path, "--kind", "binary", "--json").output
 
 
 def test_table_and_options(tmp_path):
     path = written(tmp_path, ROWS)
-    lines = called(path, "--kind", "classification", "--metrics", "f1,accuracy").output.splitlines()
+    lines = called(path, "--kind", "binary", "--metrics", "f1,accuracy").output.splitlines()
     assert lines[0].split("\t") == ["metric", "value", "95 % interval", "better", "note"]
     assert [line.split("\t")[0] for line in lines[1:]] == ["Accuracy", "F1"]
-    off = json.loads(called(path, "--kind", "classification", "--resamples", 0, "--json").output)["metrics"]
+    off = json.loads(called(path, "--kind", "binary", "--resamples", 0, "--json").output)["metrics"]
     assert off["accuracy"] == {
         "title": "Accuracy", "direction": "higher", "value": pytest.approx(2 / 3), "low": None, "high": None,
         "note": "",
     }  # fmt: skip
-    published = called(path, "--kind", "classification", "--protocol", "published", "--json")
+    published = called(path, "--kind", "binary", "--protocol", "published", "--json")
     assert json.loads(published.output)["metrics"]["precision"]["value"] == pytest.approx(1 / 2)  # the null answer
 
 
@@ -67,7 +67,7 @@ def test_generation_and_probabilities(tmp_path):
     assert found["closed_accuracy"]["value"] is None
     assert found["closed_accuracy"]["note"].startswith("undefined")
     path = written(tmp_path, [{"label": 0, "score": 0.1}, {"label": 1, "score": 1}])
-    found = json.loads(called(path, "--kind", "classification", "--json").output)["metrics"]
+    found = json.loads(called(path, "--kind", "binary", "--json").output)["metrics"]
     assert found["auroc"]["value"] == 1
     assert found["brier"]["value"] == pytest.approx(0.005)
 
@@ -75,29 +75,29 @@ def test_generation_and_probabilities(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "kind", "says"),
     [
-        ([], "classification", "there are no rows"),
-        ([{"label": 1, "answer": "yes"}, 5], "classification", "row 2: a row is a JSON object, not a number"),
-        ([{"answer": "yes"}], "classification", "row 1: has no 'label'"),
-        ([{"label": 1}], "classification", "row 1: has neither 'answer' nor 'score'"),
-        ([{"label": 2, "answer": "yes"}], "classification", "row 1: 'label' must be 0, 1, .* not 2"),
-        ([{"label": "maybe", "answer": "yes"}], "classification", "'label' must be .* not \"maybe\""),
-        ([{"label": 1, "answer": 3}], "classification", "row 1: 'answer' must be text or null, not a number"),
-        ([{"label": 1, "score": 1.2}], "classification", "row 1: 'score' must be a probability"),
-        ([{"label": 1, "score": float("nan")}], "classification", "row 1: 'score' must be a probability"),
-        ([{"label": 1, "score": True}], "classification", "row 1: 'score' must be a probability"),
+        ([], "binary", "there are no rows"),
+        ([{"label": 1, "answer": "yes"}, 5], "binary", "row 2: a row is a JSON object, not a number"),
+        ([{"answer": "yes"}], "binary", "row 1: has no 'label'"),
+        ([{"label": 1}], "binary", "row 1: has neither 'answer' nor 'score'"),
+        ([{"label": 2, "answer": "yes"}], "binary", "row 1: 'label' must be 0, 1, .* not 2"),
+        ([{"label": "maybe", "answer": "yes"}], "binary", "'label' must be .* not \"maybe\""),
+        ([{"label": 1, "answer": 3}], "binary", "row 1: 'answer' must be text or null, not a number"),
+        ([{"label": 1, "score": 1.2}], "binary", "row 1: 'score' must be a probability"),
+        ([{"label": 1, "score": float("nan")}], "binary", "row 1: 'score' must be a probability"),
+        ([{"label": 1, "score": True}], "binary", "row 1: 'score' must be a probability"),
         (
             [{"label": 1, "answer": "yes"}, {"label": 1, "answer": "no", "group": "p"}],
-            "classification",
+            "binary",
             "row 2: this row has 'group' and the first row has not",
         ),
         (
             [{"label": 1, "answer": "yes"}, {"label": 1, "score": 0.5}],
-            "classification",
+            "binary",
             "row 2: the first row has 'answer' and this row has not",
         ),
         (
             [{"label": 1, "answer": "y", "group": []}],
-            "classification",
+            "binary",
             "'group' must be text or a whole number, not a l",
         ),
         ([{"label": " ", "answer": "mri"}], "generation", "row 1: 'label' must be the gold answer .* not empty text"),
@@ -126,9 +126,9 @@ def test_malformed_files(tmp_path, text, says):
     path = tmp_path / "x.json"
     path.write_bytes(text)
     with pytest.raises(InputError, match=says):
-        read_answers(path, "classification")
+        read_answers(path, "binary")
     with pytest.raises(InputError, match="cannot be read"):
-        read_answers(tmp_path / "none.json", "classification")
+        read_answers(tmp_path / "none.json", "binary")
 
 
 def test_byte_order_mark_and_separators_inside_text(tmp_path):
@@ -139,14 +139,14 @@ def test_byte_order_mark_and_separators_inside_text(tmp_path):
 
 def test_the_published_protocol_takes_any_text_as_label(tmp_path):
     path = written(tmp_path, [{"label": "The answer is yes", "answer": "yes"}, {"label": "maybe", "answer": "yes"}])
-    assert read_answers(path, "classification", "published").gold == ["The answer is yes", "maybe"]
+    assert read_answers(path, "binary", "published").gold == ["The answer is yes", "maybe"]
 
 
 def test_no_torch(tmp_path):
     draw = random.Random(0)
     word = ["yes", "no", "unclear"]
     kinds = {
-        "classification": lambda: {"label": draw.choice(word[:2]), "answer": f"{draw.choice(word)} {draw.random()}"},
+        "binary": lambda: {"label": draw.choice(word[:2]), "answer": f"{draw.choice(word)} {draw.random()}"},
         "generation": lambda: {"label": f"left lung {draw.randrange(50)}", "answer": f"the lung {draw.randrange(50)}"},
     }
     code = (

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fedmeki_bench.evaluation import text_metrics
 from fedmeki_bench.evaluation.intervals import estimate_text
 from fedmeki_bench.evaluation.text_metrics import TEXT, normalise, parse_yes_no, words
+from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.task import Task
 
 VOCABULARY = ["the", "lung", "lungs", "is", "not", "enlarged", "left", "2.5", "cm"]
@@ -70,7 +71,7 @@ def test_none_is_zero_everywhere_and_counted_once():
     for name, metric in TEXT.items():
         assert metric.per_sample("yes", None) == (name == "unparsed")
         assert metric.range == (0, 1)
-        assert metric.kind == ("any" if name == "unparsed" else "generation")
+        assert metric.kinds == (() if name == "unparsed" else ("generation",))
     assert TEXT["unparsed"].direction == "lower"
 
 
@@ -167,6 +168,6 @@ def test_synonyms_of_a_wordnet_are_used(monkeypatch):
 @pytest.mark.parametrize("text", ["Yes.", "no", "yes no", "yesterday", "not", "", "It is NOT so: no!", "yes, yes"])
 def test_yes_no_is_parsed_as_tasks_do(text):
     class Closed(Task):
-        meta = type("Meta", (), {"kind": "classification"})
+        meta = type("Meta", (), {"labels": LabelSpec("binary")})
 
     assert parse_yes_no(text) == Closed().parse(text)

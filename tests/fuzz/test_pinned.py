@@ -45,9 +45,9 @@ def test_predictions_with_bytes_that_are_no_text(tmp_path):
 def test_scores_that_are_no_probability(tmp_path, score):
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"label": 1, "score": {score}}}\n')
-    refused(read_answers, path, "classification", match="must be a probability|not valid JSON")
+    refused(read_answers, path, "binary", match="must be a probability|not valid JSON")
     path.write_text(f'[{{"label": 1, "score": {score}}}]')
-    refused(read_answers, path, "classification", match="must be a probability|not valid JSON")
+    refused(read_answers, path, "binary", match="must be a probability|not valid JSON")
 
 
 @pytest.mark.parametrize("value", ['!!int ""', '!!float ""', "!!timestamp soon", "!!bool perhaps"])

@@ -52,8 +52,8 @@ def test_boards(tmp_path, examples, level):
         with refused_in_words():
             board = load_board(path)
             assert isinstance(board, Board)
-            assert board.dealings
-            assert board.dealt
+            assert board.partition_choices
+            assert board.partition_words
             told = board.model_dump()
             assert plain_values(told) == told
 
@@ -163,7 +163,7 @@ def test_score_files(tmp_path, examples, level):
             assert len(found.gold) == len(found.group) == there, "no row is lost in silence"
             score_answers(found, kind=kind, protocol=protocol, resamples=0)
 
-    kinds = st.sampled_from(["classification", "generation"]), st.sampled_from(["strict", "published"])
+    kinds = st.sampled_from(["binary", "generation"]), st.sampled_from(["strict", "published"])
     explore(examples, edits() if level == "bytes" else changes(), *kinds)(check)
 
 

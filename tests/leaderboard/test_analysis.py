@@ -85,7 +85,7 @@ def test_places_verdict_front_and_resolution(filled):
     assert analysis.cohorts == (tuple(TASKS),)
     assert any("share theirs, and count as one" in note for note in page.main.notes)
     order = [r.algorithm.name for r in page.main.rows if r.section == "ranked"]
-    assert [analysis.places[name].place for name in order] == [1, 2, 3]  # order and place rest on one statistic
+    assert [analysis.places[name].place for name in order] == [1, 2, 3]  # order and place depend on one statistic
     assert render(page, ["md"])["leaderboard.md"].decode().index("What was found") < 600
 
 
@@ -182,18 +182,18 @@ def test_several_dealings_have_tables_of_their_own(tmp_path):
     toy, made, store = judged(tmp_path / "r", [0])
     content = toy.model_dump(exclude={"partition"}) | {"partitions": ["iid", {"dirichlet": {"alpha": 0.3}}]}
     two = Board.model_validate(content)
-    assert [d.label for d in two.dealings] == ["iid", "dirichlet alpha 0.3"]
+    assert [d.label for d in two.partition_choices] == ["iid", "dirichlet alpha 0.3"]
     from dataclasses import replace
 
-    dealt = [replace(c, dealing="iid") for c in made]
-    dealt += [replace(c, dealing="dirichlet alpha 0.3", setting="none") for c in made]
-    page = page_of(two, dealt, store)
+    split = [replace(c, partition="iid") for c in made]
+    split += [replace(c, partition="dirichlet alpha 0.3", setting="none") for c in made]
+    page = page_of(two, split, store)
     assert [s.key for s in page.sections] == ["main", "main_2"]
     assert {r.section for r in page.sections[1].table.rows} == {"incomplete"}
     assert page.sections[0].table.rows[0].entries[0].value is not None
-    build(two, dealt, store, tmp_path / "out")
+    build(two, split, store, tmp_path / "out")
     with (tmp_path / "out" / "leaderboard.csv").open(newline="") as file:
-        assert {row["dealing"] for row in csv.DictReader(file)} == {"iid", "dirichlet alpha 0.3"}
+        assert {row["partition"] for row in csv.DictReader(file)} == {"iid", "dirichlet alpha 0.3"}
 
 
 def test_published_figures_beside_measured_ones_and_the_contradiction_marked(tmp_path):

@@ -24,9 +24,9 @@ STRENGTH = {("fedavg_s", 0): 0.8, ("fedavg_s", 1): 0.8, ("fedprox_s", 0): 6.0, (
 
 
 @pytest.fixture(scope="module")
-def dealt(tmp_path_factory):
+def split(tmp_path_factory):
     """Two partitions: FedProx is better under both, FedAvg_m worse under the second alone."""
-    store = RecordStore(tmp_path_factory.mktemp("dealt"))
+    store = RecordStore(tmp_path_factory.mktemp("split"))
     rows = [algorithm("majority", view="constant"), algorithm("fedavg_s"),
             algorithm("fedprox_s", options=(("mu", 0.01),)), algorithm("fedavg_m")]  # fmt: skip
     made = []
@@ -34,7 +34,7 @@ def dealt(tmp_path_factory):
         for row in rows:
             for task in TASKS:
                 for seed in (0, 1, 2):
-                    cell = Cell(row, task, seed, f"{row.name}-{task}-{seed}-{number}", dealing=label)
+                    cell = Cell(row, task, seed, f"{row.name}-{task}-{seed}-{number}", partition=label)
                     scored(store, cell, strength=STRENGTH[row.name, number])
                     made.append(cell)
     toy = board(seeds=[0, 1, 2], partitions=["iid", {"dirichlet": {"alpha": 0.3}}], reference="fedavg_s",
@@ -42,8 +42,8 @@ def dealt(tmp_path_factory):
     return toy, made, store
 
 
-def test_all_partitions_stand_in_one_view_with_the_numbers_of_their_sections(dealt):
-    page = page_of(*dealt)
+def test_all_partitions_stand_in_one_view_with_the_numbers_of_their_sections(split):
+    page = page_of(*split)
     assert [c.header for c in page.overview.columns] == [
         "iid: Mean AUROC", "iid: against Fedavg_s", "dirichlet alpha 0.3: Mean AUROC",
         "dirichlet alpha 0.3: against Fedavg_s", "In all",
@@ -61,8 +61,8 @@ def test_all_partitions_stand_in_one_view_with_the_numbers_of_their_sections(dea
     assert page.tables[0] is page.overview
 
 
-def test_what_holds_everywhere_is_said_first(dealt):
-    page = page_of(*dealt)
+def test_what_holds_everywhere_is_said_first(split):
+    page = page_of(*split)
     assert page.across == (
         "Better than Fedavg_s under both: Fedprox_s; worse than Fedavg_s under dirichlet alpha 0.3 alone: Fedavg_m."
     )
@@ -79,8 +79,8 @@ def test_a_board_with_one_section_has_no_view_of_several(tmp_path):
     assert page.across == ""
 
 
-def test_every_definition_stands_once_in_every_format(dealt):
-    page = page_of(*dealt)
+def test_every_definition_stands_once_in_every_format(split):
+    page = page_of(*split)
     for content in render(page, ["md", "html", "tex"]).values():
         text = content.decode()
         for said in ("neither is a test", "on the same seeds and patients. All intervals"):
@@ -96,10 +96,10 @@ def test_every_definition_stands_once_in_every_format(dealt):
         assert not {meaning for _, meaning in table.definitions} & set(table.notes)
 
 
-def test_one_banner_per_page_and_one_mark_per_table(dealt):
-    page = page_of(*dealt)
+def test_one_banner_per_page_and_one_mark_per_table(split):
+    page = page_of(*split)
     text = {name: content.decode() for name, content in render(page, ["md", "html"]).items()}
-    assert all(content.count("rest on generated stand-in data") == 1 for content in text.values())
+    assert all(content.count("come from generated stand-in data") == 1 for content in text.values())
     stamped = sum("SYNTHETIC" in table.stamps for table in page.tables)
     assert stamped == len(page.tables) - 1  # settings are no numbers
     assert text["leaderboard.html"].count('<span class="stamp">SYNTHETIC</span>') == stamped + 1
@@ -107,8 +107,8 @@ def test_one_banner_per_page_and_one_mark_per_table(dealt):
     assert not re.search(r"<figure.*?</figure>", text["leaderboard.html"], re.DOTALL)[0].count("SYNTHETIC")
 
 
-def test_settings_of_a_row_are_shown_and_none_is_called_tuned(dealt):
-    toy, made, store = dealt
+def test_settings_of_a_row_are_shown_and_none_is_called_tuned(split):
+    toy, made, store = split
 
     def changed(record):
         if record.algorithm == "fedavg_m":
@@ -140,8 +140,8 @@ def test_parameters_that_all_stages_share_are_said_once():
     assert settings.notes == ("The same in every server stage that has it: lr 0.1.",)
 
 
-def test_headers_say_how_many_test_patients(dealt):
-    page = page_of(*dealt)
+def test_headers_say_how_many_test_patients(split):
+    page = page_of(*split)
     assert page.main.columns[0].size == "40 samples of 30 groups"
     text = {name: content.decode() for name, content in render(page, ["md", "html", "tex"]).items()}
     assert "<br>40 samples of 30 groups |" in text["leaderboard.md"]
@@ -171,8 +171,8 @@ def test_a_column_is_saturated_where_no_difference_can_matter(values, margins, w
         assert ("saturated" in content.decode()) == wanted
 
 
-def test_names_are_typeset_in_sentences_and_pictures(dealt):
-    html = render(page_of(*dealt), ["html"])["leaderboard.html"].decode()
+def test_names_are_typeset_in_sentences_and_pictures(split):
+    html = render(page_of(*split), ["html"])["leaderboard.html"].decode()
     figures = re.findall(r"<figure>.*?</figure>", html, re.DOTALL)
     assert figures
     for figure in figures:
@@ -184,8 +184,8 @@ def test_names_are_typeset_in_sentences_and_pictures(dealt):
     assert kinds == ["xA_s, ", "A_s^F", " and ", "A_s", "; A_s2"]
 
 
-def test_every_dot_of_traffic_and_every_site_has_its_name(dealt):
-    html = render(page_of(*dealt), ["html"])["leaderboard.html"].decode()
+def test_every_dot_of_traffic_and_every_site_has_its_name(split):
+    html = render(page_of(*split), ["html"])["leaderboard.html"].decode()
     traffic = next(f for f in re.findall(r"<figure>.*?</figure>", html, re.DOTALL) if "Communication and" in f)
     for name in ("fedavg_s", "fedprox_s", "fedavg_m"):
         assert svg_name(algorithm(name)) in traffic
@@ -202,9 +202,9 @@ def test_names_move_apart_and_stay_near():
     assert inside == pytest.approx([0.05, 0.15, 0.95])
 
 
-def test_latex_needs_booktabs_alone_and_compiles(dealt, tmp_path):
+def test_latex_needs_booktabs_alone_and_compiles(split, tmp_path):
     evil = 'ü ± \u4e2d \u26a0 § \u00b6 \\x{1} _^~ " < | [1] *'
-    toy, made, store = dealt
+    toy, made, store = split
     text = render(page_of(toy.model_copy(update={"title": evil}), made, store), ["tex"])["leaderboard.tex"].decode()
     assert r"\resizebox" not in text
     assert r"Needs \usepackage{booktabs} and nothing else" in text

@@ -1,4 +1,4 @@
-"""What comparisons rest on: the same samples, patients and seeds; rows that can't be among them say why."""
+"""What comparisons depend on: the same samples, patients and seeds; rows that can't be among them say why."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_order_of_samples_does_not_matter_and_other_samples_do(filled):
     assert "not scored on the same samples" in other.absent["fedprox_s"]
     change(store, o, sample_id=said.sample_id, label=1 - said.label)
     other = panel(TASKS[0], AUROC, outcomes(grid), [0], reader(store.folder))
-    assert "they rest on other data" in other.absent["fedprox_s"]
+    assert "they use other data" in other.absent["fedprox_s"]
 
 
 def test_a_row_without_a_seed_is_absent_and_says_which(filled):
@@ -188,12 +188,14 @@ def test_dealings_of_a_task_are_averaged_before_cohorts_are_flipped(filled):
     twice = [Column(t, d, AUROC, 0.01, outcomes(grid, t)) for t in TASKS for d in ("iid", "skewed")]
     found, over = compare_rows("fedavg_s", "fedavg_m", twice, reader(store.folder), dict(zip(TASKS, "xy", strict=True)))
     assert len(found) == 4
-    assert over.cohorts == 1  # one set of patients, whatever the tasks and dealings
+    assert over.cohorts == 1  # one set of patients, whatever the tasks and partitions
     assert over.flip_p == over.smallest == 1
     once = [Column(t, "", AUROC, 0.01, outcomes(grid, t)) for t in TASKS]
     _, single = compare_rows("fedavg_s", "fedavg_m", once, reader(store.folder), {})
     assert over.found.difference == pytest.approx(single.found.difference, abs=1e-12)
-    assert over.found.low == pytest.approx(single.found.low, abs=1e-9)  # the same trainings twice are no more evidence
+    assert over.found.low == pytest.approx(
+        single.found.low, abs=1e-9
+    )  # the same training runs twice are no more evidence
 
 
 def test_clients_with_models_of_their_own_count_by_their_mean(filled):

@@ -114,7 +114,7 @@ def test_undefined_main_metric_is_not_ranked():
 
 
 def test_a_board_shows_one_preparation_of_its_data_and_names_the_others():
-    """Two preparations of a task: what most cells rest on counts, however late a lone other one was run."""
+    """Two preparations of a task: what most cells depend on counts, however late a lone other one was run."""
     made, records = full()
     card = [{"name": "e", "task": "ecg_abnormal", "card": "other", "synthetic": True}]
     newer = record(made[2], {"auroc": 0.91}, key="newer", cohorts=card, finished="2026-02-01T00:00:00+00:00")
@@ -148,7 +148,7 @@ def test_a_row_that_rests_on_other_data_is_marked():
     page = page_of(board(), made, records)
     marks = {r.algorithm.name: r.mark for r in page.main.rows}
     assert marks == {"majority": "", "fedavg_s": "‡", "fedprox_s": ""}
-    assert any(w.startswith("Rows marked ‡ rest on other data") for w in page.main.warnings)
+    assert any(w.startswith("Rows marked ‡ use different data") for w in page.main.warnings)
     assert [w for w in details(page)[1].warnings if "‡" in w] == []
 
 

@@ -1,4 +1,4 @@
-"""Tables with rows that answer in words: which column rests on what, who mumbles, and what a constant would score."""
+"""Tables with rows that answer in words: which column depends on what, who mumbles, and what a constant would score."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def filled(tmp_path):
         cell = Cell(row, TASK, 0, f"{row.name}-0")
         said, evaluations = predictions(mumbling), []
         for view, p in (("foundation", said), ("constant_answer", constantly(said, "yes"))):
-            found = score_predictions(p, SPECS, seed=0, kind="classification")
+            found = score_predictions(p, SPECS, seed=0, kind="binary")
             path = predictions_path(store.folder(f"k-{cell.setting}"), view, TASK)
             write_text_predictions(path, p)
             evaluations.append(

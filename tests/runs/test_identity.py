@@ -150,13 +150,13 @@ def test_inverted_labels_of_an_installed_task_are_prepared_anew(distribution, tm
     assert second["ecg_abnormal"] == (True, first["ecg_abnormal"][1]), "built-in tasks are left alone"
 
 
-def test_versions_of_partitions_and_encoders_enter_the_setting(monkeypatch):
+def test_versions_of_partitions_encoders_and_kinds_enter_the_setting(monkeypatch):
     def settings() -> set[str]:
         return {entry.spec.setting for entry in plan(find_board("demo"))}
 
     known = settings()
     stated = sources.stated_version
-    for kind in ("partitions", "encoders"):
+    for kind in ("partitions", "encoders", "kinds"):
         monkeypatch.setattr(
             "fedmeki_bench.runs.plugins.stated_version", lambda k, name, kind=kind: stated(k, name) + (k == kind)
         )

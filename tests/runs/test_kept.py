@@ -75,11 +75,11 @@ def test_it_says_what_the_record_says_bit_for_bit(kept, barely, cohorts):
         order = pd.Index(cohort.pseudonyms(part.sample_ids, "sample"))
         stored = stored.set_index("sample_id").loc[order]
         if evaluation.view == "aggregated":
-            assert np.array_equal(opened.probabilities(evaluation.task, part), stored["score"].to_numpy())
+            assert np.array_equal(opened.scores(evaluation.task, part), stored["score"].to_numpy())
         else:
             said = opened.answers(evaluation.task, part)
             assert said.text == stored["answer"].tolist()
-            assert np.array_equal(said.probability, stored["score"].to_numpy())
+            assert np.array_equal(said.scores, stored["score"].to_numpy())
             assert len(set(stored["score"])) > 1  # not the same whatever is shown
         checked.add((evaluation.view, evaluation.task))
     assert checked == {(view, task) for view in ("aggregated", "foundation") for task in TASKS}
@@ -181,7 +181,7 @@ def test_another_version_of_a_task_is_refused(kept, barely, tmp_path):
 def test_unknown_tasks_are_told(kept, barely):
     opened = open_kept(kept[0], foundation=barely)
     with pytest.raises(UsageError, match=r"no decoder for 'lung_opacit'.*lung_opacity"):
-        opened.probabilities("lung_opacit", [])
+        opened.scores("lung_opacit", [])
     with pytest.raises(UsageError, match="knows no task 'sepsis'"):
         opened.answers("sepsis", [])
 

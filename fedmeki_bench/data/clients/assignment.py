@@ -27,7 +27,7 @@ class Assignment:
     digest: str
 
     def counts(self) -> dict[str, list[dict[str, Any]]]:
-        """Task -> per client ``{"n": samples, "groups": groups, "positive": positives or None}``."""
+        """Task -> per client ``n`` samples, ``groups``, ``positive`` ones (or None) and, of some kinds, ``classes``."""
         found: dict[str, list[dict[str, Any]]] = {}
         for task in sorted({t for held in self.parts for t in held}):
             rows = []
@@ -54,10 +54,21 @@ def assign(
     return Assignment(held, digest.hexdigest()[:16])
 
 
+def label_shares(held: Mapping[str, Any]) -> str:
+    """What a client's samples are, in words that follow their number: ``, 30 % positive``."""
+    n, positive, classes = held.get("n"), held.get("positive"), held.get("classes")
+    if not n:
+        return ""
+    if classes:
+        return "".join(f", {100 * count / n:.0f} % {name}" for name, count in classes.items())
+    return "" if positive is None else f", {100 * positive / n:.0f} % positive"
+
+
 def _count(part: CohortPart) -> dict[str, Any]:
     labels = part.labels
+    told = {} if labels is None else part.cohort.kind.counts(labels, part.cohort.labels)
     return {
         "n": len(part),
         "groups": len(set(part.group_ids.tolist())),
-        "positive": None if labels is None else int(labels.sum()),
-    }
+        "positive": told.pop("positive", None),
+    } | {name: count for name, count in told.items() if name == "classes"}

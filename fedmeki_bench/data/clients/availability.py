@@ -1,6 +1,6 @@
 """Which client holds which modality: as a matrix, or drawn at a missing rate.
 
-The private samples of a task are dealt among the clients that hold all its modalities. No sample is thrown away: a
+The private samples of a task are shared among the clients that hold all its modalities. No sample is thrown away: a
 missing-rate sweep changes how many hospitals contribute a modality, not how much data there is.
 """
 

@@ -1,4 +1,4 @@
-"""Dealing the private samples to the clients: a plug-in says how, this module checks it."""
+"""Assigning private samples to clients: a plug-in decides, this module checks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Partition:
     """Base of all partitions: set ``name`` and define :meth:`assign`; ``Params`` holds its parameters.
 
     Attributes:
-        version: raised, as a plain number, whenever the same call deals otherwise; part of a run's identity from 2 on.
+        version: raised, as a plain number, whenever a call assigns otherwise; part of a run's identity from 2 on.
     """
 
     class Params(BaseModel):
@@ -46,7 +46,8 @@ class Partition:
 
         Args:
             part_groups: group of each sample, text of shape (n,); a group belongs to one client whole.
-            labels: 0.0 or 1.0 of shape (n,), or ``None`` for generation tasks.
+            labels: a whole number of shape (n,) that tells kinds of samples apart (:meth:`Kind.strata`): 1 and 0 of a
+                binary task, the class, the rarest finding, the quarter of a number; ``None`` without labels.
             sites: recording site, text of shape (n,).
             clients: how many clients.
             rng: the only source of chance.
@@ -55,7 +56,7 @@ class Partition:
 
 
 class Iid(Partition):
-    """Whole groups, shuffled, each dealt to the client that has least: even sizes, no structure."""
+    """Whole groups, shuffled, each given to the client that has least: even sizes, no structure."""
 
     name: ClassVar[str] = "iid"
 
@@ -104,17 +105,19 @@ def partition(part: CohortPart, how: Partition, clients: int, seed: int) -> list
             f"cohort '{name}' has {len(distinct)} groups in split '{part.split}': too few for {clients} clients"
         )
     rng = generator(seed, "partition", part.cohort.dataset, how.name, clients)
-    dealt = [np.sort(np.asarray(i, dtype=np.intp)) for i in how.assign(groups, part.labels, part.sites, clients, rng)]
-    if len(dealt) != clients:
-        raise RunFailed(f"partition '{how.name}' returned {len(dealt)} clients instead of {clients}")
-    if not np.array_equal(np.sort(np.concatenate(dealt)), np.arange(len(part))):
-        raise RunFailed(f"partition '{how.name}' does not deal each sample of '{name}' exactly once")
+    assigned = [
+        np.sort(np.asarray(i, dtype=np.intp)) for i in how.assign(groups, part.strata, part.sites, clients, rng)
+    ]
+    if len(assigned) != clients:
+        raise RunFailed(f"partition '{how.name}' returned {len(assigned)} clients instead of {clients}")
+    if not np.array_equal(np.sort(np.concatenate(assigned)), np.arange(len(part))):
+        raise RunFailed(f"partition '{how.name}' does not assign each sample of '{name}' exactly once")
     owner = np.full(len(distinct), -1)
-    for client, index in enumerate(dealt):
+    for client, index in enumerate(assigned):
         mine = np.unique(member[index])
         if len(mine) == 0:
             raise InputError(f"partition '{how.name}' leaves client {client} of '{name}' without a sample")
         if np.any(owner[mine] != -1):
             raise RunFailed(f"partition '{how.name}' puts a group of '{name}' on two clients")
         owner[mine] = client
-    return dealt
+    return assigned

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Dirichlet(Partition):
-    """Label skew: each class is shared out in Dirichlet proportions; a small alpha leaves most of a class to few.
+    """Label skew: each class is shared out in Dirichlet proportions; a small alpha concentrates a class on few clients.
 
     Hsu, Qi, Brown, "Measuring the Effects of Non-Identical Data Distribution", arXiv 1909.06335. A patient with
-    several records counts under the rounded mean of their labels; answers in words have no class and are dealt iid.
+    several records counts under the most frequent of their labels, the highest of equally frequent ones. Findings count
+    by the rarest, numbers by quarters; answers in words have no class and are shared out as by ``iid``.
     """
 
     name: ClassVar[str] = "dirichlet"
@@ -40,15 +41,18 @@ class Dirichlet(Partition):
         if labels is None:
             return Iid().assign(part_groups, labels, sites, clients, rng)
         distinct, member = np.unique(part_groups, return_inverse=True)
-        mean = np.bincount(member, weights=labels) / np.bincount(member)
+        column = labels.astype(int)
+        often = np.zeros((len(distinct), max(2, int(column.max()) + 1)))
+        np.add.at(often, (member, column), 1)
+        most = often.shape[1] - 1 - np.argmax(often[:, ::-1], axis=1)
         owner = np.full(len(distinct), -1)
-        for value in (0, 1):
-            mine = rng.permutation(np.flatnonzero((mean >= 0.5) == bool(value)))
+        for value in range(often.shape[1]):
+            mine = rng.permutation(np.flatnonzero(most == value))
             shares = rng.dirichlet(np.full(clients, self.params.alpha))
             cuts = np.round(np.cumsum(shares)[:-1] * len(mine)).astype(int)
             for client, groups in enumerate(np.split(mine, cuts)):
                 owner[groups] = client
-        return _dealt(_nobody_empty(owner, clients, rng), member, clients)
+        return _assigned(_nobody_empty(owner, clients, rng), member, clients)
 
 
 class Quantity(Partition):
@@ -74,7 +78,7 @@ class Quantity(Partition):
         owner = np.empty(len(distinct), dtype=np.intp)
         for client, groups in enumerate(np.split(rng.permutation(len(distinct)), cuts)):
             owner[groups] = client
-        return _dealt(_nobody_empty(owner, clients, rng), member, clients)
+        return _assigned(_nobody_empty(owner, clients, rng), member, clients)
 
 
 class Natural(Partition):
@@ -115,7 +119,7 @@ class Natural(Partition):
                 mine = rng.permutation(np.flatnonzero(at == site))
                 owner[mine] = begin + np.arange(len(mine)) % count
                 begin += count
-        return _dealt(_nobody_empty(owner, clients, rng), member, clients)
+        return _assigned(_nobody_empty(owner, clients, rng), member, clients)
 
 
 def _seats(sizes: np.ndarray, clients: int) -> list[int]:
@@ -139,7 +143,7 @@ def _nobody_empty(owner: np.ndarray, clients: int, rng: np.random.Generator) -> 
     return owner
 
 
-def _dealt(owner: np.ndarray, member: np.ndarray, clients: int) -> list[np.ndarray]:
+def _assigned(owner: np.ndarray, member: np.ndarray, clients: int) -> list[np.ndarray]:
     import numpy as np
 
     of_sample = owner[member]

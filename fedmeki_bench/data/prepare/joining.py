@@ -1,9 +1,9 @@
 """Keeping near-identical samples of different groups on one side of every split.
 
 The search runs over all sources of the dataset's table, whichever task is prepared, so that every task of a dataset
-finds the same sets. Splits are dealt over the original groups, as ever; then a set goes as a whole to the side that
-training sees least of among those dealt to its members. So a group that any training cohort learns from was dealt to
-a training split, and a zero-shot task that leaves out what was dealt there (``zero_shot.py``) needs to
+finds the same sets. Splits are drawn over the original groups, as ever; then a set goes as a whole to the side that
+training sees least of among those drawn for its members. So a group that any training cohort learns from was drawn for
+a training split, and a zero-shot task that leaves out what was drawn for it (``zero_shot.py``) needs to
 know nothing of the sets.
 """
 
@@ -37,7 +37,7 @@ def joinable(options: PreparerOptions, role: str) -> bool:
 
 
 def wanted(options: PreparerOptions, role: str) -> bool:
-    """Whether a cohort of this role, under these options, rests on a search for near-duplicates."""
+    """Whether a cohort of this role, under these options, depends on a search for near-duplicates."""
     return options.join_duplicates and joinable(options, role)
 
 
@@ -55,15 +55,15 @@ class Joined:
     group: dict[str, str] = field(default_factory=dict)
     apart: int = 0
 
-    def splits(self, groups: np.ndarray, dealt: np.ndarray) -> np.ndarray:
+    def splits(self, groups: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         """The split of each row once every set has gone to one side."""
         import numpy as np
 
         found: dict[str, str] = {}
-        for group, split in zip(groups.tolist(), dealt.tolist(), strict=True):
+        for group, split in zip(groups.tolist(), drawn.tolist(), strict=True):
             if name := self.group.get(group):
                 found[name] = least_exposed(split, found.get(name, split))
-        sides = [found.get(self.group.get(g, ""), s) for g, s in zip(groups.tolist(), dealt.tolist(), strict=True)]
+        sides = [found.get(self.group.get(g, ""), s) for g, s in zip(groups.tolist(), drawn.tolist(), strict=True)]
         return np.array(sides, dtype=object)
 
     def told(self, moved: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How much a dataset's own train and test parts share, beside what dealing whole groups would give."""
+"""How much a dataset's own train and test parts share, beside what splitting by whole groups would give."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ LEARNT_PARTS = ("train", "valid")
 
 
 def official_overlap(rows: Iterable[tuple[str, str]], *, dataset: str, seed: int, unit: str) -> dict[str, Any]:
-    """The card's ``official_split``: groups shared between parts, in the published division and dealt by group.
+    """The card's ``official_split``: groups shared between parts, in the published division and split by group.
 
     All rows of a zero-shot task are test rows, so its own splits can share nothing. What a reader wants to know
-    is whether the division that others report on leaks; it is told for both ways of dividing.
+    is whether the division that others report on leaks; it is given for both divisions.
 
     Args:
         rows: (group, official part) of every usable row; the parts are ``train``, ``valid`` and ``test``.
-        dataset: names the stream that deals groups, with ``seed``.
+        dataset: names the stream that draws groups, with ``seed``.
         unit: what a group is, in one word.
     """
     pairs = list(rows)
     groups = [group for group, _ in pairs]
-    dealt = assign(groups, mode="patient", seed=seed, dataset=dataset).tolist()
+    drawn = assign(groups, mode="patient", seed=seed, dataset=dataset).tolist()
     return {
         "unit": unit,
         "published": _overlap(pairs, LEARNT_PARTS),
-        "patient": _overlap(list(zip(groups, dealt, strict=True)), TRAINING_SPLITS),
+        "patient": _overlap(list(zip(groups, drawn, strict=True)), TRAINING_SPLITS),
     }
 
 

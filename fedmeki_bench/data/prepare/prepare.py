@@ -44,7 +44,7 @@ class PreparedCohort:
 
     @property
     def card_hash(self) -> str:
-        """The identity of the data, as told in records."""
+        """The identity of the data, as records give it."""
         return cards.card_hash(self.card)
 
 
@@ -186,8 +186,9 @@ def _digest(preparer: DatasetPreparer, task: Task, options: PreparerOptions, evi
 
 
 def _sources(preparer: DatasetPreparer, task: Task) -> dict[str, dict[str, str]]:
-    """Digests of dataset and task where they are not built in: edited, they give other data under the same version."""
-    found = {"dataset": class_source(type(preparer)), "task": class_source(type(task))}
+    """Digests of dataset, task and kind that are not built in: edited, they give other data under the same version."""
+    parts = {"dataset": type(preparer), "task": type(task), "kind": type(task.meta.labels.how)}
+    found = {what: class_source(part) for what, part in parts.items()}
     sources = {what: source for what, source in found.items() if source is not None}
     return {"sources": sources} if sources else {}
 

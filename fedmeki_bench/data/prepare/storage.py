@@ -28,7 +28,7 @@ _LOCK = ".prepare.lock"
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and sizes of all files below ``folder``: cheap, and deaf to copying dates."""
+    """SHA-256 over the names and sizes of all files below ``folder``: cheap, and ignores timestamps."""
     digest = hashlib.sha256()
     for name, size in sorted(_sizes(folder, "")):
         digest.update(f"{name}\0{size}\n".encode("utf-8", "surrogatepass"))

@@ -26,7 +26,7 @@ class Plan:
     specs: dict[str, ArraySpec]
     drops: Drops
     rows: list[int] = field(default_factory=list)  # positions in the table
-    labels: list[int] = field(default_factory=list)
+    labels: list[Any] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     excluded: dict[str, int] = field(default_factory=dict)
@@ -50,23 +50,23 @@ def look_up(plan: Plan, preparer: DatasetPreparer, registry: Mapping[str, str] |
 
 def label_rows(plan: Plan, rows: Sequence[Row], options: PreparerOptions) -> None:
     """Ask the task about every row."""
-    task = plan.task
+    task, spec = plan.task, plan.task.meta.labels
     shut = plan.seen if options.zero_shot == "unseen" else frozenset()
     plan.excluded = dict(plan.drops.left_out)
     for position, row in enumerate(rows):
-        verdict = task.label(row) if task.meta.kind == "classification" else task.answer(row)
+        verdict = task.label(row) if spec.how.labelled else task.answer(row)
         if not isinstance(verdict, Exclude) and str(row["group_id"]) in shut:
             verdict = Exclude(f"zero-shot: training on '{plan.registry}' has seen this patient")
         if isinstance(verdict, Exclude):
             plan.excluded[verdict.reason] = plan.excluded.get(verdict.reason, 0) + 1
             continue
-        if task.meta.kind == "classification":
-            if verdict not in (0, 1):
-                raise RunFailed(f"task '{task.meta.name}' labelled {row['sample_id']!r} {verdict!r}, not 0 or 1")
-            plan.labels.append(int(verdict))
+        answer = verdict
+        if spec.how.labelled:
+            problem = spec.how.problem(verdict, spec)
+            if problem:
+                raise RunFailed(f"task '{task.meta.name}' labelled {row['sample_id']!r} {verdict!r}, {problem}")
+            plan.labels.append(verdict)
             answer = task.answer(row)
-        else:
-            answer = verdict  # type: ignore[assignment]
         plan.rows.append(position)
         plan.answers.append(str(answer))
         plan.questions.append(task.question(row))
@@ -74,7 +74,7 @@ def label_rows(plan: Plan, rows: Sequence[Row], options: PreparerOptions) -> Non
 
 
 def completed(table: pd.DataFrame, attributes: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """The table with what only the files told (site, sex, age)."""
+    """The table with what only the files hold (site, sex, age)."""
     import pandas as pd
 
     table = table.copy()
@@ -111,15 +111,15 @@ def sample_table(
     elif options.split == "published":
         split = assign(part["group_id"].tolist(), **where)  # type: ignore[arg-type]
     else:
-        # dealt over the whole table: every task of the dataset finds a patient in the same split
+        # drawn over the whole table: every task of the dataset finds a patient in the same split
         groups = table["group_id"].astype(str).to_numpy()
-        dealt = assign(groups.tolist(), **where)  # type: ignore[arg-type]
-        split = joined.splits(groups, dealt)[plan.rows] if joined.group else dealt[plan.rows]
+        drawn = assign(groups.tolist(), **where)  # type: ignore[arg-type]
+        split = joined.splits(groups, drawn)[plan.rows] if joined.group else drawn[plan.rows]
         part = part.assign(group_id=part["group_id"].astype(str).map(lambda g: joined.group.get(g, g)))
     samples = part[["sample_id", "group_id", "site"]].astype(str)
     samples["split"] = split.astype(str)
-    if meta.kind == "classification":
-        samples["label"] = np.asarray(plan.labels, dtype=np.int8)
+    if meta.labels.how.labelled:
+        samples["label"] = meta.labels.how.column(plan.labels)
     samples["question"] = np.asarray(plan.questions, dtype=str)
     samples["answer"] = np.asarray(plan.answers, dtype=str)
     samples["source"] = part["source"].astype(str)
@@ -133,6 +133,6 @@ def sample_table(
             plan.drops.add(plan.bad[source], f"{sample} ({source})" if sample != source else sample)
     usable = ~samples["source"].isin(plan.bad)
     if meta.role == "training" and joined.group:
-        plan.moved = int((usable & (samples["split"] != dealt[plan.rows])).sum())
+        plan.moved = int((usable & (samples["split"] != drawn[plan.rows])).sum())
     kept: pd.DataFrame = samples[usable].reset_index(drop=True)
     return kept

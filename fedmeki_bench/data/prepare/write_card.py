@@ -13,6 +13,7 @@ from fedmeki_bench.data.prepare.official import overlap_note
 from fedmeki_bench.data.prepare.task_share import Plan
 from fedmeki_bench.data.splits import SPLITS
 from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.task import Task
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def card_of(
     }
     if rows["read"] != sum(rows.values()) - rows["read"]:
         raise RunFailed(f"rows of task '{meta.name}' do not add up: {rows}")
-    counted = cards.counts(samples)
+    counted = cards.counts(samples, meta.labels)
     notes = list(drops.notes)
     if meta.role == "training":
         empty = [name for name in SPLITS if not counted["splits"][name]["samples"]]
@@ -69,7 +70,7 @@ def card_of(
         "dataset_version": preparer.meta.version,
         "task": meta.name,
         "task_version": meta.version,
-        "kind": meta.kind,
+        "kind": cards.STORED_KINDS.get(meta.kind, meta.kind),
         "role": cards.STORED_ROLES[meta.role],
         "modalities": list(meta.modalities),
         "release": "synthetic stand-in" if facts is not None else preparer.release(raw, table),
@@ -93,6 +94,7 @@ def card_of(
         },
         "licence": preparer.meta.licence,
         "citation": preparer.meta.citation,
+        **labels_told(plan, samples),
         **extra,
     }
 
@@ -100,7 +102,7 @@ def card_of(
 def _extra(
     plan: Plan, table: pd.DataFrame, samples: pd.DataFrame, options: PreparerOptions, notes: list[str]
 ) -> dict[str, Any]:
-    """What only some cards tell: the zero-shot registry of zero-shot tasks, the official division."""
+    """What only some cards hold: the zero-shot registry of zero-shot tasks, the official division."""
     told: dict[str, Any] = {}
     official = table.attrs.get("official_split")
     if official is not None:
@@ -109,8 +111,8 @@ def _extra(
     if plan.task.meta.role == "zero_shot":
         leak = options.zero_shot == "all" and plan.registry is not None
         told |= {"zero_shot": options.zero_shot, "zero_shot_leak": leak, "registry": plan.registry}
-        if plan.task.meta.kind == "classification" and samples["label"].nunique() == 1:
-            held = "positive" if samples["label"].iloc[0] else "negative"
+        held = _only_stratum(samples, plan.task)
+        if held:
             text = f"all {len(samples)} samples are {held}: no ranking metric is defined"
             if options.zero_shot == "unseen" and plan.seen:
                 text += "; -o zero_shot=all keeps the patients that training has seen, and marks the card"
@@ -119,6 +121,29 @@ def _extra(
             seen = int(samples["group_id"].isin(plan.seen).sum())
             notes.append(f"zero_shot=all: training on '{plan.registry}' has seen {seen} of these samples' patients")
     return told
+
+
+def _only_stratum(samples: pd.DataFrame, task: Task) -> str:
+    """What all samples have in common, in words, where nothing tells their labels apart."""
+    spec = task.meta.labels
+    if not spec.how.labelled:
+        return ""
+    labels = spec.how.read(samples["label"].tolist(), spec)
+    if len(set(spec.how.strata(labels, spec).tolist())) > 1:
+        return ""
+    answer = spec.how.words(spec.how.gold(labels, spec)[0], spec)
+    return {"yes": "positive", "no": "negative"}.get(answer, repr(answer))
+
+
+def labels_told(plan: Plan, samples: pd.DataFrame) -> dict[str, Any]:
+    """What the labels are, of kinds that have classes or numbers, with statistics of the private training split."""
+    spec = plan.task.meta.labels
+    if not spec.how.labelled:
+        return {}
+    private = samples[samples["split"] == "client"]
+    labels = spec.how.read(private["label"].tolist(), spec)
+    told = spec.how.described(labels, spec).as_json()
+    return {} if told == LabelSpec("").as_json() else {"labels": told}
 
 
 def statistics_of(folder: Path, plan: Plan, samples: pd.DataFrame, preparer: DatasetPreparer) -> dict[str, Any]:

@@ -24,10 +24,10 @@ def least_exposed(first: str, second: str) -> str:
 
 
 def training_assignment(table: pd.DataFrame, options: PreparerOptions, dataset: str) -> dict[str, str]:
-    """Group -> split, as ``prepare`` deals the training cohorts of ``dataset`` under the same options.
+    """Group -> split, as ``prepare`` splits the training cohorts of ``dataset`` under the same options.
 
-    With ``split=published`` rows are dealt and a group may lie in several splits: then the one in which training
-    sees most of it is told.
+    With ``split=published`` rows are drawn and a group may lie in several splits: then the one in which training
+    sees most of it counts.
 
     Args:
         table: the whole table of ``dataset``, as its preparer's ``table`` returns it.

@@ -61,7 +61,7 @@ def text(item: Mapping[str, Any], name: str, *, default: str | None = None) -> s
     Args:
         item: what :func:`mapping` returned.
         name: the field.
-        default: told where the field is absent, null or blank; without it, such an item is dropped.
+        default: the value where the field is absent, null or blank; without it, such an item is dropped.
 
     Raises:
         Dropped: the field is absent or blank, or neither text nor a number.

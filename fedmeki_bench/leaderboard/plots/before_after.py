@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.evaluation.view import in_words
 from fedmeki_bench.leaderboard.plots.labels import beside
 from fedmeki_bench.leaderboard.plots.theme import ACCENT, MUTED, Picture, as_svg, bare, figure, own, styled, wrapped
 
@@ -41,7 +42,7 @@ def change(section: Section, algorithm: str, task: str) -> tuple[float, float] |
 
 def draw(page: Page, section: Section) -> list[Picture]:
     """One picture with a panel per task: a line per foundation view."""
-    foundation = [n for n, a in section.grid.algorithms.items() if a.view == "foundation"]
+    foundation = [n for n, a in section.grid.algorithms.items() if in_words(a.view)]
     tasks = [t for t in section.grid.tasks if any(change(section, n, t) for n in foundation)]
     if not tasks:
         return []

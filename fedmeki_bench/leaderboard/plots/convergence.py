@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.evaluation.view import in_words
 from fedmeki_bench.leaderboard.plots.labels import beside
 from fedmeki_bench.leaderboard.plots.theme import (
     ACCENT,
@@ -62,7 +63,7 @@ def _lines(section: Section, task: str) -> list[tuple[str, list[Record]]]:
     found, seen = [], set()
     # the reference first, so that a line it shares is its own; what is never validated last, so that it owns none
     reference = section.analysis.reference.name if section.analysis.reference else ""
-    rows = sorted(section.table.rows, key=lambda r: (r.algorithm.name != reference, r.algorithm.view == "foundation"))
+    rows = sorted(section.table.rows, key=lambda r: (r.algorithm.name != reference, in_words(r.algorithm.view)))
     for row in rows:
         outcomes = section.grid.outcomes.get((row.algorithm.name, task), [])
         runs = [o.record for o in outcomes if o.record is not None and len(valid_curve(o, task)) > 1]
@@ -96,7 +97,7 @@ def _figure(
         left=0.05, right=0.99, top=1 - 0.45 / (2.35 * down), bottom=0.5 / (2.35 * down), wspace=0.22, hspace=0.5
     )
     ranked = (r.algorithm for r in section.table.rows if r.section == "ranked")
-    best = next((a.name for a in ranked if a.view != "foundation"), "")
+    best = next((a.name for a in ranked if not in_words(a.view)), "")
     reference = section.analysis.reference.name if section.analysis.reference else ""
     for index, axes in enumerate(grid.flat):
         if index >= len(tasks):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.evaluation.view import in_words
 from fedmeki_bench.leaderboard.plots.theme import (
     ACCENT,
     FAINT,
@@ -29,7 +30,7 @@ def draw(page: Page, section: Section) -> list[Picture]:
         return []
     pictures: list[Picture] = []
     for name, algorithm in section.grid.algorithms.items():
-        if algorithm.view != "foundation":
+        if not in_words(algorithm.view):
             continue
         records = [o.record for o in section.grid.of(name) if o.status == "ok" and o.record and o.record.foundation]
         record = next(

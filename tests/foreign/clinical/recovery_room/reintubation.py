@@ -16,7 +16,7 @@ class Reintubation(Task):
         title="Reintubation in the recovery room",
         dataset="recovery",
         modalities=("clinical",),
-        kind="classification",
+        kind="binary",
         role="training",
         clinical=Clinical(
             what="Will this patient have to be intubated again?",

@@ -19,7 +19,7 @@ class Mole(Task):
         title="Mole",
         dataset="skinqa",
         modalities=("image",),
-        kind="classification",
+        kind="binary",
         role="training",
         clinical=Clinical(what=CLOSED, who="whoever comes to a skin clinic", when="before a dermatologist looks"),
         licence="CC0 1.0",

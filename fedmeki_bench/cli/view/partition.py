@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedmeki_bench.data.clients.assignment import label_shares
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -41,8 +43,7 @@ def _bar(row: Mapping[str, Any], largest: int) -> str:
 def _words(row: Mapping[str, Any]) -> str:
     if not row["n"]:
         return "[bright_black]nothing[/]"
-    share = "" if row["positive"] is None else f", {100 * row['positive'] / row['n']:.0f} % positive"
-    return f"{row['n']} of {row['groups']} groups{share}"
+    return f"{row['n']} of {row['groups']} groups{label_shares(row)}"
 
 
 def save_svg(counts: Counts, title: str, path: Path) -> None:
