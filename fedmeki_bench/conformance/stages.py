@@ -216,6 +216,29 @@ def _question_alone(subject: Subject) -> None:
         )
 
 
+def _placed(subject: Subject) -> None:
+    """Twins of a task whose prompts place its picture: first, where it stands anyway, and last."""
+    federation = finish(_build(subject, rounds=1))
+    injected = federation.stage.foundation(federation.server, federation.at_server)
+    if injected is None:
+        raise NotApplicable("the stage uses no foundation model")
+    task = toys.TASKS[MULTI[0]]
+    mark, gap = f"<{task.meta.modalities[0]}>", injected.language.format.gap
+    first = type("First", (type(task),), {"prompt": lambda self, question: f"{mark}{gap}{task.prompt(question)}"})()
+    last = type("Last", (type(task),), {"prompt": lambda self, question: f"{task.prompt(question)}{mark}"})()
+    part = toys.cohorts()[MULTI[0]].part("valid").take(range(4))
+    plain, same, other = (_scores(view_of("foundation").predict(federation, t, part)) for t in (task, first, last))
+    if not np.array_equal(plain, same):
+        raise Violation(f"a prompt that begins with {mark} gets other answers than one without a mark.")
+    if np.array_equal(plain, other):
+        raise Violation(f"a prompt that ends in {mark} gets the same answers as one without a mark.")
+
+
+def _scores(found: Any) -> np.ndarray:
+    assert isinstance(found, Answers)
+    return np.asarray(found.scores)
+
+
 def _clause(name: str, expected: str, check: Check) -> Clause:
     return Clause("stages", name, expected, check)
 
@@ -230,5 +253,6 @@ CLAUSES = (
     _clause("private", "a stage sees public samples only: no others are asked for or have any influence.", _private),
     _clause("resumes", "a run killed after its first round and resumed ends in the same bits.", _resumes),
     _clause("question-alone", "equal questions under equal descriptions get equal answers.", _question_alone),
+    _clause("placed", "a mark such as <image> in a prompt puts the soft tokens there.", _placed),
     _clause("views", "every view that the stage adds can be scored.", _views),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +19,11 @@ from fedmeki_bench.conformance.subject import Subject, dataset_of
 from fedmeki_bench.data.cohort import Cohort
 from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.data.prepare.prepare import prepare
-from fedmeki_bench.errors import FedmekiError, nearest
+from fedmeki_bench.errors import FedmekiError, InputError, nearest
 from fedmeki_bench.evaluation.intervals import per_sample_values
 from fedmeki_bench.evaluation.metrics import MetricSpec
+from fedmeki_bench.foundation.places import laid, places_of
+from fedmeki_bench.profiles import profile
 from fedmeki_bench.task import Exclude, Task
 
 _SIZE = 120
@@ -238,12 +242,25 @@ def _prompt(subject: Subject) -> None:
             raise Violation(f"the prompt {prompt!r} does not contain the question {question!r}.")
         if prompt != task.prompt(question):
             raise Violation(f"the question {question!r} gives two different prompts.")
+        _marks(prompt, task)
         end = prompt.rstrip()[-1:]
         if end in {"", ".", ",", ";"}:
             raise Violation(
                 f"the prompt ends in {prompt[-20:]!r}; an answer can follow a colon, or best the finding itself, as in "
                 "'Yes or no, is there a nodule'."
             )
+
+
+def _marks(prompt: str, task: Task) -> None:
+    """Marks such as ``<image>`` name what the task has, and none is misspelt, which would make it text."""
+    try:
+        row = laid(prompt, places_of(task.meta.modalities), profile("demo").encoders, task.meta.name)
+    except InputError as error:
+        raise Violation(f"{error}.") from error
+    texts = " ".join(part for part in row if isinstance(part, str))
+    for name in re.findall(r"<\s*([A-Za-z_]+)[\s0-9]*>", texts):
+        if close := difflib.get_close_matches(name.lower(), task.meta.modalities, n=1, cutoff=0.75):
+            raise Violation(f"the prompt holds '<{name}', which places nothing and stays text; write <{close[0]}>.")
 
 
 def _metrics(subject: Subject) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.foundation.injected import Injected
     from fedmeki_bench.foundation.language import Language
+    from fedmeki_bench.foundation.sequence import Asked
     from fedmeki_bench.task import Task
 
 _ANSWER_BATCH = 64
@@ -50,8 +51,9 @@ class Foundation(View):
         with torch.no_grad(), injected.merged(described(task)):
             for start in range(0, len(part), _ANSWER_BATCH):
                 index = np.arange(start, min(start + _ANSWER_BATCH, len(part)))
-                soft, there = injected.soft(model, task.meta.modalities, model.to_inputs(part.batch(index)))
-                said.add([task.prompt(str(questions[i])) for i in index], soft, there)
+                prompts = [task.prompt(str(questions[i])) for i in index]
+                soft, there, asked = injected.ask(model, task, model.to_inputs(part.batch(index)), prompts)
+                said.add(asked, soft, there)
         return said.answers(np.arange(len(part)))
 
 
@@ -89,7 +91,7 @@ def _in_words(injected: Injected, task: Task, part: CohortPart, state: AbstractC
     injected.eval()
     asked = [str(q) for q in part.questions]
     place = {question: i for i, question in enumerate(dict.fromkeys(asked))}
-    prompts = [task.prompt(question) for question in place]
+    prompts = injected.in_words(task, [task.prompt(question) for question in place])
     said = _Said(injected.language, task)
     with torch.no_grad(), state:
         for start in range(0, len(prompts), _ANSWER_BATCH):
@@ -106,8 +108,8 @@ class _Said:
         self._text: list[str] = []
         self._scores: list[np.ndarray] = []
 
-    def add(self, prompts: Sequence[str], soft: torch.Tensor | None, there: torch.Tensor | None) -> None:
-        """Put a batch of prompts after their soft tokens."""
+    def add(self, prompts: Sequence[Asked], soft: torch.Tensor | None, there: torch.Tensor | None) -> None:
+        """Put a batch of prompts after the soft tokens that come first, which are these."""
         how, candidates = self._spec.how, self._spec.how.candidates(self._spec)
         if not candidates:
             self._text += self._language.generate(soft, there, prompts, how.tokens)

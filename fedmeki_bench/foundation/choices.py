@@ -48,6 +48,10 @@ class FoundationModel(BaseModel):
         "plain", since="0.1.0", pattern="^(plain|chat|published)$",
         description="how F is asked: plain text, its own chat template, or the published dialogue markers",
     )  # fmt: skip
+    latents: int = later(
+        0, since="0.1.0", ge=0, le=1024,
+        description="soft tokens per modality, made by a resampler in its projector; 0: as many as the encoder gives",
+    )  # fmt: skip
 
 
 class InjectionTraining(BaseModel):

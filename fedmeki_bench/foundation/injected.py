@@ -1,13 +1,13 @@
 """The foundation model with what is injected into it: projectors, and adapters with their gate if there are any.
 
 For a sample of task t: the encoders' tokens e go through their modality's projector g, the prompt p follows, and the
-frozen model F answers: h = [g(e); p] (FedKIM, arXiv 2408.10276). Without adapters this is FedPlug, with one LoRA
-FedPlug_L, with gated experts M3OE.
+frozen model F answers: h = [g(e); p] (FedKIM, arXiv 2408.10276). A prompt that says where a modality's tokens belong
+has them there (``places.py``). Without adapters this is FedPlug, with one LoRA FedPlug_L, with gated experts M3OE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,9 @@ from fedmeki_bench.foundation.adapters import Adapters
 from fedmeki_bench.foundation.choices import AdapterChoice, FoundationModel
 from fedmeki_bench.foundation.gate import Gate, OracleGate, UniformGate, load_balance, mutual_information
 from fedmeki_bench.foundation.language import Language
+from fedmeki_bench.foundation.places import Laid, Place, laid, places_of
 from fedmeki_bench.foundation.projector import Projector
+from fedmeki_bench.foundation.sequence import Asked, Piece
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.encoder import Encoder
 from fedmeki_bench.task import Task
@@ -55,6 +57,8 @@ class Injected(nn.Module):
         direct: modalities whose encoder already writes into F's space, as the published code has it for signals and
             clinical series: no projector of the server's own follows.
         contexts: the contexts of the tasks trained on, for an oracle gate.
+        latents: that many soft tokens per modality, by a resampler in its projector; 0: as many as its encoder gives.
+        known: further modalities, which a prompt can't place and whose marks are therefore mistakes.
 
     Raises:
         InputError: an encoder of ``direct`` is not as wide as F.
@@ -62,11 +66,12 @@ class Injected(nn.Module):
 
     def __init__(
         self, language: Language, model: ClientModel, adapter: AdapterChoice, *, seed: int, scale_soft: bool = True,
-        direct: Sequence[str] = (), contexts: Sequence[str] = (),
+        direct: Sequence[str] = (), contexts: Sequence[str] = (), latents: int = 0, known: Collection[str] = (),
     ) -> None:  # fmt: skip
         super().__init__()
         object.__setattr__(self, "language", language)  # not a submodule: its weights are nobody's to train or save
         rms = language.embedding_rms if scale_soft else None
+        self.known = frozenset(known).union(model.encoders)
         self.projectors = nn.ModuleDict()
         self.descriptions = {TEXT: "plain text"}  # M_t of each modality that the gate reads
         for modality, encoder in model.encoders.items():
@@ -81,7 +86,7 @@ class Injected(nn.Module):
                 self.projectors[modality] = nn.Identity()
                 continue
             self.projectors[modality] = Projector(
-                encoder.width, language.hidden_size, seed=seed, name=modality, rms=rms
+                encoder.width, language.hidden_size, seed=seed, name=modality, rms=rms, latents=latents
             )
         self.adapter = adapter
         self.adapters: Adapters | None = None
@@ -130,17 +135,60 @@ class Injected(nn.Module):
         self, model: ClientModel, modalities: Sequence[str], inputs: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Soft tokens (batch, S, H) of all modalities one after another, and which of them are real (batch, S)."""
-        pieces, masks = [], []
-        for modality in modalities:
-            encoder = model.encoders[modality]
+        return _together(self._pieces(model, modalities, inputs).values())
+
+    def ask(
+        self, model: ClientModel, task: Task, inputs: Mapping[str, Tensor], prompts: Sequence[str]
+    ) -> tuple[Tensor, Tensor, list[Asked]]:
+        """What F reads of a batch of the task: the arguments ``soft``, ``soft_mask`` and ``prompts`` of its methods.
+
+        Args:
+            model: whose encoders read the arrays.
+            task: what is asked.
+            inputs: modality -> physical inputs (batch, *shape).
+            prompts: one text per row, with marks where soft tokens belong; what a row does not place comes first in it.
+
+        Raises:
+            InputError: a mark that the task can't fill.
+        """
+        pieces = self._pieces(model, task.meta.modalities, inputs)
+        rows = [laid(prompt, pieces, self.known, task.meta.name) for prompt in prompts]
+        first = [
+            Piece(
+                piece.embeddings, piece.mask & torch.tensor([[place not in row] for row in rows]).to(piece.mask.device)
+            )
+            for place, piece in pieces.items()
+        ]
+        asked = [
+            _filled(row, {p: pieces[p].embeddings[i][pieces[p].mask[i]] for p in row if isinstance(p, Place)})
+            for i, row in enumerate(rows)
+        ]
+        return *_together(first), asked
+
+    def in_words(self, task: Task, prompts: Sequence[str]) -> list[Asked]:
+        """Prompts without their soft tokens: nothing stands at a mark, and the texts around it stay as they are.
+
+        Raises:
+            InputError: a mark that the task can't fill.
+        """
+        nothing = dict.fromkeys(places_of(task.meta.modalities), torch.zeros(0, self.language.hidden_size))
+        return [_filled(laid(prompt, nothing, self.known, task.meta.name), nothing) for prompt in prompts]
+
+    def _pieces(
+        self, model: ClientModel, modalities: Sequence[str], inputs: Mapping[str, Tensor]
+    ) -> dict[Place, Piece]:
+        """Soft tokens of each array that a sample has, in the order of the modalities."""
+        pieces = {}
+        for place in places_of(modalities):
+            encoder, projector = model.encoders[place.modality], self.projectors[place.modality]
             assert isinstance(encoder, Encoder)
-            tokens = self.projectors[modality](encoder(inputs[modality]))
-            there = encoder.mask(inputs[modality])
+            tokens, there = encoder(inputs[place.modality]), encoder.mask(inputs[place.modality])
             if there is None:
                 there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-            pieces.append(tokens)
-            masks.append(there)
-        return torch.cat(pieces, dim=1), torch.cat(masks, dim=1)
+            if isinstance(projector, Projector):  # else the encoder writes into F's space itself
+                tokens, there = projector(tokens, there), projector.mask(there)
+            pieces[place] = Piece(tokens, there)
+        return pieces
 
     def losses(
         self,
@@ -151,9 +199,9 @@ class Injected(nn.Module):
         answers: Sequence[str],
     ) -> tuple[Tensor, Tensor]:
         """Summed next-token loss of each answer (batch,) and its tokens (batch,); gradients reach the encoders."""
-        soft, there = self.soft(model, task.meta.modalities, inputs)
+        soft, there, asked = self.ask(model, task, inputs, prompts)
         with self.gated(task):
-            return self.language.answer_losses(soft, there, prompts, answers)
+            return self.language.answer_losses(soft, there, asked, answers)
 
     def gated(self, task: Task) -> AbstractContextManager[Any]:
         """The adapters under the task's gate, as they are trained."""
@@ -201,7 +249,8 @@ def injected(ctx: ServerContext, chosen: FoundationModel, adapter: AdapterChoice
         known_modalities(chosen.direct, "direct", ctx)
         found = Injected(
             language, ctx.model, adapter, seed=ctx.seed, scale_soft=chosen.scale_soft, direct=chosen.direct,
-            contexts=[described(task).context for task in ctx.tasks.values()],
+            contexts=[described(task).context for task in ctx.tasks.values()], latents=chosen.latents,
+            known=ctx.settings.encoders,
         )  # fmt: skip
         if "injected" in ctx.memory:
             found.load_state_dict(ctx.memory["injected"])
@@ -227,6 +276,19 @@ def described(task: Task) -> Described:
     """What the gate reads of a task."""
     meta = task.meta
     return Described(f"{meta.title}. {meta.clinical.what}", meta.modalities, meta.context or meta.name)
+
+
+def _filled(row: Laid, soft: Mapping[Place, Tensor]) -> Asked:
+    """A prompt with soft tokens at its marks; one without marks is a text."""
+    if len(row) == 1 and isinstance(row[0], str):
+        return row[0]
+    return [soft[part] if isinstance(part, Place) else part for part in row]
+
+
+def _together(pieces: Iterable[Piece]) -> tuple[Tensor, Tensor]:
+    """Soft tokens of several pieces one after another, and which of them are there."""
+    known = list(pieces)
+    return torch.cat([piece.embeddings for piece in known], dim=1), torch.cat([piece.mask for piece in known], dim=1)
 
 
 def _gate(

@@ -1,7 +1,8 @@
-"""A frozen causal language model that reads soft tokens before its prompt and answers in text.
+"""A frozen causal language model that reads soft tokens among its words and answers in text.
 
 The sequence of a sample is ``[BOS] soft tokens, prompt, answer, EOS`` (BOS where the model's own tokenizer puts
-one), with the texts of a prompt format in between where the model wants them (see ``prompts.py``).
+one), with the texts of a prompt format in between where the model wants them (see ``prompts.py``). A prompt is a text,
+or texts and soft tokens in any order; then these stand where they stand there, and ``soft`` comes first if given.
 Any Hugging Face causal LM will do: the code touches its input embeddings, its LM head and ``inputs_embeds``.
 """
 
@@ -21,13 +22,17 @@ from fedmeki_bench.errors import InputError
 from fedmeki_bench.foundation import checkpointing
 from fedmeki_bench.foundation.prompts import prompt_format
 from fedmeki_bench.foundation.sequence import (
+    Asked,
     Packed,
     Piece,
+    Segment,
     answer_positions,
+    lay,
     log_probabilities,
     only_at,
     pack,
     pad_ids,
+    unpadded,
 )
 
 
@@ -109,18 +114,18 @@ class Language:
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids (...) -> frozen embeddings (..., H)."""
         with torch.no_grad():
-            return self._table(ids)
+            return self._table(ids.to(self.device))
 
     def embed_text(self, text: str) -> Tensor:
         """The embeddings of a text's tokens, (tokens, H), without BOS; what the gate reads."""
-        return self.embed(torch.tensor(self.tokens(text), dtype=torch.long, device=self.device))
+        return self.embed(torch.tensor(self.tokens(text), dtype=torch.long))
 
     def tokens(self, text: str) -> tuple[int, ...]:
         """Token ids of a text without special tokens; the last 4,096 texts are remembered."""
         return self._tokenised(text)
 
     def answer_losses(
-        self, soft: Tensor | None, soft_mask: Tensor | None, prompts: Sequence[str], answers: Sequence[str]
+        self, soft: Tensor | None, soft_mask: Tensor | None, prompts: Sequence[Asked], answers: Sequence[str]
     ) -> tuple[Tensor, Tensor]:
         """Summed next-token loss of each row's answer and its EOS, (batch,), and their token counts, (batch,).
 
@@ -129,17 +134,16 @@ class Language:
         Args:
             soft: soft tokens (batch, S, H), or None; S may be 0.
             soft_mask: which of them are there (batch, S); None means all.
-            prompts: one text per row.
+            prompts: one per row: a text, or texts and soft tokens (tokens, H) in order.
             answers: one text per row.
 
         Raises:
             InputError: a row is longer than the model allows.
         """
-        prompts = [self.format.question(p) for p in prompts]
-        targets = [self._answered(p, a) for p, a in zip(prompts, answers, strict=True)]
-        before = self._before(soft, soft_mask, prompts)
+        before, last = self._before(soft, soft_mask, prompts)
+        targets = [self._answered(text, a) for text, a in zip(last, answers, strict=True)]
         inputs = self._text([ids[:-1] for ids in targets])
-        packed = pack([*before, inputs], "right")
+        packed = pack([before, inputs], "right")
         lengths = packed.lengths - inputs.mask.sum(dim=1)
         rows, columns, tokens = answer_positions(lengths, targets, self._pad)
         with checkpointing.active(self._checkpointed), only_at(self._lm_head, rows, columns):
@@ -155,7 +159,7 @@ class Language:
         self,
         soft: Tensor | None,
         soft_mask: Tensor | None,
-        prompts: Sequence[str],
+        prompts: Sequence[Asked],
         candidates: Sequence[str],
         *,
         cache: bool = True,
@@ -169,14 +173,14 @@ class Language:
         Args:
             soft: soft tokens (batch, S, H), or None.
             soft_mask: which of them are there (batch, S); None means all.
-            prompts: one text per row.
+            prompts: one per row: a text, or texts and soft tokens (tokens, H) in order.
             candidates: the answers, the same for all rows.
             cache: keep the prompt's keys and values; without, every candidate reads it again (a check).
         """
         batch, many = len(prompts), len(candidates)
-        prompts = [self.format.question(p) for p in prompts]
-        targets = [self._answered(p, c) for p in prompts for c in candidates]
-        before = pack(self._before(soft, soft_mask, prompts), "left")
+        piece, last = self._before(soft, soft_mask, prompts)
+        targets = [self._answered(text, c) for text in last for c in candidates]
+        before = pack([piece], "left")
         reply = self._forward(before, use_cache=cache, at=self._last(before)) if cache else None
         if reply is not None and hasattr(reply.past_key_values, "batch_repeat_interleave"):
             totals = self._continue(before, reply.logits[0], reply.past_key_values, targets, many)
@@ -190,7 +194,7 @@ class Language:
         self,
         soft: Tensor | None,
         soft_mask: Tensor | None,
-        prompts: Sequence[str],
+        prompts: Sequence[Asked],
         max_new_tokens: int,
         *,
         cache: bool = True,
@@ -200,11 +204,11 @@ class Language:
         Args:
             soft: soft tokens (batch, S, H), or None.
             soft_mask: which of them are there (batch, S); None means all.
-            prompts: one text per row.
+            prompts: one per row: a text, or texts and soft tokens (tokens, H) in order.
             max_new_tokens: at most this many tokens.
             cache: keep keys and values between steps; without, every step reads everything again (a check).
         """
-        packed = pack(self._before(soft, soft_mask, [self.format.question(p) for p in prompts]), "left")
+        packed = pack([self._before(soft, soft_mask, prompts)[0]], "left")
         return self._say(packed, max_new_tokens, cache=cache)
 
     @torch.no_grad()
@@ -212,18 +216,18 @@ class Language:
         self,
         soft: Tensor | None,
         soft_mask: Tensor | None,
-        prompts: Sequence[str],
+        prompts: Sequence[Asked],
         candidates: Sequence[str],
         max_new_tokens: int,
     ) -> tuple[list[str], Tensor]:
         """What :meth:`generate` says and what :meth:`score` gives, with the prompt read once for both."""
-        asked = [self.format.question(p) for p in prompts]
-        packed = pack(self._before(soft, soft_mask, asked), "left")
+        piece, last = self._before(soft, soft_mask, prompts)
+        packed = pack([piece], "left")
         reply = self._forward(packed, use_cache=True, at=self._last(packed))
         if not hasattr(reply.past_key_values, "batch_repeat_interleave"):
             scores = self.score(soft, soft_mask, prompts, candidates)
             return self.generate(soft, soft_mask, prompts, max_new_tokens), scores
-        targets = [self._answered(p, c) for p in asked for c in candidates]
+        targets = [self._answered(text, c) for text in last for c in candidates]
         past = copy.deepcopy(reply.past_key_values)  # scoring widens it to a row per candidate
         totals = self._continue(packed, reply.logits[0], past, targets, len(candidates))
         return self._say(packed, max_new_tokens, read=reply), totals.view(len(prompts), len(candidates))
@@ -293,19 +297,24 @@ class Language:
         ids, mask = pad_ids(rows, self._pad, self.device)
         return Piece(self.embed(ids), mask)
 
-    def _before(self, soft: Tensor | None, soft_mask: Tensor | None, prompts: Sequence[str]) -> list[Piece]:
-        """Everything before the answer: BOS and what the format puts first, soft tokens, prompt."""
-        first = (*self._bos, *(self.tokens(self.format.before) if self.format.before else ()))
-        pieces = [self._text([first] * len(prompts))] if first else []
-        if soft is not None and soft.shape[1] > 0:
-            there = torch.ones(soft.shape[:2], dtype=torch.bool) if soft_mask is None else soft_mask.bool()
-            if soft.shape[0] != len(prompts) or there.shape != soft.shape[:2] or soft.shape[2] != self.hidden_size:
-                raise ValueError(
-                    f"soft tokens {tuple(soft.shape)} with mask {tuple(there.shape)} do not fit {len(prompts)} prompts "
-                    f"and hidden size {self.hidden_size}"
-                )
-            pieces.append(Piece(soft.to(self.device, self.dtype), there.to(self.device)))
-        return [*pieces, self._text([self.tokens(p) for p in prompts])]
+    def _before(
+        self, soft: Tensor | None, soft_mask: Tensor | None, prompts: Sequence[Asked]
+    ) -> tuple[Piece, list[str]]:
+        """Everything before the answer, as one piece, and the last text in each row, which the answer continues."""
+        first = unpadded(soft, soft_mask, len(prompts))
+        rows = [self.format.row(own, prompt) for own, prompt in zip(first, prompts, strict=True)]
+        piece = lay([[self._bos, *map(self._part, row)] for row in rows], self.embed)
+        return piece, [next((s for s in reversed(row) if isinstance(s, str) and s), "") for row in rows]
+
+    def _part(self, segment: Segment) -> tuple[int, ...] | Tensor:
+        """A segment's token ids or soft tokens."""
+        if isinstance(segment, str):
+            return self.tokens(segment) if segment else ()
+        if segment.dim() != 2 or segment.shape[1] != self.hidden_size:
+            raise ValueError(
+                f"soft tokens {tuple(segment.shape)} of a row do not fit the hidden size {self.hidden_size}"
+            )
+        return segment.to(self.device, self.dtype)
 
     @staticmethod
     def _last(packed: Packed) -> tuple[Tensor, Tensor]:
@@ -370,7 +379,8 @@ class Language:
         if self._limit is not None and length > self._limit:
             raise InputError(
                 f"a row of {length} tokens is longer than the {self._limit} positions of the foundation model "
-                f"'{self.name}'; use an encoder with fewer tokens, a shorter prompt or another model"
+                f"'{self.name}'; set stage.latents to have that many soft tokens per modality, or use an encoder with "
+                "fewer, a shorter prompt or another model"
             )
 
 

@@ -1,6 +1,7 @@
 """How a question is put to a language model: the texts around the soft tokens, the question and the answer.
 
-A row is read as ``[BOS] before, soft tokens, between, question, after, answer, end``.
+A row is read as ``[BOS] start, opening, soft tokens, closing, gap, question, after, answer, end``. Soft tokens within
+the question stand between ``opening`` and ``closing`` there; if all do, ``start`` is followed by the question.
 
 - ``plain``: nothing but soft tokens and question; the answer ends with EOS. For models that go on with a text.
 - ``chat``: the tokenizer's own chat template, soft tokens and question in the user's turn. For instruction-tuned
@@ -14,7 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from fedmeki_bench.errors import InputError, nearest
+from fedmeki_bench.foundation.sequence import Asked, Segment
 
 _SOFT, _QUESTION, _ANSWER = "[[soft tokens]]", "[[question]]", "[[answer]]"
 
@@ -24,22 +28,43 @@ class PromptFormat:
     """The texts of one format.
 
     Attributes:
-        before: what comes before the soft tokens.
-        between: what comes between soft tokens and question.
+        start: what comes before everything.
+        opening: what comes right before soft tokens, wherever they stand.
+        closing: what comes right after soft tokens, wherever they stand.
+        gap: what comes between soft tokens that come first, with their closing, and the question.
         after: what comes between question and answer.
         end: what comes after the answer and ends it; empty means the tokenizer's EOS.
-        bos: whether the tokenizer's BOS goes first; false where ``before`` brings the start of a text itself.
+        bos: whether the tokenizer's BOS goes first; false where ``start`` brings the start of a text itself.
     """
 
-    before: str = ""
-    between: str = ""
+    start: str = ""
+    opening: str = ""
+    closing: str = ""
+    gap: str = ""
     after: str = ""
     end: str = ""
     bos: bool = True
 
-    def question(self, prompt: str) -> str:
-        """A task's prompt with what stands around it, from the soft tokens to the answer."""
-        return f"{self.between}{prompt}{self.after}"
+    def row(self, first: Tensor | None, asked: Asked) -> list[Segment]:
+        """Everything before the answer, in order; each text is tokenised alone, and the last segment is a text.
+
+        Args:
+            first: soft tokens that come first (tokens, H), or None. Where the question is a text alone their place is
+                marked even if they are none.
+            asked: the question: a text, or texts and soft tokens.
+        """
+        row: list[Segment] = []
+        text = self.start
+        if isinstance(asked, str) or (first is not None and len(first)):
+            row = [text + self.opening, *([] if first is None else [first])]
+            text = self.closing + self.gap
+        for segment in (asked,) if isinstance(asked, str) else asked:
+            if isinstance(segment, str):
+                text += segment
+            else:
+                row += [text + self.opening, segment]
+                text = self.closing
+        return [*row, text + self.after]
 
 
 def prompt_format(name: str, tokenizer: Any, model: str = "") -> PromptFormat:
@@ -63,7 +88,7 @@ def _plain(tokenizer: Any, model: str) -> PromptFormat:
 
 
 def _published(tokenizer: Any, model: str) -> PromptFormat:
-    return PromptFormat("### Human: <Img>", "</Img> ", "\n### Assistant: ", "\n###")
+    return PromptFormat("### Human: ", "<Img>", "</Img>", " ", "\n### Assistant: ", "\n###")
 
 
 def _chat(tokenizer: Any, model: str) -> PromptFormat:
@@ -94,10 +119,10 @@ def _chat(tokenizer: Any, model: str) -> PromptFormat:
             f"the chat template of the foundation model '{model}' does not write question and answer as they are: "
             "use prompt_format=plain"
         )
-    before, rest = whole.split(_SOFT)
-    between, rest = rest.split(_QUESTION)
+    start, rest = whole.split(_SOFT)
+    gap, rest = rest.split(_QUESTION)
     after, end = rest.split(_ANSWER)
-    return PromptFormat(before, between, after, end.rstrip(), bos=False)
+    return PromptFormat(start, gap=gap, after=after, end=end.rstrip(), bos=False)
 
 
 FORMATS: dict[str, Callable[[Any, str], PromptFormat]] = {"plain": _plain, "chat": _chat, "published": _published}

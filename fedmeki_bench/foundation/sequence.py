@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +11,12 @@ import torch
 from torch import Tensor, nn
 
 Side = Literal["left", "right"]
+
+Segment = str | Tensor
+"""A part of a row: a text, or soft tokens (tokens, hidden)."""
+
+Asked = str | Sequence[Segment]
+"""What a row asks: a text, or texts and soft tokens in the order in which they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,40 @@ def pad_ids(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tu
     mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows], dtype=torch.bool)
     shape = (len(rows), longest)
     return ids.reshape(shape).to(device), mask.reshape(shape).to(device)
+
+
+def unpadded(soft: Tensor | None, mask: Tensor | None, rows: int) -> Sequence[Tensor | None]:
+    """Soft tokens (batch, S, hidden) row by row, (tokens, hidden), without those that ``mask`` (batch, S) leaves out.
+
+    Raises:
+        ValueError: they are not those of so many rows.
+    """
+    if soft is None:
+        return [None] * rows
+    there = torch.ones(soft.shape[:2], dtype=torch.bool) if mask is None else mask.bool()
+    if soft.shape[0] != rows or there.shape != soft.shape[:2]:
+        raise ValueError(f"soft tokens {tuple(soft.shape)} with mask {tuple(there.shape)} do not fit {rows} prompts")
+    there = there.to(soft.device)
+    return [row if bool(real.all()) else row[real] for row, real in zip(soft, there, strict=True)]
+
+
+def lay(rows: Sequence[Sequence[Sequence[int] | Tensor]], embed: Callable[[Tensor], Tensor]) -> Piece:
+    """Rows of token ids and soft tokens (tokens, hidden), each in its own order, as one piece padded on the right.
+
+    Differentiable in the soft tokens. All ids are embedded at once.
+    """
+    ids = torch.tensor([i for row in rows for part in row if not isinstance(part, Tensor) for i in part]).long()
+    words = embed(ids)
+    at, joined = 0, []
+    for row in rows:
+        parts = [words[:0]]
+        for part in row:
+            parts.append(part if isinstance(part, Tensor) else words[at : at + len(part)])
+            at += 0 if isinstance(part, Tensor) else len(part)
+        joined.append(torch.cat(parts))
+    lengths = torch.tensor([len(row) for row in joined], device=words.device)
+    embeddings = nn.utils.rnn.pad_sequence(joined, batch_first=True)
+    return Piece(embeddings, torch.arange(embeddings.shape[1], device=words.device) < lengths.unsqueeze(1))
 
 
 def pack(pieces: Sequence[Piece], side: Side) -> Packed:

@@ -10,6 +10,7 @@ from fedmeki_bench.data.clients.assignment import Assignment, assign
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
+from fedmeki_bench.foundation.places import check_marks
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.inputs import inputs_of
 from fedmeki_bench.runs.resolved import Resolved
@@ -27,10 +28,15 @@ def assemble(
     """A federation ready to run; ``private`` is what :func:`assignment` gave.
 
     Raises:
-        InputError: a cohort does not fit the model (pictures prepared too small) or has too few patients, or the kept
-            model that the run starts from does not fit.
+        InputError: a cohort does not fit the model (pictures prepared too small) or has too few patients, the kept
+            model that the run starts from does not fit, or a prompt places what its task does not have.
     """
     settings = spec.resolved_profile()
+    if "foundation" in spec.params["stage"]:
+        for name, task in plugins.all_tasks.items():
+            usual = task.meta.asks or task.meta.clinical.what
+            asked = cohorts[name].part("public").questions if name in cohorts else (usual,)
+            check_marks(task, map(str, asked), settings.encoders)
     model = ClientModel(
         {name: task.meta.modalities for name, task in plugins.tasks.items()},
         inputs_of(cohorts.values(), settings),

@@ -116,6 +116,28 @@ class ReadsNames(KimInjection):
         ctx.memory["injected"] = dict(self.foundation(server, ctx).state_dict())
 
 
+class MarksAreText(Injection):
+    """Puts soft tokens first, whatever the prompt says."""
+
+    def foundation(self, server, ctx):
+        found = super().foundation(server, ctx)
+        found.ask = lambda model, task, inputs, prompts: (
+            *found.soft(model, task.meta.modalities, inputs), list(prompts)
+        )  # fmt: skip
+        return found
+
+
+class MarksAreDropped(MarksAreText):
+    """Takes marks out of the prompt and puts soft tokens first all the same."""
+
+    def foundation(self, server, ctx):
+        found = super().foundation(server, ctx)
+        found.ask = lambda model, task, inputs, prompts: (
+            *found.soft(model, task.meta.modalities, inputs), [p.replace("<image>", "") for p in prompts]
+        )  # fmt: skip
+        return found
+
+
 WRONG = [
     (UnknownView, "loads", "it names the view 'crystal ball'"),
     (PicturesOnly, "scopes", "it raised KeyError: 'encoder.image'"),
@@ -129,5 +151,7 @@ WRONG = [
     (ReadsTheTable, "private", "changes when nothing but private, validation and test samples change"),
     (CountsOnSelf, "resumes", "the global model differs from the uninterrupted run"),
     (ReadsNames, "question-alone", "a task of another name"),
+    (MarksAreText, "placed", "a prompt that begins with <image> gets other answers"),
+    (MarksAreDropped, "placed", "a prompt that ends in <image> gets the same answers"),
     (NoFoundation, "views", "leaves no foundation model to be asked"),
 ]

@@ -110,6 +110,20 @@ class FullStop(Covid19):
         return f"{question} Reply with yes or no."
 
 
+class PlacesASignal(Covid19):
+    """Puts a recording where there is a picture."""
+
+    def prompt(self, question):
+        return f"<signal>{question}\nAnswer:"
+
+
+class MisspeltMark(Covid19):
+    """Means the picture and writes another word."""
+
+    def prompt(self, question):
+        return f"<Image>{question}\nAnswer:"
+
+
 WRONG = [
     (NeedsAnArgument, {}, "loads", "it raised TypeError"),
     (Uncited, {}, "meta", "meta.citation is empty"),
@@ -126,4 +140,6 @@ WRONG = [
     (Deaf, {}, "parse", "is read as"),
     (ForgetsTheQuestion, {}, "prompt", "does not contain the question"),
     (FullStop, {}, "prompt", "the prompt ends in"),
+    (PlacesASignal, {}, "prompt", "places <signal>, but the task has no modality 'signal'; what it can place: <image>"),
+    (MisspeltMark, {}, "prompt", "the prompt holds '<Image', which places nothing"),
 ]

@@ -129,10 +129,10 @@ def test_a_finished_row_does_not_end_the_others(monkeypatch):
 
 def test_a_template_that_brings_its_own_start_gets_no_second_one():
     with_start = speaking("chat", template="{{ bos_token }}" + TEMPLATE)
-    pieces = with_start._before(None, None, [QUESTION])
+    piece, _ = with_start._before(None, None, [QUESTION])
     table = with_start.model.get_input_embeddings()
-    assert torch.equal(pieces[0].embeddings[0, 0], table.weight[1])
-    assert not torch.equal(pieces[0].embeddings[0, 1], table.weight[1])
+    assert torch.equal(piece.embeddings[0, 0], table.weight[1])
+    assert not torch.equal(piece.embeddings[0, 1], table.weight[1])
     assert not torch.equal(speaking("chat")._before(None, None, [QUESTION])[0].embeddings[0, 0], table.weight[1])
 
 
