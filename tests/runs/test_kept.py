@@ -94,7 +94,8 @@ def test_it_opens_where_no_cohort_and_no_run_are(kept, barely, tmp_path, monkeyp
     shutil.copytree(kept[0] / "model", tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
     opened = open_kept(tmp_path / "elsewhere", foundation=barely)
-    assert opened.injected.language.format.before == "### Human: <Img>"
+    format = opened.injected.language.format
+    assert (format.start, format.opening) == ("### Human: ", "<Img>")
     card = json.loads((tmp_path / "elsewhere" / "model.json").read_text())
     assert str(Path(barely).parent) not in json.dumps(card)  # no place of this machine
     assert card["inputs"]["clinical"]["facts"]["statistics"]["median"]
