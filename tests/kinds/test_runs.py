@@ -35,9 +35,12 @@ class Installed:
         (facts / "entry_points.txt").write_text("\n".join(points) + "\n")
 
     def __call__(self, *args: str) -> str:
+        return self.python("-m", "fedmeki_bench", *args)
+
+    def python(self, *args: str) -> str:
         path = os.pathsep.join([str(self.root / "plugins"), *filter(None, [os.environ.get("PYTHONPATH")])])
         done = subprocess.run(
-            [sys.executable, "-m", "fedmeki_bench", *args], cwd=self.root, env=os.environ | {"PYTHONPATH": path},
+            [sys.executable, *args], cwd=self.root, env=os.environ | {"PYTHONPATH": path},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -152,3 +155,29 @@ def test_the_page_shows_them_and_rescoring_changes_nothing(bench):
 def test_the_audit_reads_every_kind(bench):
     told = json.loads(bench("audit", "data", "--json"))
     assert json.dumps(told).count("shortcuts") >= 1
+
+
+ASK = """
+import sys
+from fedmeki_bench.data.cohort import find
+from fedmeki_bench.runs.kept import open_kept
+kept = open_kept(sys.argv[1])
+for task in ("shape_place", "shape_grey"):
+    print([round(float(v), 6) for v in kept.scores(task, find("data", task).part("valid").take(range(2))).ravel()])
+"""
+
+
+def test_a_kept_model_knows_its_labels(bench):
+    """Classes, and the centre of a number, are with the model: its scores need no cohort's card."""
+    told = bench(
+        "run", "fedavg_m", "--tasks", "shape_place,shape_grey", "--data", "data", "--results", "kept", "--keep-model",
+        "-o", "rounds=1", "-o", "image_size=32", "--clients", "2", "--json",
+    )  # fmt: skip
+    key = json.loads(told)[0]["key"]
+    card = json.loads((bench.root / "kept" / key / "model" / "model.json").read_text())
+    assert card["tasks"]["shape_place"]["labels"]["classes"] == ["right", "lower left", "upper left"]
+    assert card["tasks"]["shape_grey"]["labels"]["centre"] > 100
+    places, greys = (json.loads(line) for line in bench.python("-c", ASK, f"kept/{key}").splitlines())
+    assert len(places) == 6
+    assert sum(places) == pytest.approx(2, abs=1e-4)
+    assert all(60 < grey < 200 for grey in greys)  # about the mean after one round, in grey values
