@@ -1,7 +1,7 @@
 """A fixed number of tokens from however many an encoder gives: the Perceiver resampler of Flamingo.
 
-Alayrac et al., "Flamingo: a Visual Language Model for Few-Shot Learning", NeurIPS 2022 (arXiv 2204.14198), section 2.1
-and appendix A.1.1; RadFM has it with 32 latents. Learned queries x read the encoder's tokens e, layer by layer:
+Alayrac et al., "Flamingo: a Visual Language Model for Few-Shot Learning", NeurIPS 2022 (arXiv 2204.14198);
+RadFM has it with 32 latents. Learned queries x read the encoder's tokens e, layer by layer:
 
     x <- x + attention(queries of x, keys and values of [e; x])
     x <- x + feed_forward(x)
