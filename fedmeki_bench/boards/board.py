@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from fedmeki_bench import registry
 from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.options import safe_yaml
@@ -20,8 +21,13 @@ Scalar = bool | int | float | str
 
 _LARGEST = 1_000_000
 
-DEFAULT_MARGIN = 0.01
-"""The smallest difference that matters, of a metric for which a board declares none."""
+
+def default_margin(metric: str) -> float:
+    """The smallest difference that matters, where a board declares none."""
+    from fedmeki_bench.evaluation.metric_spec import MetricSpec
+
+    known = registry.load("metrics", metric, files=False) if metric in registry.names("metrics") else None
+    return known.margin if isinstance(known, MetricSpec) else 0.01
 
 
 class SynthSpec(BaseModel):
@@ -55,7 +61,8 @@ class Board(BaseModel):
         partitions: several partitions instead of one, e.g. ``[iid, {dirichlet: {alpha: 0.3}}]``.
         tasks, algorithms: columns and rows, by name.
         reference: the row others are compared with.
-        margins: metric -> the smallest difference that matters; 0.01 for a metric that is not named.
+        margins: metric -> the smallest difference that matters; of one that is not named ``MetricSpec.margin``, mostly
+            0.01.
         questions: bound -> what is asked of every competitor about it: ``better``, or ``not_worse`` by more than the
             margin. By default pooled training is a ceiling not to fall below, every other trained bound a floor.
         groups: heading -> tasks whose main metrics are also averaged apart.
@@ -101,7 +108,7 @@ class Board(BaseModel):
 
     def margin(self, metric: str) -> float:
         """The smallest difference of a metric that matters."""
-        return self.margins.get(metric, DEFAULT_MARGIN)
+        return self.margins.get(metric, default_margin(metric))
 
     @property
     def partition_choices(self) -> list[PartitionChoice]:

@@ -181,12 +181,12 @@ def _spec(
     title: str, function: Callable[[Labels, Floats, Floats], Floats], definition: str, kinds: tuple[str, ...], *,
     needs: Literal["score", "answer"] = "answer", ends: tuple[float, float] = (0.0, 1.0),
     direction: Literal["higher", "lower"] = "higher", interval: str = "resampled", undefined: str = "",
-    macro: bool = False,
+    macro: bool = False, margin: float = 0.01,
 ) -> MetricSpec:  # fmt: skip
     return MetricSpec(
         name=function.__name__, version=1, title=title, definition=definition, direction=direction, range=ends,
         kinds=kinds, needs=needs, function=function, interval=interval, remark=left_out if macro else None,
-        undefined=undefined or "no class has samples with and without it",
+        undefined=undefined or "no class has samples with and without it", margin=margin,
     )  # fmt: skip
 
 
@@ -229,7 +229,7 @@ KAPPA_QUADRATIC = _spec(
 )  # fmt: skip
 LEVEL_ERROR = _spec(
     "Error in levels", level_error, "Mean distance between the likeliest level and the true one, in levels.",
-    ("ordinal",), ends=(0.0, float("inf")), direction="lower", interval="jackknife_error",
+    ("ordinal",), ends=(0.0, float("inf")), direction="lower", interval="jackknife_error", margin=0.05,
     undefined="there are no samples",
 )  # fmt: skip
 ECE_TOP1 = _spec(

@@ -42,6 +42,7 @@ class MetricSpec:
         interval: the method of its interval over patients, a key of
             :data:`~fedmeki_bench.evaluation.interval_methods.METHODS`, or ``resampled``: the percentile bootstrap,
             which suits any function and covers too rarely on few patients.
+        margin: the smallest difference that matters, where a board declares none, in the metric's own units.
         remark: ``(labels, classes) -> text``: what a record must say beside the value on these samples, such as classes
             that are left out of a mean.
     """
@@ -59,6 +60,7 @@ class MetricSpec:
     per_sample: Callable[[str, str | None], float] | None = None
     note: str = ""
     interval: str = "resampled"
+    margin: float = 0.01
     remark: Callable[[Labels, Sequence[str]], str] | None = None
 
     def applies(self, kind: str) -> bool:

@@ -70,19 +70,25 @@ def _moments(a: Floats, b: Floats, weights: Floats) -> Floats:
 def _spec(
     title: str, function: Callable[[Labels, Floats, Floats], Floats], definition: str, *, interval: str,
     ends: tuple[float, float] = (0.0, float("inf")), direction: Literal["higher", "lower"] = "lower",
-    undefined: str = "there are no samples",
+    undefined: str = "there are no samples", margin: float = 0.01,
 ) -> MetricSpec:  # fmt: skip
     return MetricSpec(
         name=function.__name__, version=1, title=title, definition=definition, direction=direction, range=ends,
-        kinds=("regression",), needs="answer", function=function, interval=interval, undefined=undefined,
+        kinds=("regression",), needs="answer", function=function, interval=interval, undefined=undefined, margin=margin,
     )  # fmt: skip
 
 
 _ALIKE = "all labels are alike"
 
-MAE = _spec("MAE", mae, "Mean absolute error, in the task's unit; lower is better.", interval="jackknife_error")
+MAE = _spec(
+    "MAE", mae, "Mean absolute error, in the task's unit; lower is better.", interval="jackknife_error", margin=1.0
+)
 RMSE = _spec(
-    "RMSE", rmse, "Root of the mean squared error, in the task's unit; lower is better.", interval="jackknife_error"
+    "RMSE",
+    rmse,
+    "Root of the mean squared error, in the task's unit; lower is better.",
+    interval="jackknife_error",
+    margin=1.0,
 )
 R2 = _spec(
     "R²", r2,

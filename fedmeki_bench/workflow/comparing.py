@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import described
-from fedmeki_bench.boards.board import DEFAULT_MARGIN, Board
+from fedmeki_bench.boards.board import Board, default_margin
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.leaderboard.collect import Outcome, collect
@@ -174,7 +174,7 @@ def _of_records(a: str, b: str, results: Path) -> _Sides:
     def read(record: Record, evaluation: Evaluation) -> Predictions | TextPredictions | None:
         return readers[id(record)](record, evaluation)
 
-    return _Sides("A", "B", found, read, lambda metric: DEFAULT_MARGIN, notes)
+    return _Sides("A", "B", found, read, default_margin, notes)
 
 
 def _same_folder(folder: Path, key: str) -> Path:

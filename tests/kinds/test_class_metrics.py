@@ -8,6 +8,7 @@ from scipy.stats import pearsonr
 from sklearn import metrics as sk
 
 from fedmeki_bench import registry
+from fedmeki_bench.boards.board import Board
 from fedmeki_bench.evaluation.class_metrics import chosen, left_out
 from fedmeki_bench.evaluation.intervals import estimate
 
@@ -161,3 +162,8 @@ def test_intervals_of_numbers():
         assert one.low < one.value < one.high
     few = estimate(labels[:12], scores[:12], np.arange(12), every, seed=0)
     assert all("fewer than 20 patients" in one.note for one in few.values())
+
+
+def test_what_matters_is_said_in_the_units_of_the_metric():
+    board = Board(name="b", profile="demo", seeds=[0], tasks=["t"], algorithms=["a"], margins={"rmse": 4})
+    assert [board.margin(m) for m in ("auroc", "mae", "rmse", "level_error", "unknown")] == [0.01, 1, 4, 0.05, 0.01]

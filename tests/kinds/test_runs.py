@@ -61,7 +61,7 @@ def bench(tmp_path_factory) -> Installed:
     board = root / "kinds.yaml"
     board.write_text(
         f"name: kinds\ntitle: Every kind\nsummary: A task of every kind.\nprofile: demo\nclients: 2\nseeds: [0]\n"
-        f"tasks: [{', '.join(TASKS)}]\npartition: dirichlet\n"
+        f"tasks: [{', '.join(TASKS)}]\npartition: dirichlet\nmargins: {{mae: 5}}\n"
         "algorithms: [majority, local, central, fedavg_m, fedavg_m_fm]\n"
         f"options: {{rounds: 6, image_size: 32, stage.foundation: '{foundation}', stage.epochs: 1}}\n"
     )
@@ -148,6 +148,7 @@ def test_the_page_shows_them_and_rescoring_changes_nothing(bench):
     shown = table[(table["metric"] == "mae") & (table["algorithm"] == "fedavg_m")]
     assert len(shown) == 1
     page = (bench.root / "board" / "leaderboard.md").read_text()
+    assert "The margin of MAE is 5. " in page
     for name in ("AUROC (macro)", "Kappa (quadratic)", "MAE"):
         assert name in page
 
