@@ -41,6 +41,7 @@ def write(kind: str, name: str, out: Path, *, dataset: str = "ptbxl", labels: st
     modality = "image"
     if kind == "task":
         modality = registry.load("datasets", dataset).meta.modalities[0]
+        task_kind(labels)  # a misspelt one has a sentence of its own
         if not (_HERE / "kinds" / f"{labels}.j2").is_file():
             raise UsageError(f"there is no skeleton of the kind {labels!r}: begin with another kind and change it")
     folder = out / name

@@ -129,7 +129,7 @@ WRONG = [
     (Uncited, {}, "meta", "meta.citation is empty"),
     (WrongMetric, {}, "meta", "'token_f1', a metric of generation"),
     (UnknownDataset, {}, "meta", "did you mean 'covqu'?"),
-    (OutOfRange, {}, "labels", "is 2, neither 0 nor 1"),
+    (OutOfRange, {}, "labels", "is 2, not 0 or 1"),
     (Unreasoned, {}, "labels", "is left out without a reason"),
     (OtherAnswer, {}, "labels", "has the label 1 and the answer 'no'"),
     (ChangesTheRow, {}, "pure", "changed a row"),
