@@ -53,6 +53,7 @@ def data(cohorts, tmp_path):
     return "my data"
 
 
+@pytest.mark.slow
 def test_after_a_failed_sweep_the_same_board_and_folders(bench, data, tmp_path):
     (tmp_path / "ill.py").write_text(ILL)
     (tmp_path / "my board.yaml").write_text(BOARD.format(ill="ill.py:Ill_s", rounds=1))
@@ -100,6 +101,7 @@ def test_after_a_failed_run_every_option_that_was_given(bench, data, tmp_path):
     assert (record["status"], record["seed"], record["clients"]) == ("ok", 3, 2)
 
 
+@pytest.mark.slow
 def test_after_a_failed_demo(bench, tmp_path):
     (tmp_path / "ill.py").write_text(ILL)
     board = BOARD.format(ill="ill.py:Ill_s", rounds=1) + "synth: {ptbxl: {size: 60}}\n"

@@ -112,6 +112,7 @@ def test_everything_is_listed_beside_them(bench, alas, kind):
     assert len(rows) > len(POINTS.get(kind, ()))
 
 
+@pytest.mark.slow
 def test_no_other_command_minds_them(bench, alas, tmp_path):
     for args in (
         ("info", "fedavg_m"), ("synth", "ptbxl", "--out", "raw/ptbxl", "--size", 150),

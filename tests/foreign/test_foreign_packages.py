@@ -112,6 +112,7 @@ def test_the_clinical_dataset_goes_from_raw_files_to_a_record(bench, tmp_path):
     assert (tmp_path / "results" / record["key"] / "record.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_questions_are_trained_on_and_answered_in_words(bench, tmp_path):
     prepared(bench, "skinqa", "-o", "image_size=32")
     smallest = TinyConfig(hidden=16, layers=1, heads=2, intermediate=32, vocabulary=300, steps=1, batch=2)
