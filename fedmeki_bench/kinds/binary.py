@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fedmeki_bench.kinds.kind import Kind, LabelSpec
+from fedmeki_bench.kinds.kind import LabelSpec, OneNumber
 from fedmeki_bench.kinds.names import plain_words
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ THRESHOLD = 0.5
 """A probability at or above this counts as a prediction of the positive class."""
 
 
-class Binary(Kind):
+class Binary(OneNumber):
     """Label 1 or 0; one logit, binary cross-entropy; the score is the probability of yes."""
 
     name = "binary"
@@ -61,10 +61,6 @@ class Binary(Kind):
 
         return labels.astype(np.int64)
 
-    def outputs(self, spec: LabelSpec) -> int:
-        """One logit."""
-        return 1
-
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Binary cross-entropy."""
         from torch.nn.functional import binary_cross_entropy_with_logits
@@ -77,14 +73,6 @@ class Binary(Kind):
 
         found: Floats = torch.sigmoid(logits.double()).cpu().numpy()
         return found
-
-    def summands(self, labels: NDArray[Any], spec: LabelSpec) -> Floats:
-        """The labels, (n, 1)."""
-        return labels.reshape(-1, 1)
-
-    def constant(self, means: Floats, spec: LabelSpec) -> Floats:
-        """The share of positives, ()."""
-        return means[0]
 
     def words(self, label: Any, spec: LabelSpec) -> str:
         """``yes`` or ``no``."""

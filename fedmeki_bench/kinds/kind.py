@@ -173,6 +173,22 @@ class Kind:
         return one.item() if hasattr(one, "item") else one
 
 
+class OneNumber(Kind):
+    """Base of kinds whose label and score are one number: a decoder with one output, a constant that is a mean."""
+
+    def outputs(self, spec: LabelSpec) -> int:
+        """One."""
+        return 1
+
+    def summands(self, labels: NDArray[Any], spec: LabelSpec) -> Floats:
+        """The labels, (n, 1)."""
+        return labels.reshape(-1, 1)
+
+    def constant(self, means: Floats, spec: LabelSpec) -> Floats:
+        """Their mean, ()."""
+        return means[0]
+
+
 @cache
 def kind(name: str) -> Kind:
     """The kind of that name.

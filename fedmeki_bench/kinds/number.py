@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fedmeki_bench.kinds.kind import Kind, LabelSpec
+from fedmeki_bench.kinds.kind import LabelSpec, OneNumber
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.]*\d)")
 _BANDS = 4
 
 
-class Regression(Kind):
+class Regression(OneNumber):
     """The label is a number; squared error of the standardised number; scores are numbers in the task's unit, (n,)."""
 
     name = "regression"
@@ -70,10 +70,6 @@ class Regression(Kind):
         edges = np.quantile(labels, np.arange(1, _BANDS) / _BANDS) if len(labels) else []
         return np.searchsorted(edges, labels, side="left").astype(np.int64)
 
-    def outputs(self, spec: LabelSpec) -> int:
-        """One number."""
-        return 1
-
     def targets(self, labels: NDArray[Any], spec: LabelSpec) -> NDArray[Any]:
         """Standardised by the private training labels, float32."""
         import numpy as np
@@ -90,14 +86,6 @@ class Regression(Kind):
         """Numbers in the task's unit, (n,)."""
         found: Floats = (logits.double() * spec.spread + spec.centre).cpu().numpy()
         return found
-
-    def summands(self, labels: NDArray[Any], spec: LabelSpec) -> Floats:
-        """The labels, (n, 1)."""
-        return labels.reshape(-1, 1)
-
-    def constant(self, means: Floats, spec: LabelSpec) -> Floats:
-        """The mean, ()."""
-        return means[0]
 
     def words(self, label: Any, spec: LabelSpec) -> str:
         """The number with at most two decimals."""
