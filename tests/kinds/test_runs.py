@@ -16,6 +16,8 @@ from fedmeki_bench.evaluation.estimates import SCORING_VERSION
 from fedmeki_bench.evaluation.predictions import read_predictions, read_text_predictions
 from fedmeki_bench.records.store import RecordStore
 
+pytestmark = pytest.mark.slow  # a minute and a half; what rules and views do with kinds is in the conformance suite
+
 HERE = Path(__file__).parent
 TASKS = ("shape_line", "shape_place", "shape_size", "shape_extras", "shape_grey")
 MAIN = dict(zip(TASKS, ("auroc", "auroc_macro", "kappa_quadratic", "auroc_macro", "mae"), strict=True))
