@@ -150,7 +150,7 @@ def test_the_page_shows_them_and_rescoring_changes_nothing(bench):
     shown = table[(table["metric"] == "mae") & (table["algorithm"] == "fedavg_m")]
     assert len(shown) == 1
     page = (bench.root / "board" / "leaderboard.md").read_text()
-    assert "The margin of MAE is 5. " in page
+    assert "The margin of MAE is 5." in page
     for name in ("AUROC (macro)", "Kappa (quadratic)", "MAE"):
         assert name in page
 
