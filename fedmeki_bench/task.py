@@ -18,6 +18,9 @@ Row = Mapping[str, Any]
 
 ROLES = ("training", "zero_shot")
 
+TEXT = "text"
+"""The modality that the question itself brings: no encoder reads it, the foundation model does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clinical:
@@ -36,7 +39,8 @@ class TaskMeta:
         name: the identifier used on the command line, e.g. ``ecg_abnormal``.
         version: raised whenever labels, rows or prompts change; boards never mix versions.
         dataset: the name of the dataset preparer whose rows this task reads.
-        modalities: what the model sees, e.g. ``("image",)``; ``text`` is implied by the prompt.
+        modalities: what the model sees, e.g. ``("image",)``; ``text`` where a sample brings text of its own, which
+            :meth:`Task.question` puts into the question.
         kind: what a label is: ``binary``, ``multiclass``, ``multilabel``, ``ordinal``, ``regression``, ``generation``
             (free-text answers), or another of the plug-in group ``fedmeki_bench.kinds``.
         role: ``training``, or ``zero_shot`` for tasks that are never trained on.
@@ -88,6 +92,11 @@ class TaskMeta:
             raise ValueError(f"task {self.name!r} of kind {self.kind} names classes, and the kind has none")
         if not self.metrics:
             object.__setattr__(self, "metrics", how.metrics)
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The modalities that are stored as arrays and read by encoders: all but ``text``."""
+        return tuple(modality for modality in self.modalities if modality != TEXT)
 
     @property
     def labels(self) -> LabelSpec:

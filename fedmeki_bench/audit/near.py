@@ -51,21 +51,22 @@ def pools(audited: Sequence[Audited]) -> list[Pool]:
             if prints is not None:
                 shape = tuple(sorted((name, array.shape[1:]) for name, array in prints.arrays.items()))
                 found.setdefault((modality, shape), []).append((one, values, prints))
-    return [_pool(SEARCHES[modality], held) for (modality, _), held in found.items()]
+    return [_pool(modality, held) for (modality, _), held in found.items()]
 
 
-def _pool(search: Search, held: Sequence[tuple[Audited, np.ndarray, Prints]]) -> Pool:
+def _pool(modality: str, held: Sequence[tuple[Audited, np.ndarray, Prints]]) -> Pool:
     import numpy as np
     import pandas as pd
 
     item: dict[tuple[str, ...], int] = {}
     members, parts = [], []
     for one, _, prints in held:
-        table = one.samples[one.samples["array_row"] >= 0].copy()
+        table = one.held(modality)
         digests = table["digest"] if "digest" in table else pd.Series("", index=table.index)
+        numbers = table["number"].tolist() if "number" in table else [None] * len(table)
         keys = [
-            (digest,) if digest else (one.name, str(row))
-            for digest, row in zip(digests.tolist(), table["array_row"].tolist(), strict=True)
+            (one.name, str(row)) if not digest else (digest,) if number is None else (digest, modality, str(number))
+            for digest, row, number in zip(digests.tolist(), table["array_row"].tolist(), numbers, strict=True)
         ]
         fresh = {key: row for key, row in zip(keys, table["array_row"].tolist(), strict=True) if key not in item}
         for key in fresh:
@@ -78,7 +79,7 @@ def _pool(search: Search, held: Sequence[tuple[Audited, np.ndarray, Prints]]) ->
         members.append(table[columns].drop_duplicates(["item", "group_id", "split"]))
     stacked = Prints.stacked(parts)
     empty = frozenset(key[0] for key, row in item.items() if len(key) == 1 and stacked.blank[row])
-    return Pool(search, pd.concat(members, ignore_index=True), stacked, empty)
+    return Pool(SEARCHES[modality], pd.concat(members, ignore_index=True), stacked, empty)
 
 
 def near_duplicates(audited: Sequence[Audited], found: Sequence[Pool]) -> list[Finding]:

@@ -70,6 +70,9 @@ def _pictures(finding: Finding, by_name: Mapping[str, Audited]) -> list[dict[str
         for side, (one, sample, row) in zip(("left", "right"), sides, strict=True):
             values = one.array(modality)
             assert values is not None
+            if one.cohort.arrays[modality].counted:  # the first of the sample's
+                held = one.held(modality)
+                row = next(iter(held.loc[held["sample_id"].astype(str) == sample, "array_row"]), 0)
             shown |= {side: _DRAWN[modality](values[row]), f"{side}_name": f"{one.name} {sample}"}
         found.append(shown)
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.data.cohort import Cohort, prepared
+from fedmeki_bench.data.holdings import rows_of, spread
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,8 +55,23 @@ class Audited:
         return spec.how.strata(spec.how.read(self.samples["label"].tolist(), spec), spec)
 
     def array(self, modality: str) -> np.ndarray | None:
-        """The memory map of one modality (sources, *shape), or None if the cohort has no such modality."""
+        """The memory map of one modality (arrays, *shape), or None if the cohort has no such modality."""
         return self.cohort.array(modality) if modality in self.cohort.arrays else None
+
+    def held(self, modality: str) -> pd.DataFrame:
+        """A row per array of a sample: the sample's, with the array's own row of the file as ``array_row``.
+
+        ``number`` is its place among the sample's arrays, from 0, where samples differ in how many they have.
+        """
+        import numpy as np
+
+        if not self.cohort.arrays[modality].counted:
+            return self.samples[self.samples["array_row"] >= 0].copy()
+        _, count = self.cohort.rows(modality)
+        found = self.samples.iloc[np.repeat(np.arange(len(self.samples)), count)].copy()
+        found["array_row"] = rows_of(self.samples, modality)
+        found["number"] = spread(np.zeros_like(count), count)
+        return found
 
 
 def read(data: Path, names: Sequence[str] = ()) -> list[Audited]:

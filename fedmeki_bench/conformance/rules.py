@@ -12,8 +12,9 @@ from fedmeki_bench import registry
 from fedmeki_bench.conformance import loading, rule_state, rule_terms, rule_wire, toys, worlds
 from fedmeki_bench.conformance.clause import LOADS, Check, Clause, NotApplicable, Violation
 from fedmeki_bench.conformance.loading import make
+from fedmeki_bench.conformance.paired_toys import EITHER, paired_cohort
 from fedmeki_bench.conformance.subject import Subject
-from fedmeki_bench.conformance.worlds import MULTI, SINGLE, bits, build, difference, finish
+from fedmeki_bench.conformance.worlds import IMAGE, MULTI, PAIRED, SINGLE, bits, build, difference, finish
 from fedmeki_bench.evaluation.metrics import AUROC
 from fedmeki_bench.evaluation.view import view as view_of
 from fedmeki_bench.federation.loop import Federation
@@ -76,6 +77,20 @@ def _kinds(subject: Subject) -> None:
                     f"the view {view!r} of a {task.meta.kind} task has a validation {metric.title} of {value:.2f} "
                     f"after five rounds, at least {_LEARNT_OF_KIND} is expected; use the loss that the loop gives."
                 )
+
+
+def _missing(subject: Subject) -> None:
+    federation = build(make(subject), (*IMAGE, PAIRED), clients=3)
+    last = federation.clients[-1]
+    last.data = {PAIRED: last.data[PAIRED].hiding(["image"])}
+    finish(federation)
+    for name, held in bits(federation).items():
+        if not all(bool(t.isfinite().all()) for t in worlds.tensors_in(held) if t.is_floating_point()):
+            raise Violation(f"{name} is not finite after two rounds of samples that lack a modality.")
+    for view in federation.rule.views:
+        found = view_of(view).scores(federation, EITHER, paired_cohort().part("valid"))
+        if not np.isfinite(found).all():
+            raise Violation(f"the view {view!r} is not finite for samples that lack a modality.")
 
 
 def _order(subject: Subject) -> None:
@@ -193,6 +208,8 @@ CLAUSES = (
     _clause("weights", "a client counts by its share: not at all with share 0, the same when split in two; identical "
             "clients are one.", rule_wire.weights),
     _clause("absent", "absent clients, clients without data and clients without a modality are no problem.", _absent),
+    _clause("missing", "samples with several arrays of a modality, or none, are no problem, nor is a client that never "
+            "has one.", _missing),
     _clause("per-task", "models may be exchanged after every task, which is the published option.", _per_task),
     _clause("shared-state", "two federations that take turns in one process give the bits of each alone.",
             rule_state.shared_state),

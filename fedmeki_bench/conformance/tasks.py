@@ -6,7 +6,7 @@ import copy
 import difflib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -234,7 +234,8 @@ def _parse(subject: Subject) -> None:
 
 
 def _prompt(subject: Subject) -> None:
-    task = _task(subject)
+    task, found = _task(subject), _release(subject)
+    many = {modality: spec.many for modality, spec in found.preparer.arrays(found.options).items()}
     questions = sorted({task.question(row) for row, _ in _answered(subject)})[:20]
     for question in [*questions, "Is there a 'probe' {in} it?"]:
         prompt = task.prompt(question)
@@ -242,7 +243,7 @@ def _prompt(subject: Subject) -> None:
             raise Violation(f"the prompt {prompt!r} does not contain the question {question!r}.")
         if prompt != task.prompt(question):
             raise Violation(f"the question {question!r} gives two different prompts.")
-        _marks(prompt, task)
+        _marks(prompt, task, many)
         end = prompt.rstrip()[-1:]
         if end in {"", ".", ",", ";"}:
             raise Violation(
@@ -251,10 +252,10 @@ def _prompt(subject: Subject) -> None:
             )
 
 
-def _marks(prompt: str, task: Task) -> None:
+def _marks(prompt: str, task: Task, many: Mapping[str, int]) -> None:
     """Marks such as ``<image>`` name what the task has, and none is misspelt, which would make it text."""
     try:
-        row = laid(prompt, places_of(task.meta.modalities), profile("demo").encoders, task.meta.name)
+        row = laid(prompt, places_of(task.meta.arrays, many), profile("demo").encoders, task.meta.name)
     except InputError as error:
         raise Violation(f"{error}.") from error
     texts = " ".join(part for part in row if isinstance(part, str))

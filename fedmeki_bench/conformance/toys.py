@@ -37,15 +37,17 @@ SAMPLES_EACH = 240
 SIDE, POINTS, LEADS, HOURS, VARIABLES = 32, 128, 2, 6, 3
 
 
-class _Generated(DatasetPreparer):
+class Generated(DatasetPreparer):
     """Samples made from their number; the first label shows in ``draw``'s first argument, the second in its second."""
 
     spec: ClassVar[ArraySpec]
 
     def sources(self, raw: Path, options: PreparerOptions) -> list[Path]:
+        """None."""
         return []
 
     def table(self, raw: Path, options: PreparerOptions, drops: Drops) -> pd.DataFrame:
+        """A sample per number, its labels in its source."""
         import pandas as pd
 
         drops.read = SAMPLES_EACH
@@ -63,9 +65,11 @@ class _Generated(DatasetPreparer):
         )
 
     def arrays(self, options: PreparerOptions) -> dict[str, ArraySpec]:
+        """One modality."""
         return {self.meta.modalities[0]: self.spec}
 
     def decode(self, raw: Path, source: str, options: PreparerOptions) -> Decoded:
+        """One array, drawn from the number and the labels."""
         number, first, second = map(int, source.split(":"))
         drawn = self.draw(first, second, generator(number, "conformance", self.meta.name))
         return Decoded({self.meta.modalities[0]: drawn.astype(self.spec.dtype)})
@@ -82,7 +86,7 @@ def _dataset(name: str, modality: str) -> DatasetMeta:
     )  # fmt: skip
 
 
-class Pictures(_Generated):
+class Pictures(Generated):
     """Grey pictures: brighter on the left or on the right, and above or below."""
 
     meta: ClassVar[DatasetMeta] = _dataset("pictures", "image")
@@ -99,7 +103,7 @@ class Pictures(_Generated):
         return picture.clip(0, 255)
 
 
-class Signals(_Generated):
+class Signals(Generated):
     """Two leads with a slow or a fast wave."""
 
     meta: ClassVar[DatasetMeta] = _dataset("signals", "signal")
@@ -113,7 +117,7 @@ class Signals(_Generated):
         return 1000 * (wave + random.normal(0, 0.3, self.spec.shape))
 
 
-class Series(_Generated):
+class Series(Generated):
     """Hourly values, high or low, a fifth of them not charted; every third stay is shorter by two hours."""
 
     meta: ClassVar[DatasetMeta] = _dataset("series", "clinical")
@@ -138,13 +142,17 @@ class Series(_Generated):
         return {"clinical": series_statistics(arrays["clinical"], samples["array_row"].to_numpy()).as_json()}
 
 
-class _Asked(Task):
+class Asked(Task):
+    """Asks for one of the two labels."""
+
     column: ClassVar[str] = "first"
 
     def label(self, row: Row) -> int:
+        """As the table has it."""
         return int(row[self.column])
 
     def prompt(self, question: str) -> str:
+        """The question and how to answer."""
         return f"Above is what was recorded. {question} Reply with yes or no.\nAnswer:"
 
 
@@ -156,26 +164,26 @@ def _task(name: str, dataset: str, modality: str, what: str) -> TaskMeta:
     )  # fmt: skip
 
 
-class Left(_Asked):
+class Left(Asked):
     """Is the left brighter?"""
 
     meta: ClassVar[TaskMeta] = _task("left", "pictures", "image", "Is the left side brighter?")
 
 
-class Above(_Asked):
+class Above(Asked):
     """Is the upper part brighter? Shares its encoder with :class:`Left`."""
 
     meta: ClassVar[TaskMeta] = _task("above", "pictures", "image", "Is the upper part brighter?")
     column: ClassVar[str] = "second"
 
 
-class Fast(_Asked):
+class Fast(Asked):
     """Is the wave fast?"""
 
     meta: ClassVar[TaskMeta] = _task("fast", "signals", "signal", "Is the wave fast?")
 
 
-class High(_Asked):
+class High(Asked):
     """Are the values high?"""
 
     meta: ClassVar[TaskMeta] = _task("high", "series", "clinical", "Are the values high?")

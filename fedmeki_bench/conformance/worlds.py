@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fedmeki_bench.conformance import loading, toys
+from fedmeki_bench.conformance.paired_toys import EITHER, paired_cohort
 from fedmeki_bench.conformance.subject import Subject
 from fedmeki_bench.data.cohort import Cohort, CohortPart, TestSplitSealed
 from fedmeki_bench.federation.client import Client, ClientContext
@@ -26,6 +27,7 @@ from fedmeki_bench.profiles import EncoderChoice, Profile
 
 IMAGE, SIGNAL, CLINICAL = ("left",), ("fast",), ("high",)
 SINGLE = {"image": IMAGE, "signal": SIGNAL, "clinical": CLINICAL}
+PAIRED = EITHER.meta.name
 MULTI = ("left", "above", "fast", "high")
 """Two tasks share the picture encoder, which has batch norm; so has the signal encoder, and the clinical dropout."""
 
@@ -51,15 +53,15 @@ def build(
 
     Args:
         rule, stage: the algorithm; no stage by default.
-        tasks: which of the generated tasks, all of :data:`toys.TASKS` or all of :data:`toys.KINDS`.
+        tasks: which of the generated tasks: of :data:`toys.TASKS`, of :data:`toys.KINDS`, or the paired one.
         altered: splits whose content is another one than usual.
         uneven: the second client has no data, the third only the first task.
         large: clients hold more samples.
         settings: fields of the profile.
     """
-    every = toys.TASKS | toys.KINDS
+    every = toys.TASKS | toys.KINDS | {EITHER.meta.name: EITHER}
     found = toys.kind_cohorts() if set(tasks) & set(toys.KINDS) else toys.cohorts(altered)
-    cohorts = {task: found[task] for task in tasks}
+    cohorts = {task: paired_cohort() if task == EITHER.meta.name else found[task] for task in tasks}
     chosen = profile(**settings)
     model = ClientModel(
         {task: every[task].meta.modalities for task in tasks},
@@ -68,6 +70,7 @@ def build(
         hidden={},
         seed=seed,
         labels={task: cohort.labels for task, cohort in cohorts.items()},
+        optional={task: cohort.optional for task, cohort in cohorts.items()},
     )
     private = [
         Client(number, {task: _share(cohorts[task], number, large) for task in tasks}) for number in range(clients)
@@ -240,11 +243,13 @@ def doors_watched(*splits: str) -> Iterator[list[str]]:
         refuse(self, split)
         return private(self, split)
 
-    def init(self: CohortPart, cohort: Cohort, split: str, rows: np.ndarray) -> None:
+    def init(
+        self: CohortPart, cohort: Cohort, split: str, rows: np.ndarray, hidden: frozenset[str] = frozenset()
+    ) -> None:
         held = set(np.asarray(cohort._table()["split"])[np.asarray(rows, dtype=np.intp)]) if len(rows) else set()
         for name in {split, *held}:
             refuse(cohort, str(name))
-        make(self, cohort, split, rows)
+        make(self, cohort, split, rows, hidden)
 
     patches = {"part": part, "_part": _part}
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fedmeki_bench.bounded import bounded_json, first_problem, regular_text
 from fedmeki_bench.data.content import canonical, text_digest
 from fedmeki_bench.data.contract import SYNTHETIC_MARKER
+from fedmeki_bench.data.holdings import columns_of
 from fedmeki_bench.data.splits import SPLITS
 from fedmeki_bench.digests import known_digest
 from fedmeki_bench.errors import InputError, UsageError
@@ -47,6 +48,8 @@ class _Array(_Strict):
     dtype: Annotated[str, Field(pattern=r"^([<>|=]?[biuf][0-9]{1,2}|bool|u?int[0-9]{1,2}|float[0-9]{2})$")]
     scale: float
     unit: str
+    many: Annotated[int, Field(ge=1)] = 1
+    optional: bool = False
 
 
 class _Dropped(_Strict):
@@ -163,19 +166,21 @@ def synthetic_facts(raw: Path) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) else {}
 
 
-def counts(samples: pd.DataFrame, labels: LabelSpec) -> dict[str, Any]:
-    """Samples, groups and labels per split and per site."""
+def counts(samples: pd.DataFrame, labels: LabelSpec, counted: Sequence[str] = ()) -> dict[str, Any]:
+    """Samples, groups and labels per split and per site; of ``counted`` modalities how many samples have any."""
     sites = sorted(set(samples["site"].tolist()))
     return {
-        "splits": {name: _count(samples[samples["split"] == name], labels) for name in SPLITS},
-        "sites": {site: _count(samples[samples["site"] == site], labels) for site in sites},
+        "splits": {name: _count(samples[samples["split"] == name], labels, counted) for name in SPLITS},
+        "sites": {site: _count(samples[samples["site"] == site], labels, counted) for site in sites},
     }
 
 
-def _count(samples: pd.DataFrame, labels: LabelSpec) -> dict[str, Any]:
+def _count(samples: pd.DataFrame, labels: LabelSpec, counted: Sequence[str]) -> dict[str, Any]:
     facts: dict[str, Any] = {"samples": len(samples), "groups": int(samples["group_id"].nunique())}
     if labels.how.labelled:
         facts |= labels.how.counts(labels.how.read(samples["label"].tolist(), labels), labels)
+    if counted:
+        facts["present"] = {m: int((samples[columns_of(m)[1]] > 0).sum()) for m in counted}
     return facts
 
 

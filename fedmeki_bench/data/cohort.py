@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Literal
 
 from fedmeki_bench.data.card import CARD, SAMPLES, STORED_ROLES, card_hash, check_files, labels_of, read_card
 from fedmeki_bench.data.content import array_digest
 from fedmeki_bench.data.contract import ArraySpec
+from fedmeki_bench.data.holdings import columns_of, counted, spread, there
 from fedmeki_bench.data.pseudonyms import pseudonym, read_key
-from fedmeki_bench.data.splits import SPLITS
+from fedmeki_bench.data.stored import mapped, read_columns
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from fedmeki_bench.kinds.kind import Kind, LabelSpec
 
 _OPEN_SPLITS = ("client", "valid", "public")
-_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, MemoryError, OverflowError)
-"""What numpy raises on files that are no arrays."""
-_NUMBERS = {"array_row": "int64", "hours": "int64"}
-_COLUMNS = ("sample_id", "group_id", "site", "split", "question", "answer", "array_row")
 
 
 class TestSplitSealed(FedmekiError):
@@ -64,7 +60,14 @@ class Cohort:
         self.synthetic: bool = card["synthetic"]
         self.split_mode: str = card["split_mode"]
         self.arrays = {
-            name: ArraySpec(tuple(spec["shape"]), spec["dtype"], spec["scale"], spec["unit"])
+            name: ArraySpec(
+                tuple(spec["shape"]),
+                spec["dtype"],
+                spec["scale"],
+                spec["unit"],
+                spec.get("many", 1),
+                spec.get("optional", False),
+            )
             for name, spec in card["arrays"].items()
         }
         self._columns: dict[str, np.ndarray] | None = None
@@ -74,6 +77,21 @@ class Cohort:
     def kind(self) -> Kind:
         """The kind of its task."""
         return self.labels.how
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The modalities of which a sample may have several arrays, or none."""
+        return counted(self.arrays)
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The modalities that a sample may lack."""
+        return tuple(modality for modality, spec in self.arrays.items() if spec.optional)
+
+    @property
+    def many(self) -> dict[str, int]:
+        """Modality -> how many arrays of it a sample may have."""
+        return {modality: spec.many for modality, spec in self.arrays.items()}
 
     @classmethod
     def open(cls, path: Path) -> Cohort:
@@ -137,7 +155,7 @@ class Cohort:
 
     def _table(self) -> dict[str, np.ndarray]:
         if self._columns is None:
-            self._columns = _read_columns(self.path / SAMPLES, self.labels)
+            self._columns = read_columns(self.path / SAMPLES, self.labels, self.counted)
         return self._columns
 
     def _attribute(self, name: str) -> list[Any] | None:
@@ -150,19 +168,38 @@ class Cohort:
         return values
 
     def array(self, modality: str) -> np.ndarray:
-        """The memory map of one modality, shape (sources, \\*spec.shape), read-only.
+        """The memory map of one modality, shape (arrays, \\*spec.shape), read-only.
 
         Raises:
             InputError: the file holds anything else than the card and the sample table say.
         """
         if modality not in self._maps:
-            self._maps[modality] = _mapped(self.path / f"{modality}.npy", self.arrays[modality])
-            rows = self._table()["array_row"]
-            if len(rows) and not 0 <= rows.min() <= rows.max() < len(self._maps[modality]):
+            self._maps[modality] = mapped(self.path / f"{modality}.npy", self.arrays[modality])
+            first, count = self.rows(modality)
+            if len(first) and not 0 <= first.min() <= (first + count).max() <= len(self._maps[modality]):
                 raise InputError(
                     f"{self.path / SAMPLES} names rows that {modality}.npy lacks: prepare the cohort again"
                 )
         return self._maps[modality]
+
+    def rows(self, modality: str) -> tuple[np.ndarray, np.ndarray]:
+        """Where in the modality's file each sample's arrays begin, (n,), and how many there are, (n,).
+
+        Raises:
+            InputError: the sample table says what the card rules out.
+        """
+        import numpy as np
+
+        columns, spec = self._table(), self.arrays[modality]
+        if not spec.counted:
+            return columns["array_row"], np.ones_like(columns["array_row"])
+        first, count = (columns[name] for name in columns_of(modality))
+        if len(count) and not int(not spec.optional) <= count.min() <= count.max() <= spec.many:
+            raise InputError(
+                f"{self.path / SAMPLES} and the card disagree on how many arrays of {modality} a sample has: prepare "
+                "the cohort again"
+            )
+        return first, count
 
     def samples(self) -> pd.DataFrame:
         """The sample table with all its columns, for those who look at a cohort as a whole.
@@ -199,12 +236,14 @@ class CohortPart:
         cohort: where they come from.
         split: the split's name.
         rows: their positions in the cohort's sample table.
+        hidden: modalities that whoever holds this part does not have: every sample lacks them.
     """
 
-    def __init__(self, cohort: Cohort, split: str, rows: np.ndarray) -> None:
+    def __init__(self, cohort: Cohort, split: str, rows: np.ndarray, hidden: frozenset[str] = frozenset()) -> None:
         self.cohort = cohort
         self.split = split
         self.rows = rows
+        self.hidden = hidden
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -275,21 +314,64 @@ class CohortPart:
 
         Multiply by ``cohort.arrays[modality].scale`` for physical units. Shape (len(index), \\*spec.shape).
         Where series differ in length, ``hours`` says how many rows belong to each; the rest is padding.
+
+        Where samples differ in how many arrays of a modality they have, the shape is (len(index), K, \\*spec.shape)
+        with ``K = spec.many``; ``<modality>_there`` (len(index), K) says which are there, and the others are 0.
         """
         import numpy as np
 
         chosen = np.asarray(index, dtype=np.intp)
-        at = self._column("array_row")[chosen]
-        found = {name: np.asarray(self.cohort.array(name)[at]) for name in self.cohort.arrays}
+        at = self.rows[chosen]
+        found: dict[str, np.ndarray] = {}
+        for name, spec in self.cohort.arrays.items():
+            stored = self.cohort.array(name)
+            first, count = (column[at] for column in self._rows_of(name))
+            if not spec.counted:
+                found[name] = np.asarray(stored[first])
+                continue
+            present = np.arange(spec.many) < count[:, None]
+            found[name] = np.zeros((*present.shape, *spec.shape), dtype=stored.dtype)
+            found[name][present] = stored[spread(first, count)]
+            found[there(name)] = present
         if "hours" in self.cohort._table():
             found["hours"] = self._column("hours")[chosen]
         return found
+
+    def holding(self, modality: str) -> int:
+        """How many of the samples have an array of the modality."""
+        if not self.cohort.arrays[modality].optional:
+            return len(self)
+        return int((self._rows_of(modality)[1][self.rows] > 0).sum())
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """The modalities of which none of the samples has an array."""
+        return frozenset(modality for modality in self.cohort.optional if not self.holding(modality))
 
     def take(self, index: Sequence[int] | np.ndarray) -> CohortPart:
         """The part made of the samples at ``index`` (positions in this part), in that order."""
         import numpy as np
 
-        return CohortPart(self.cohort, self.split, self.rows[np.asarray(index, dtype=np.intp)])
+        return CohortPart(self.cohort, self.split, self.rows[np.asarray(index, dtype=np.intp)], self.hidden)
+
+    def hiding(self, modalities: Iterable[str]) -> CohortPart:
+        """The same samples for someone who has none of these modalities, less those of which nothing is left.
+
+        Raises:
+            InputError: samples of this cohort never lack one of them.
+        """
+        import numpy as np
+
+        hidden = self.hidden.union(modalities)
+        if needed := sorted(hidden.difference(self.cohort.optional)):
+            raise InputError(f"every sample of cohort '{self.cohort.name}' has {needed[0]}: it can't be hidden")
+        part = CohortPart(self.cohort, self.split, self.rows, hidden)
+        left = [part._rows_of(modality)[1][self.rows] > 0 for modality in self.cohort.arrays]
+        return part.take(np.flatnonzero(np.any(left, axis=0)))
+
+    def _rows_of(self, modality: str) -> tuple[np.ndarray, np.ndarray]:
+        first, count = self.cohort.rows(modality)
+        return first, count * (modality not in self.hidden)
 
     def _column(self, name: str) -> np.ndarray:
         values: np.ndarray = self.cohort._table()[name][self.rows]
@@ -324,41 +406,3 @@ def prepared(data: Path) -> list[str]:
     if not data.is_dir():
         return []
     return sorted(entry.name for entry in data.iterdir() if not entry.name.startswith(".") and (entry / CARD).is_file())
-
-
-def _read_columns(path: Path, labels: LabelSpec) -> dict[str, np.ndarray]:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = [*_COLUMNS, "label"] if labels.how.labelled else list(_COLUMNS)
-    try:
-        if "hours" in pq.read_schema(path).names:
-            names.append("hours")
-        table = pq.read_table(path, columns=names)
-        columns = {name: table.column(name).to_pylist() for name in names}
-        if any(None in values for values in columns.values()):
-            raise ValueError("a needed column has blanks")
-        found = {name: np.asarray(columns[name], dtype=str) for name in _COLUMNS if name != "array_row"}
-        for name in names:
-            if name in _NUMBERS:
-                found[name] = np.asarray(columns[name], dtype=_NUMBERS[name])
-        if "label" in names:
-            found["label"] = labels.how.read(columns["label"], labels)
-        if not set(found["split"].tolist()) <= set(SPLITS):
-            raise ValueError("a split is none of the four")
-    except (pa.ArrowException, KeyError, OSError, ValueError, TypeError, OverflowError) as error:
-        raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
-    return found
-
-
-def _mapped(path: Path, spec: ArraySpec) -> np.ndarray:
-    import numpy as np
-
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _DAMAGED as error:
-        raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
-    if not isinstance(found, np.ndarray) or found.shape[1:] != spec.shape or found.dtype != np.dtype(spec.dtype):
-        raise InputError(f"{path} is not the array that the card describes: prepare the cohort again")
-    return found

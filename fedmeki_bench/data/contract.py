@@ -56,12 +56,24 @@ class DatasetMeta:
 
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """One modality's array: a sample's shape and dtype on disk; ``physical = stored * scale`` in ``unit``."""
+    """One modality's arrays: shape and dtype of each on disk; ``physical = stored * scale`` in ``unit``.
+
+    Attributes:
+        many: how many arrays of the modality a sample may have, such as two views of one chest.
+        optional: whether a sample may have none, such as a stay without an ECG.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     scale: float = 1.0
     unit: str = ""
+    many: int = 1
+    optional: bool = False
+
+    @property
+    def counted(self) -> bool:
+        """Whether samples differ in how many arrays they have, so that their number is stored."""
+        return self.many > 1 or self.optional
 
 
 class Drops:
@@ -210,7 +222,8 @@ class DatasetPreparer(Generic[OptionsT]):
         Called for training tasks once splits are known; not where the client split is empty.
 
         Args:
-            arrays: read-only memory maps, one row per stored source; index them by ``array_row``.
+            arrays: read-only memory maps, one row per stored array; index them by
+                :func:`~fedmeki_bench.data.holdings.rows_of`.
             samples: the rows of the client split, and no other.
 
         Returns:

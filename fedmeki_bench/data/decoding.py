@@ -22,14 +22,24 @@ _CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One decoded source: an array per modality, and attributes that only the file itself holds.
+    """One decoded source: the arrays of each modality, and attributes that only the file itself holds.
+
+    A modality has one array, or a sequence of them where its :class:`~fedmeki_bench.data.contract.ArraySpec` allows
+    several or none; one that may be absent can be left out.
 
     Attributes (``site``, ``sex``, ``age``, ``group_id``) replace the table's columns of the same name where not
     ``None``.
     """
 
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, np.ndarray | Sequence[np.ndarray]]
     attributes: Mapping[str, str | float | None] = field(default_factory=dict)
+
+    def of(self, modality: str) -> tuple[np.ndarray, ...]:
+        """The arrays of one modality, in their order; none if it is absent."""
+        import numpy as np
+
+        found = self.arrays.get(modality, ())
+        return (found,) if isinstance(found, np.ndarray) else tuple(found)
 
 
 class Dropped(Exception):

@@ -141,7 +141,7 @@ def _in_words(
     """A view in words, the views beside it, and the best constant answer."""
     said = chosen.predict(federation, task, part)
     if said is None:
-        missing = ", ".join(m for m in task.meta.modalities if m not in federation.model.encoders)
+        missing = ", ".join(m for m in task.meta.arrays if m not in federation.model.encoders)
         note = f"not applicable: this training never saw the modality {missing}"
         return [Evaluation(view=name, task=task.meta.name, n=0, note=note)]
     answered = _answers(said, task, part)

@@ -91,7 +91,7 @@ def _in_words(injected: Injected, task: Task, part: CohortPart, state: AbstractC
     injected.eval()
     asked = [str(q) for q in part.questions]
     place = {question: i for i, question in enumerate(dict.fromkeys(asked))}
-    prompts = injected.in_words(task, [task.prompt(question) for question in place])
+    prompts = injected.in_words(task, [task.prompt(question) for question in place], part.cohort.many)
     said = _Said(injected.language, task)
     with torch.no_grad(), state:
         for start in range(0, len(prompts), _ANSWER_BATCH):

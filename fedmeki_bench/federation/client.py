@@ -78,16 +78,17 @@ class ClientContext:
     @property
     def units(self) -> tuple[str, ...]:
         """The units of exchange that this client's tasks use, in the model's order."""
-        used = {unit for task in self.data for unit in self.model.units(task)}
+        used = {unit for task, part in self.data.items() for unit in self.model.units(task, part.lacking)}
         return tuple(unit for unit in self.model.values.units if unit in used)
 
     @property
     def samples(self) -> dict[str, int]:
-        """Unit -> how many of this client's samples train it."""
+        """Unit -> how many of this client's samples train it: an encoder, those that have its modality."""
         counts = dict.fromkeys(self.units, 0)
         for task, part in self.data.items():
-            for unit in self.model.units(task):
-                counts[unit] += len(part)
+            for unit in self.model.units(task, part.lacking):
+                kind, _, modality = unit.partition(".")
+                counts[unit] += part.holding(modality) if kind == "encoder" else len(part)
         return counts
 
     @property

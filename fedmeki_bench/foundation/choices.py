@@ -50,7 +50,7 @@ class FoundationModel(BaseModel):
     )  # fmt: skip
     latents: int = later(
         0, since="0.1.0", ge=0, le=1024,
-        description="soft tokens per modality, made by a resampler in its projector; 0: as many as the encoder gives",
+        description="soft tokens per array, made by a resampler in its projector; 0: as many as the encoder gives",
     )  # fmt: skip
 
 

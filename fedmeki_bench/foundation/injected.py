@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from fedmeki_bench.data.holdings import there
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.foundation.adapters import Adapters
 from fedmeki_bench.foundation.choices import AdapterChoice, FoundationModel
@@ -25,7 +26,7 @@ from fedmeki_bench.foundation.projector import Projector
 from fedmeki_bench.foundation.sequence import Asked, Piece
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.encoder import Encoder
-from fedmeki_bench.task import Task
+from fedmeki_bench.task import TEXT, Task
 
 if TYPE_CHECKING:
     from fedmeki_bench.federation.server import ServerContext
@@ -40,7 +41,6 @@ class Described:
     context: str = ""
 
 
-TEXT = "text"
 TEXT_ONLY = Described("Answering a question about a short text.", (TEXT,))
 """The description under which plain-text questions are asked."""
 
@@ -57,7 +57,7 @@ class Injected(nn.Module):
         direct: modalities whose encoder already writes into F's space, as the published code has it for signals and
             clinical series: no projector of the server's own follows.
         contexts: the contexts of the tasks trained on, for an oracle gate.
-        latents: that many soft tokens per modality, by a resampler in its projector; 0: as many as its encoder gives.
+        latents: that many soft tokens per array, by a resampler in its projector; 0: as many as its encoder gives.
         known: further modalities, which a prompt can't place and whose marks are therefore mistakes.
 
     Raises:
@@ -129,7 +129,7 @@ class Injected(nn.Module):
 
     def applies(self, task: Task) -> bool:
         """Whether every modality of the task was trained here."""
-        return all(m in self.projectors for m in task.meta.modalities)
+        return all(m in self.projectors for m in task.meta.arrays)
 
     def soft(
         self, model: ClientModel, modalities: Sequence[str], inputs: Mapping[str, Tensor]
@@ -145,13 +145,13 @@ class Injected(nn.Module):
         Args:
             model: whose encoders read the arrays.
             task: what is asked.
-            inputs: modality -> physical inputs (batch, *shape).
+            inputs: what ``model.to_inputs`` gave of the batch.
             prompts: one text per row, with marks where soft tokens belong; what a row does not place comes first in it.
 
         Raises:
             InputError: a mark that the task can't fill.
         """
-        pieces = self._pieces(model, task.meta.modalities, inputs)
+        pieces = self._pieces(model, task.meta.arrays, inputs)
         rows = [laid(prompt, pieces, self.known, task.meta.name) for prompt in prompts]
         first = [
             Piece(
@@ -165,30 +165,48 @@ class Injected(nn.Module):
         ]
         return *_together(first), asked
 
-    def in_words(self, task: Task, prompts: Sequence[str]) -> list[Asked]:
+    def in_words(self, task: Task, prompts: Sequence[str], many: Mapping[str, int]) -> list[Asked]:
         """Prompts without their soft tokens: nothing stands at a mark, and the texts around it stay as they are.
+
+        Args:
+            task: what is asked.
+            prompts: one text per row.
+            many: modality -> how many arrays of it a sample may have.
 
         Raises:
             InputError: a mark that the task can't fill.
         """
-        nothing = dict.fromkeys(places_of(task.meta.modalities), torch.zeros(0, self.language.hidden_size))
+        nothing = dict.fromkeys(places_of(task.meta.arrays, many), torch.zeros(0, self.language.hidden_size))
         return [_filled(laid(prompt, nothing, self.known, task.meta.name), nothing) for prompt in prompts]
 
     def _pieces(
         self, model: ClientModel, modalities: Sequence[str], inputs: Mapping[str, Tensor]
     ) -> dict[Place, Piece]:
-        """Soft tokens of each array that a sample has, in the order of the modalities."""
+        """Soft tokens of each array that a sample can have, in the order of the modalities."""
         pieces = {}
-        for place in places_of(modalities):
-            encoder, projector = model.encoders[place.modality], self.projectors[place.modality]
-            assert isinstance(encoder, Encoder)
-            tokens, there = encoder(inputs[place.modality]), encoder.mask(inputs[place.modality])
-            if there is None:
-                there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-            if isinstance(projector, Projector):  # else the encoder writes into F's space itself
-                tokens, there = projector(tokens, there), projector.mask(there)
-            pieces[place] = Piece(tokens, there)
+        for modality in modalities:
+            x, present = inputs[modality], inputs.get(there(modality))
+            if present is None:
+                pieces[Place(modality)] = self._piece(model, modality, x)
+                continue
+            hidden = self.language.hidden_size
+            found = self._piece(model, modality, x) if len(x) else Piece(x.new_zeros(0, 0, hidden), x.new_zeros(0, 0))
+            shape = (*present.shape, found.mask.shape[1])
+            tokens = found.embeddings.new_zeros(*shape, hidden).index_put((present,), found.embeddings)
+            real = torch.zeros(shape, dtype=torch.bool, device=x.device).index_put((present,), found.mask.bool())
+            pieces |= {Place(modality, k + 1): Piece(tokens[:, k], real[:, k]) for k in range(shape[1])}
         return pieces
+
+    def _piece(self, model: ClientModel, modality: str, x: Tensor) -> Piece:
+        """Soft tokens of arrays (arrays, *shape)."""
+        encoder, projector = model.encoders[modality], self.projectors[modality]
+        assert isinstance(encoder, Encoder)
+        tokens, real = encoder(x), encoder.mask(x)
+        if real is None:
+            real = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        if isinstance(projector, Projector):  # else the encoder writes into F's space itself
+            return Piece(projector(tokens, real), projector.mask(real))
+        return Piece(tokens, real)
 
     def losses(
         self,
@@ -199,9 +217,9 @@ class Injected(nn.Module):
         answers: Sequence[str],
     ) -> tuple[Tensor, Tensor]:
         """Summed next-token loss of each answer (batch,) and its tokens (batch,); gradients reach the encoders."""
-        soft, there, asked = self.ask(model, task, inputs, prompts)
+        soft, real, asked = self.ask(model, task, inputs, prompts)
         with self.gated(task):
-            return self.language.answer_losses(soft, there, asked, answers)
+            return self.language.answer_losses(soft, real, asked, answers)
 
     def gated(self, task: Task) -> AbstractContextManager[Any]:
         """The adapters under the task's gate, as they are trained."""

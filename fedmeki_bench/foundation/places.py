@@ -7,7 +7,7 @@ first. A mark that names no modality (``<b>``) is text like any other.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,9 +30,9 @@ Laid = tuple[str | Place, ...]
 """A prompt cut at its marks, in order; empty texts are left out."""
 
 
-def places_of(modalities: Iterable[str]) -> tuple[Place, ...]:
-    """What a sample with these modalities has to place: one array of each."""
-    return tuple(Place(modality) for modality in modalities)
+def places_of(modalities: Iterable[str], many: Mapping[str, int]) -> tuple[Place, ...]:
+    """What samples with these modalities have to place: up to ``many`` arrays of each, or one."""
+    return tuple(Place(modality, k) for modality in modalities for k in range(1, many.get(modality, 1) + 1))
 
 
 def laid(prompt: str, there: Collection[Place], known: Iterable[str], task: str) -> Laid:
@@ -40,7 +40,7 @@ def laid(prompt: str, there: Collection[Place], known: Iterable[str], task: str)
 
     Args:
         prompt: what the task asks, marks included.
-        there: what a sample of the task has.
+        there: what a sample of the task can have.
         known: names of further modalities, whose marks would be mistakes here and no text.
         task: what to call the task in an error.
 
@@ -60,18 +60,19 @@ def laid(prompt: str, there: Collection[Place], known: Iterable[str], task: str)
     return tuple(part for part in (*found, prompt[end:]) if part != "") if found else (prompt,)
 
 
-def check_marks(task: Task, questions: Iterable[str], known: Iterable[str]) -> None:
+def check_marks(task: Task, questions: Iterable[str], known: Iterable[str], many: Mapping[str, int]) -> None:
     """Refuse marks that the task can't fill before anything is trained.
 
     Args:
         task: whose prompts are looked at.
         questions: what is asked.
         known: see :func:`laid`.
+        many: modality -> how many arrays of it a sample may have.
 
     Raises:
         InputError: see :func:`laid`.
     """
-    there, known = places_of(task.meta.modalities), frozenset(known)
+    there, known = places_of(task.meta.arrays, many), frozenset(known)
     for question in dict.fromkeys(questions):
         laid(task.prompt(question), there, known, task.meta.name)
 
@@ -79,7 +80,7 @@ def check_marks(task: Task, questions: Iterable[str], known: Iterable[str]) -> N
 def _not_there(mark: str, place: Place, there: Collection[Place], task: str) -> str:
     has = ", ".join(str(place) for place in there) or "none"
     of_it = sum(place.modality == other.modality for other in there)
-    why = f"a sample has {of_it} of that modality" if of_it else f"the task has no modality {place.modality!r}"
+    why = f"a sample has at most {of_it} of that modality" if of_it else f"the task has no modality {place.modality!r}"
     return f"the prompt of task {task!r} places {mark}, but {why}; what it can place: {has}"
 
 

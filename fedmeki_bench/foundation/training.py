@@ -101,7 +101,7 @@ def _train(
             # so that a step of one task would reach the encoders and projectors of the others
             for weight in trained:
                 weight.grad = None
-            for unit in model.units(step.task):
+            for unit in model.units(step.task, public[step.task].take(step.index).lacking):
                 if unit in encoders:
                     encoders[unit].grad = model.grads.segment(unit, trained_only=True).zero_()
             torch.manual_seed(seeds.derive(ctx.seed, "dropout", step.task, *stream, step.number))

@@ -6,19 +6,23 @@ encoder (multi-task scope); a task touches its own decoder and its modalities' e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fedmeki_bench import registry, seeds
+from fedmeki_bench.data.holdings import there
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.models.encoder import Encoder, Input
 from fedmeki_bench.models.flat import FlatTensors, flatten
+from fedmeki_bench.models.fusion import Fusing, pooled_over
 from fedmeki_bench.options import parse_options
+from fedmeki_bench.task import TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,12 @@ class ClientModel(nn.Module):
     """Encoders and decoders for a set of tasks.
 
     Args:
-        tasks: task name -> its modalities.
+        tasks: task name -> its modalities; ``text`` has no encoder, the foundation model reads it.
         inputs: modality -> how its encoder takes it, see :func:`fedmeki_bench.models.inputs.inputs_of`.
         encoders: modality -> (encoder name, its parameters), from the profile.
         hidden: modality -> hidden width of the decoder behind it; absent means a single linear layer.
         labels: task name -> what its labels are, which decides what its decoder gives; absent means yes or no.
+        optional: task name -> modalities that a sample may lack; its decoder learns what stands in their place.
         seed: initial weights depend on this and on the unit's name alone, so a task more or less changes no other's.
         device: where the model lives.
     """
@@ -54,10 +59,14 @@ class ClientModel(nn.Module):
         hidden: Mapping[str, int],
         seed: int,
         labels: Mapping[str, LabelSpec] | None = None,
+        optional: Mapping[str, Collection[str]] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        self.tasks = {name: tuple(modalities) for name, modalities in tasks.items()}
+        self.tasks = {name: tuple(m for m in modalities if m != TEXT) for name, modalities in tasks.items()}
+        for name, modalities in self.tasks.items():
+            if not modalities:
+                raise InputError(f"task {name!r} reads text alone: clients have nothing to train an encoder on")
         self.labels = {name: (labels or {}).get(name, LabelSpec("binary")) for name in tasks}
         self.inputs = dict(inputs)
         self.encoders = nn.ModuleDict()
@@ -66,10 +75,12 @@ class ClientModel(nn.Module):
             with _initialised(seed, f"encoder.{modality}"):
                 self.encoders[modality] = _encoder(modality, self.inputs[modality], encoders)
         for task, modalities in self.tasks.items():
-            width = sum(_width(self.encoders[m]) for m in modalities)
+            widths = {m: _as_encoder(self.encoders[m]).width for m in modalities}
+            absent = {m: width for m, width in widths.items() if m in (optional or {}).get(task, ())}
             with _initialised(seed, f"decoder.{task}"):
                 spec = self.labels[task]
-                self.decoders[task] = _decoder(width, hidden.get(modalities[0], 0), spec.how.outputs(spec))
+                decoder = _decoder(sum(widths.values()), hidden.get(modalities[0], 0), spec.how.outputs(spec))
+                self.decoders[task] = Fusing(decoder, absent) if absent else decoder
         self.to(device)
         units: dict[str, nn.Module] = {f"encoder.{m}": e for m, e in self.encoders.items()}
         units |= {f"decoder.{t}": d for t, d in self.decoders.items()}
@@ -83,11 +94,15 @@ class ClientModel(nn.Module):
         """Where the model lives."""
         return self.values.flat.device
 
-    def units(self, task: str) -> tuple[str, ...]:
-        """The units of exchange that a task uses, less the frozen ones, which are neither trained nor sent."""
-        return tuple(
-            u for u in (*(f"encoder.{m}" for m in self.tasks[task]), f"decoder.{task}") if u not in self.frozen
-        )
+    def units(self, task: str, lacking: Collection[str] = ()) -> tuple[str, ...]:
+        """The units of exchange that a task uses, less the frozen ones, which are neither trained nor sent.
+
+        Args:
+            task: its name.
+            lacking: modalities that are absent from all samples in question, which therefore use no such encoder.
+        """
+        encoders = (f"encoder.{m}" for m in self.tasks[task] if m not in lacking)
+        return tuple(u for u in (*encoders, f"decoder.{task}") if u not in self.frozen)
 
     def freeze(self, units: Iterable[str]) -> None:
         """Leave these units as they are from now on: no gradient, no batch-norm statistic and no dropout.
@@ -106,26 +121,49 @@ class ClientModel(nn.Module):
             self._units[unit].eval()
         return self
 
-    def parameters_of(self, task: str) -> dict[str, nn.Parameter]:
-        """The parameters a task uses, by name: the mapping a rule's ``local_loss`` gets."""
-        return {f"{u}.{n}": p for u in self.units(task) for n, p in self._units[u].named_parameters()}
+    def parameters_of(self, task: str, lacking: Collection[str] = ()) -> dict[str, nn.Parameter]:
+        """The parameters of :meth:`units` by name: the mapping a rule's ``local_loss`` gets."""
+        return {f"{u}.{n}": p for u in self.units(task, lacking) for n, p in self._units[u].named_parameters()}
 
     def to_inputs(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Stored arrays (batch, *shape) -> physical float32 tensors on the model's device."""
+        """Stored arrays (batch, *shape) -> physical float32 tensors on the model's device.
+
+        Where samples have several arrays of a modality, or none, stored as (batch, K, *shape), those that are there
+        follow one another, (present, *shape), and ``<modality>_there`` (batch, K) says whose they are.
+        """
         inputs = {}
         for modality, array in batch.items():
-            if modality in self.encoders:
-                encoder = _as_encoder(self.encoders[modality])
-                inputs[modality] = encoder.to_input(
-                    array, self.inputs[modality], lengths=batch.get("hours"), device=self.device
-                )
+            if modality not in self.encoders:
+                continue
+            encoder, taken, lengths = _as_encoder(self.encoders[modality]), self.inputs[modality], batch.get("hours")
+            present = batch.get(there(modality))
+            if present is not None:
+                inputs[there(modality)] = torch.from_numpy(present).to(self.device)
+                array = array[present]
+                lengths = None if lengths is None else np.repeat(lengths, present.sum(axis=1))
+                if not len(array):
+                    inputs[modality] = torch.zeros((0, *taken.shape), device=self.device)
+                    continue
+            inputs[modality] = encoder.to_input(array, taken, lengths=lengths, device=self.device)
         return inputs
 
     def forward(self, task: str, inputs: Mapping[str, Tensor]) -> Outputs:
-        """Outputs of one task on physical inputs (batch, *shape) per modality."""
-        pooled = [_as_encoder(self.encoders[m]).pooled(inputs[m]) for m in self.tasks[task]]
+        """Outputs of one task on what :meth:`to_inputs` gave, per modality.
+
+        Features of several modalities are joined. Of several arrays of one modality the mean counts; what the decoder
+        has learned stands in the place of an absent modality.
+        """
+        decoder = self.decoders[task]
+        pooled = []
+        for modality in self.tasks[task]:
+            encoder, present = _as_encoder(self.encoders[modality]), inputs.get(there(modality))
+            if present is None:
+                pooled.append(encoder.pooled(inputs[modality]))
+            else:
+                absent = decoder.absent_of(modality) if isinstance(decoder, Fusing) else None
+                pooled.append(pooled_over(encoder, inputs[modality], present, absent))
         features = pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=-1)
-        logits = self.decoders[task](features)
+        logits = decoder(features)
         return Outputs(logits.squeeze(-1) if self._single[task] else logits, features)
 
     def functional(
@@ -168,10 +206,6 @@ def _attribute(name: str) -> str:
 def _as_encoder(module: nn.Module) -> Encoder:
     assert isinstance(module, Encoder)
     return module
-
-
-def _width(module: nn.Module) -> int:
-    return _as_encoder(module).width
 
 
 def _encoder(modality: str, stored: Input, encoders: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Encoder:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fedmeki_bench import seeds
+from fedmeki_bench.data.holdings import there
 from fedmeki_bench.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class Batch:
     task: str
     inputs: Mapping[str, Tensor]
     labels: Tensor
+
+
+def without(inputs: Mapping[str, Tensor]) -> frozenset[str]:
+    """The modalities of which no sample of a batch has an array, from what ``ClientModel.to_inputs`` gave."""
+    return frozenset(modality for modality, x in inputs.items() if there(modality) in inputs and not len(x))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +115,17 @@ def train(
 ) -> Trained:
     """Minimise the loss of each task's kind over the steps, in place.
 
-    A step touches only the units its task uses: their gradients are clipped together, and each unit has its own
-    optimiser state, so other units' moments do not move.
+    A step touches only the units its task uses, and no encoder of a modality that none of its samples has: their
+    gradients are clipped together, and each unit has its own optimiser state, so other units' moments do not move.
 
     Raises:
         Diverged: the loss is not finite; the sentence says where.
     """
     model.train()
     optimisers: dict[str, torch.optim.Optimizer] = {}
-    parameters = {task: model.parameters_of(task) for task in data}
+    lacking = {task: part.lacking for task, part in data.items()}
+    parameters = {task: model.parameters_of(task, lacking[task]) for task in data}
     gradients = {task: {n: p.grad for n, p in ps.items() if p.grad is not None} for task, ps in parameters.items()}
-    units = {task: model.units(task) for task in data}
     targets = {task: torch.from_numpy(part.targets) for task, part in data.items()}
     kinds = {task: model.labels[task].how for task in data}
     total, taken = torch.zeros((), device=model.device), 0
@@ -132,6 +138,7 @@ def train(
             part = data[step.task]
             labels = targets[step.task][torch.from_numpy(step.index)].to(model.device)
             batch = Batch(step.task, model.to_inputs(part.batch(step.index)), labels)
+            units = model.units(step.task, without(batch.inputs))
             # dropout masks, like batches, depend on the task's own step count and on nothing that ran before
             torch.manual_seed(seeds.derive(seed, "dropout", step.task, *stream, step.number))
             with autocast:
@@ -139,7 +146,7 @@ def train(
             loss = kinds[step.task].loss(outputs.logits, labels)
             if loss_hook is not None:
                 loss = loss_hook(loss, outputs, parameters[step.task], batch)
-            segments = {u: model.grads.segment(u, trained_only=True) for u in units[step.task]}
+            segments = {u: model.grads.segment(u, trained_only=True) for u in units}
             for gradient in segments.values():
                 gradient.zero_()
             loss.backward()

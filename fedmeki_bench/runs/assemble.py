@@ -36,7 +36,7 @@ def assemble(
         for name, task in plugins.all_tasks.items():
             usual = task.meta.asks or task.meta.clinical.what
             asked = cohorts[name].part("public").questions if name in cohorts else (usual,)
-            check_marks(task, map(str, asked), settings.encoders)
+            check_marks(task, map(str, asked), settings.encoders, cohorts[name].many if name in cohorts else {})
     model = ClientModel(
         {name: task.meta.modalities for name, task in plugins.tasks.items()},
         inputs_of(cohorts.values(), settings),
@@ -44,6 +44,7 @@ def assemble(
         hidden=settings.decoder_hidden,
         seed=spec.seed,
         labels={name: cohorts[name].labels for name in plugins.tasks if name in cohorts},
+        optional={name: cohorts[name].optional for name in plugins.tasks if name in cohorts},
         device=device,
     )
     take(model, spec.params["start"])

@@ -232,7 +232,7 @@ def _plugins(spec: RunSpec, plugins: Resolved) -> list[tuple[str, str]]:
     """(kind, name) of what a record names."""
     parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
     parts += [("tasks", name) for name in plugins.all_tasks]
-    modalities = {modality for name in spec.tasks for modality in plugins.tasks[name].meta.modalities}
+    modalities = {modality for name in spec.tasks for modality in plugins.tasks[name].meta.arrays}
     encoders = spec.resolved_profile().encoders
     return parts + [("encoders", encoders[m].name) for m in sorted(modalities) if m in encoders]
 

@@ -53,7 +53,8 @@ def keep(
 def _task(task: Task, cohort: Cohort) -> KeptTask:
     meta = task.meta
     return KeptTask(
-        version=meta.version, modalities=meta.modalities, role=meta.role, cohort=cohort.card_hash,
+        version=meta.version, modalities=meta.modalities, optional=cohort.optional, role=meta.role,
+        cohort=cohort.card_hash,
         synthetic=cohort.synthetic, labels=None if cohort.labels == LabelSpec("binary") else _labels(cohort.labels),
     )  # fmt: skip
 

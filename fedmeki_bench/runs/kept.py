@@ -147,6 +147,7 @@ def open_kept(
             trained, {m: Input(i.shape, i.scale, i.facts) for m, i in card.inputs.items()},
             {m: (choice.name, choice.params) for m, choice in settings.encoders.items()},
             hidden=settings.decoder_hidden, seed=card.seed, device=device,
+            optional={name: t.optional for name, t in card.tasks.items()},
             labels={name: LabelSpec(**dict(t.labels)) for name, t in card.tasks.items() if t.labels is not None},
         )  # fmt: skip
     except (UsageError, KeyError, TypeError, ValueError) as error:

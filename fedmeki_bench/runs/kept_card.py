@@ -43,10 +43,14 @@ class KeptLabels(_Strict):
 
 
 class KeptTask(_Strict):
-    """A task that the model was trained on or asked, its version, and the hash of its cohort's card."""
+    """A task that the model was trained on or asked, its version, and the hash of its cohort's card.
+
+    ``optional`` modalities are those that a sample may lack.
+    """
 
     version: int
     modalities: tuple[str, ...]
+    optional: tuple[str, ...] = ()
     role: str
     cohort: str
     synthetic: bool

@@ -151,7 +151,7 @@ def specify(
     for group in groups:
         known = algorithms.views(algorithm.rule, algorithm.stage)
         answered = zero_shot_of(algorithm, group, zero_shot) if any(map(answers_zero_shot, known)) else ()
-        modalities = {modality for name in group for modality in by_name[name].modalities}
+        modalities = {modality for name in group for modality in by_name[name].arrays}
         versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
         versions |= plugin_versions(algorithm, partition, params, modalities, (*group, *answered))
         versions |= foundation_identity(params["stage"]) | {"tasks": {name: by_name[name].version for name in group}}

@@ -55,7 +55,7 @@ def both(build, barely):
 
 def test_what_is_not_placed_comes_first(both):
     injected, model, task, inputs = both
-    pieces = injected._pieces(model, task.meta.modalities, inputs)
+    pieces = injected._pieces(model, task.meta.arrays, inputs)
     image, signal = (pieces[Place(m)] for m in ("image", "signal"))
     s = image.embeddings.shape[1]
     with torch.no_grad():

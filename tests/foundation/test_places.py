@@ -17,7 +17,7 @@ FORMATS = ["plain", "chat", "published"]
 
 
 def cut(prompt: str, *modalities: str, known=("image", "signal", "clinical")):
-    return laid(prompt, places_of(modalities), known, "lung")
+    return laid(prompt, places_of(modalities, {}), known, "lung")
 
 
 def test_a_prompt_is_cut_at_its_marks():
@@ -40,8 +40,8 @@ def test_what_is_no_mark_stays_text():
     ("prompt", "sentence"),
     [
         ("<signal> x", r"task .lung. places <signal>, but the task has no modality .signal.; what it can.*: <image>"),
-        ("<image 2> x", r"places <image 2>, but a sample has 1 of that modality; what it can place: <image>"),
-        ("<image> <image 0>", r"places <image 0>, but a sample has 1"),
+        ("<image 2> x", r"places <image 2>, but a sample has at most 1 of that modality; what it can place: <image>"),
+        ("<image> <image 0>", r"places <image 0>, but a sample has at most 1"),
     ],
 )  # fmt: skip
 def test_a_mark_that_cannot_be_filled_is_one_sentence(prompt, sentence):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.data.clients.partition import Partition, partition
+from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import Cohort, CohortPart
@@ -46,10 +47,19 @@ def assign(
     held: list[dict[str, CohortPart]] = [{} for _ in range(clients)]
     digest = hashlib.sha256()
     for name in sorted(cohorts):
-        part = cohorts[name].part("client")
-        holders = matrix.holders(cohorts[name].arrays, clients, seed)
+        cohort = cohorts[name]
+        part, optional = cohort.part("client"), frozenset(cohort.optional)
+        lacking = [matrix.lacking(client, optional, clients, seed) for client in range(clients)]
+        holders = matrix.holders(optional.symmetric_difference(cohort.arrays), clients, seed)
+        holders = [client for client in holders if lacking[client] != frozenset(cohort.arrays)]
+        if not holders:
+            raise InputError(f"no client holds any modality of task {name!r}: give one to a client")
         for client, index in zip(holders, partition(part, how, len(holders), seed), strict=True):
-            held[client][name] = mine = part.take(index)
+            mine = part.take(index)
+            if lacking[client]:
+                mine = mine.hiding(lacking[client])
+                digest.update(f"{name}\x1f{client}\x1fwithout {', '.join(sorted(lacking[client]))}\x1d".encode())
+            held[client][name] = mine
             digest.update(f"{name}\x1f{client}\x1f{chr(30).join(mine.sample_ids)}\x1d".encode())
     return Assignment(held, digest.hexdigest()[:16])
 

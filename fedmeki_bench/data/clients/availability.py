@@ -2,6 +2,8 @@
 
 The private samples of a task are shared among the clients that hold all its modalities. No sample is thrown away: a
 missing-rate sweep changes how many hospitals contribute a modality, not how much data there is.
+
+A modality that single samples may lack is no condition: a client that does not hold it has its samples without it.
 """
 
 from __future__ import annotations
@@ -39,6 +41,10 @@ class Availability(BaseModel):
         if not left:
             raise InputError(f"no client holds {' and '.join(wanted)}: give one client all modalities of a task")
         return sorted(left)
+
+    def lacking(self, client: int, modalities: Iterable[str], clients: int, seed: int) -> frozenset[str]:
+        """Those of ``modalities`` that a client does not hold."""
+        return frozenset(modality for modality in modalities if client not in self._of(modality, clients, seed))
 
     def _of(self, modality: str, clients: int, seed: int) -> list[int]:
         if modality in self.holds:

@@ -97,15 +97,18 @@ class Collector:
 
     def __init__(self) -> None:
         self._sources: list[str] = []
+        self._owner: dict[str, list[int]] = {}  # modality -> the source of each of its arrays
         self._waiting: dict[str, list[np.ndarray]] = {}
         self._prints: dict[str, list[Prints]] = {}
 
     def add(self, source: str, decoded: Decoded) -> None:
         """Take one decoded source."""
         self._sources.append(source)
-        for modality, array in decoded.arrays.items():
+        for modality in decoded.arrays:
             if modality in SEARCHES:
-                self._waiting.setdefault(modality, []).append(array)
+                arrays = decoded.of(modality)
+                self._waiting.setdefault(modality, []).extend(arrays)
+                self._owner.setdefault(modality, []).extend([len(self._sources) - 1] * len(arrays))
         if len(self._sources) % _BUFFER == 0:
             self._flush()
 
@@ -118,8 +121,9 @@ class Collector:
         groups = [group[source] for source in self._sources]
         scores: dict[tuple[int, int], float] = {}
         for modality, parts in self._prints.items():
-            found = SEARCHES[modality].pairs(Prints.stacked(parts))
-            for i, j, score in zip(found.left.tolist(), found.right.tolist(), found.score.tolist(), strict=True):
+            found, owner = SEARCHES[modality].pairs(Prints.stacked(parts)), self._owner[modality]
+            for a, b, score in zip(found.left.tolist(), found.right.tolist(), found.score.tolist(), strict=True):
+                i, j = sorted((owner[a], owner[b]))
                 if groups[i] != groups[j]:
                     scores[i, j] = max(score, scores.get((i, j), 0.0))
         if not scores:

@@ -276,9 +276,7 @@ def _decode(
             collector.add(source, outcome)
         for plan in readers:
             if source in plan.wanted:
-                plan.array_row[source] = len(plan.array_row)
-                for modality, writer in plan.writers.items():
-                    writer.append(outcome.arrays[modality])
+                plan.take(source, outcome)
     if done != len(sources):
         raise RunFailed(f"preparer '{preparer.meta.name}' decoded {done} of {len(sources)} sources")
     return attributes, digests
@@ -287,7 +285,11 @@ def _decode(
 def _content(decoded: Decoded) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for modality in sorted(decoded.arrays):
-        digest.update(decoded.arrays[modality].tobytes())
+        arrays = decoded.of(modality)
+        if len(arrays) != 1:
+            digest.update(f"{len(arrays)} of {modality}".encode())
+        for array in arrays:
+            digest.update(array.tobytes())
     return digest.hexdigest()
 
 

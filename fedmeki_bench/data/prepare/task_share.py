@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.data.contract import ArraySpec, DatasetPreparer, Drops, PreparerOptions
+from fedmeki_bench.data.contract import ArraySpec, DatasetPreparer, Decoded, Drops, PreparerOptions
+from fedmeki_bench.data.holdings import columns_of, counted
 from fedmeki_bench.data.prepare.joining import Joined
 from fedmeki_bench.data.prepare.storage import ArrayWriter
 from fedmeki_bench.data.splits import TRAINING_SPLITS, assign
@@ -34,11 +35,33 @@ class Plan:
     registry: str | None = None  # whose patients they are
     wanted: set[str] = field(default_factory=set)
     array_row: dict[str, int] = field(default_factory=dict)
+    spans: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)  # modality -> source -> first row, rows
     bad: dict[str, str] = field(default_factory=dict)
     writers: dict[str, ArrayWriter] = field(default_factory=dict)
     content: dict[str, str] = field(default_factory=dict)  # modality -> digest of the samples' bytes
     like: Plan | None = None  # the plan that writes the same arrays, of which this one's are links
     moved: int = 0  # samples on another side because of near-identical ones
+
+    def take(self, source: str, decoded: Decoded) -> None:
+        """Store the arrays of a source, and remember where they lie; a source with none of them is bad."""
+        found = {modality: decoded.of(modality) for modality in self.specs}
+        for modality, spec in self.specs.items():
+            if not int(not spec.optional) <= len(found[modality]) <= spec.many:
+                raise RunFailed(
+                    f"the preparer decoded {len(found[modality])} arrays of {modality} from {source!r} where its spec "
+                    f"says {'at most ' * spec.counted}{spec.many}" + " and not none" * (not spec.optional)
+                )
+        if not any(found.values()):
+            self.bad[source] = f"nothing of it is there: {', '.join(self.specs)}"
+            return
+        self.array_row[source] = len(self.array_row)
+        for modality in counted(self.specs):
+            spans = self.spans.setdefault(modality, {})
+            start, rows = next(reversed(spans.values()), (0, 0))
+            spans[source] = (start + rows, len(found[modality]))
+        for modality, writer in self.writers.items():
+            for array in found[modality]:
+                writer.append(array)
 
 
 def look_up(plan: Plan, preparer: DatasetPreparer, registry: Mapping[str, str] | None) -> None:
@@ -125,6 +148,9 @@ def sample_table(
     samples["source"] = part["source"].astype(str)
     samples["digest"] = [digests.get(source, "") for source in part["source"]]
     samples["array_row"] = np.asarray([plan.array_row.get(s, -1) for s in part["source"]], dtype=np.int32)
+    for modality, spans in plan.spans.items():
+        for k, name in enumerate(columns_of(modality)):
+            samples[name] = np.asarray([spans.get(s, (0, 0))[k] for s in part["source"]], dtype=np.int32)
     for name in preparer.extra_columns:
         if name in part:
             samples[name] = part[name]

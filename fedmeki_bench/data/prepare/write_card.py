@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.data import card as cards
 from fedmeki_bench.data.contract import DatasetPreparer, plain
+from fedmeki_bench.data.holdings import counted
 from fedmeki_bench.data.prepare.joining import Joined, joinable
 from fedmeki_bench.data.prepare.official import overlap_note
 from fedmeki_bench.data.prepare.task_share import Plan
@@ -55,10 +56,10 @@ def card_of(
     }
     if rows["read"] != sum(rows.values()) - rows["read"]:
         raise RunFailed(f"rows of task '{meta.name}' do not add up: {rows}")
-    counted = cards.counts(samples, meta.labels)
+    counts = cards.counts(samples, meta.labels, counted(plan.specs))
     notes = list(drops.notes)
     if meta.role == "training":
-        empty = [name for name in SPLITS if not counted["splits"][name]["samples"]]
+        empty = [name for name in SPLITS if not counts["splits"][name]["samples"]]
         notes += [f"split '{name}' is empty: too few samples" for name in empty]
     extra = _extra(plan, table, samples, options, notes)
     if joinable(options, meta.role) and joined.pairs:
@@ -81,7 +82,7 @@ def card_of(
         "rows": rows,
         "dropped": drops.as_json(),
         "excluded": dict(sorted(plan.excluded.items())),
-        **counted,
+        **counts,
         "split_mode": "test only" if meta.role == "zero_shot" else options.split,
         "grouping": preparer.grouping(options),
         "groups": int(samples["group_id"].nunique()),
@@ -90,6 +91,7 @@ def card_of(
         "audit": cards.audit(samples),
         "arrays": {
             modality: {"shape": list(s.shape), "dtype": s.dtype, "scale": s.scale, "unit": s.unit}
+            | ({"many": s.many, "optional": s.optional} if s.counted else {})
             for modality, s in plan.specs.items()
         },
         "licence": preparer.meta.licence,

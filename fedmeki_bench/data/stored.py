@@ -1,0 +1,73 @@
+"""The files of a cohort as values: the columns of its sample table and its array files, each checked as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tokenize import TokenError
+from typing import TYPE_CHECKING
+
+from fedmeki_bench.data.contract import ArraySpec
+from fedmeki_bench.data.holdings import columns_of
+from fedmeki_bench.data.splits import SPLITS
+from fedmeki_bench.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fedmeki_bench.kinds.kind import LabelSpec
+
+_DAMAGED = (OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, MemoryError, OverflowError)
+"""What numpy raises on files that are no arrays."""
+_NUMBERS = {"array_row": "int64", "hours": "int64"}
+_COLUMNS = ("sample_id", "group_id", "site", "split", "question", "answer", "array_row")
+
+
+def read_columns(path: Path, labels: LabelSpec, counted: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns that every reader of a cohort needs, (n,) each, of the whole sample table.
+
+    Raises:
+        InputError: the table is damaged.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [*_COLUMNS, "label"] if labels.how.labelled else list(_COLUMNS)
+    numbers = _NUMBERS | {name: "int64" for modality in counted for name in columns_of(modality)}
+    names += [name for name in numbers if name not in _NUMBERS]
+    try:
+        if "hours" in pq.read_schema(path).names:
+            names.append("hours")
+        table = pq.read_table(path, columns=names)
+        columns = {name: table.column(name).to_pylist() for name in names}
+        if any(None in values for values in columns.values()):
+            raise ValueError("a needed column has blanks")
+        found = {name: np.asarray(columns[name], dtype=str) for name in _COLUMNS if name != "array_row"}
+        for name in names:
+            if name in numbers:
+                found[name] = np.asarray(columns[name], dtype=numbers[name])
+        if "label" in names:
+            found["label"] = labels.how.read(columns["label"], labels)
+        if not set(found["split"].tolist()) <= set(SPLITS):
+            raise ValueError("a split is none of the four")
+    except (pa.ArrowException, KeyError, OSError, ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
+    return found
+
+
+def mapped(path: Path, spec: ArraySpec) -> np.ndarray:
+    """The memory map of an array file, (arrays, \\*spec.shape).
+
+    Raises:
+        InputError: the file is damaged, or is not what ``spec`` says.
+    """
+    import numpy as np
+
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _DAMAGED as error:
+        raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
+    if not isinstance(found, np.ndarray) or found.shape[1:] != spec.shape or found.dtype != np.dtype(spec.dtype):
+        raise InputError(f"{path} is not the array that the card describes: prepare the cohort again")
+    return found
