@@ -56,6 +56,10 @@ class Profile(BaseModel):
         return value
 
 
+SAID = frozenset({"image", "signal", "clinical"})
+"""Modalities whose encoder is part of every run's identity; another one's only where a task of the run reads it."""
+
+
 def _demo() -> Profile:
     return Profile(
         name="demo", rounds=12, local_epochs=2, batch_size=16, lr=2e-3, image_size=64, threads=1,
@@ -63,6 +67,7 @@ def _demo() -> Profile:
             "image": EncoderChoice(name="small_image"),
             "signal": EncoderChoice(name="small_signal"),
             "clinical": EncoderChoice(name="clinical", params={"width": 64, "hidden": 64, "heads": 4}),
+            "labs": EncoderChoice(name="labs", params={"width": 64, "hidden": 64, "heads": 4}),
         },
     )  # fmt: skip
 
@@ -75,6 +80,7 @@ def _paper() -> Profile:
             "image": EncoderChoice(name="deit_tiny"),
             "signal": EncoderChoice(name="published_signal"),
             "clinical": EncoderChoice(name="clinical"),
+            "labs": EncoderChoice(name="labs"),
         },
         decoder_hidden={"image": 128},
     )  # fmt: skip

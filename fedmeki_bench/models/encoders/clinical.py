@@ -100,3 +100,10 @@ class ClinicalEncoder(SeriesEncoder):
         hours, padding = self._hours(x)
         real = (~padding).unsqueeze(-1).to(hours.dtype)
         return self.project((hours * real).sum(dim=1) / real.sum(dim=1).clamp(min=1.0))
+
+
+class LabsEncoder(ClinicalEncoder):
+    """The same network for laboratory results outside intensive care, which are other variables."""
+
+    modality = "labs"
+    description = "laboratory results of the days before, hour by hour"
