@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.contract import write_marker as write_marker
     from fedmeki_bench.data.decoding import Decoded as Decoded
     from fedmeki_bench.data.decoding import Dropped as Dropped
+    from fedmeki_bench.data.holdings import rows_of as rows_of
     from fedmeki_bench.data.prepare.official import official_overlap as official_overlap
     from fedmeki_bench.data.prepare.zero_shot import training_assignment as training_assignment
     from fedmeki_bench.data.preparer_options import PreparerOptions as PreparerOptions
@@ -160,6 +161,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "pixel_digest": "data.raw.images",
         "damage_dropped": "data.raw.images",
         "series_statistics": "data.series",
+        "rows_of": "data.holdings",
         "official_overlap": "data.prepare.official",
         "training_assignment": "data.prepare.zero_shot",
         "write_marker": "data.contract",

@@ -40,16 +40,23 @@ class RawTable:
 class Release:
     """The tables of one folder that are read, found and checked.
 
+    Args:
+        raw: the folder.
+        needed: table -> its columns, in lower case.
+        dataset, expected: whose release it is, and what it consists of, for sentences.
+
     Raises:
         InputError: no folder, a missing table, or a table without a needed column.
     """
 
-    def __init__(self, raw: Path, needed: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, raw: Path, needed: Mapping[str, Sequence[str]], dataset: str = "mimic3", expected: str = EXPECTED
+    ) -> None:
         if not raw.is_dir():
-            raise InputError(f"{raw} is not a folder; dataset 'mimic3' expects {EXPECTED}")
+            raise InputError(f"{raw} is not a folder; dataset '{dataset}' expects {expected}")
         self.raw = raw
         files = _files(raw)
-        self.tables = {name: _opened(raw, files, name, columns) for name, columns in needed.items()}
+        self.tables = {name: _opened(raw, files, name.upper(), columns, expected) for name, columns in needed.items()}
 
     def __getitem__(self, name: str) -> RawTable:
         return self.tables[name]
@@ -94,10 +101,10 @@ def _files(raw: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _opened(raw: Path, files: Mapping[str, list[Path]], name: str, needed: Sequence[str]) -> RawTable:
+def _opened(raw: Path, files: Mapping[str, list[Path]], name: str, needed: Sequence[str], expected: str) -> RawTable:
     if name not in files:
         close = nearest(name, files) if files else "it holds no .csv or .csv.gz file"
-        raise InputError(f"{raw} lacks '{name}.csv' or '{name}.csv.gz' ({close}); expected are {EXPECTED}")
+        raise InputError(f"{raw} lacks '{name}.csv' or '{name}.csv.gz' ({close}); expected are {expected}")
     if len(files[name]) > 1:
         names = " and ".join(f"'{path.name}'" for path in files[name])
         raise InputError(f"{raw} holds {name} more than once ({names}): keep one of them")

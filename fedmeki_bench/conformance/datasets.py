@@ -18,6 +18,7 @@ from fedmeki_bench.data.cohort import Cohort, prepared
 from fedmeki_bench.data.contract import SYNTHETIC_MARKER, Drops, PreparerOptions
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.task import TEXT
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.prepare.prepare import PreparedCohort
@@ -69,7 +70,8 @@ def _loads(subject: Subject) -> None:
 def _meta(subject: Subject) -> None:
     loading.described(subject.value.meta, _TEXTS)
     found = _release(subject)
-    lacking = [m for m in subject.value.meta.modalities if m not in found.preparer.arrays(found.options)]
+    offered = found.preparer.arrays(found.options)
+    lacking = [m for m in subject.value.meta.modalities if m not in offered and m != TEXT]
     if lacking:
         raise Violation(f"meta.modalities has {lacking[0]!r}, which arrays() does not offer.")
 

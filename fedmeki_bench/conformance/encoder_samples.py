@@ -14,6 +14,7 @@ from fedmeki_bench.conformance import toys, worlds
 from fedmeki_bench.conformance.clause import Undecided
 from fedmeki_bench.conformance.releases import any_task, standin
 from fedmeki_bench.data.cohort import Cohort
+from fedmeki_bench.data.holdings import there
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.models.encoder import Encoder, Input, Stored
 
@@ -82,4 +83,8 @@ def _of(cls: type[Encoder], cohort: Cohort, *, easy: bool) -> Samples:
     statistics = cohort.card.get("statistics", {}).get(name, {})
     stored = Stored(cohort.name, tuple(spec.shape), spec.scale, statistics, cohort.card["options"])
     settings = worlds.profile()
-    return Samples(batch[name], batch.get("hours"), part.targets if easy else None, lambda: cls.taken(stored, settings))
+    arrays, lengths, present = batch[name], batch.get("hours"), batch.get(there(name))
+    if present is not None:  # those that are there, one after another
+        arrays = arrays[present]
+        lengths = None if lengths is None else np.repeat(lengths, present.sum(axis=1))
+    return Samples(arrays, lengths, part.targets if easy else None, lambda: cls.taken(stored, settings))
