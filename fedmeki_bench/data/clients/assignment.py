@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.data.clients.availability import Availability
-from fedmeki_bench.data.clients.partition import Partition, partition
+from fedmeki_bench.data.clients.partition import Partition, partition, partition_together
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fedmeki_bench.data.cohort import Cohort, CohortPart
 
 
@@ -41,17 +43,43 @@ class Assignment:
 def assign(
     cohorts: Mapping[str, Cohort], how: Partition, clients: int, seed: int, availability: Availability | None = None
 ) -> Assignment:
-    """Assign the ``client`` split of every cohort to clients; one seed gives every algorithm the same assignment."""
+    """Assign the ``client`` split of every cohort to clients; one seed gives every algorithm the same assignment.
+
+    A group that several tasks of a dataset use sits with the same client in all of them, unless labels decide who gets
+    what (``Partition.by_labels``) or other clients hold a task's modalities.
+    """
     matrix = availability or Availability()
+    parts = {name: cohorts[name].part("client") for name in sorted(cohorts)}
+    holders = {name: matrix.holders(cohorts[name].arrays, clients, seed) for name in parts}
+    found: dict[str, list[np.ndarray]] = {}
+    for names in _together(parts, holders, how):
+        if len(names) > 1:
+            found |= partition_together({n: parts[n] for n in names}, how, len(holders[names[0]]), seed)
+        else:
+            found[names[0]] = partition(parts[names[0]], how, len(holders[names[0]]), seed)
     held: list[dict[str, CohortPart]] = [{} for _ in range(clients)]
     digest = hashlib.sha256()
-    for name in sorted(cohorts):
-        part = cohorts[name].part("client")
-        holders = matrix.holders(cohorts[name].arrays, clients, seed)
-        for client, index in zip(holders, partition(part, how, len(holders), seed), strict=True):
-            held[client][name] = mine = part.take(index)
-            digest.update(f"{name}\x1f{client}\x1f{chr(30).join(mine.sample_ids)}\x1d".encode())
+    for name, part in parts.items():
+        for client, index in zip(holders[name], found[name], strict=True):
+            if len(index):
+                held[client][name] = mine = part.take(index)
+                digest.update(f"{name}\x1f{client}\x1f{chr(30).join(mine.sample_ids)}\x1d".encode())
     return Assignment(held, digest.hexdigest()[:16])
+
+
+def _together(parts: Mapping[str, CohortPart], holders: Mapping[str, list[int]], how: Partition) -> list[list[str]]:
+    """The tasks in sets that are shared out at once: of one dataset, with the same clients, and of different samples.
+
+    Tasks with the same samples are shared out alike anyway, because the stream is the dataset's.
+    """
+    sets: dict[tuple[Any, ...], list[str]] = {}
+    for name, part in parts.items():
+        sets.setdefault((part.cohort.dataset, *holders[name]), []).append(name)
+    found: list[list[str]] = []
+    for names in sets.values():
+        samples = {tuple(parts[name].sample_ids.tolist()) for name in names}
+        found += [names] if len(samples) > 1 and not how.by_labels else [[name] for name in names]
+    return found
 
 
 def label_shares(held: Mapping[str, Any]) -> str:
