@@ -167,7 +167,7 @@ def test_a_client_without_a_modality_has_its_samples_without_it():
     assert second.take([0]).lacking == {"image"}
     assert second.holding("signal") == len(second) > 0  # those with neither are left out
     assert held.digest != assign({"either": cohort}, Iid(Iid.Params()), 3, 0).digest
-    with pytest.raises(InputError, match="no client holds any modality of task 'either'"):
-        assign({"either": cohort}, Iid(Iid.Params()), 3, 0, Availability(holds={"image": [], "signal": []}))
+    with pytest.raises(InputError, match="no client of task 'either' holds image: give it to one of them"):
+        assign({"either": cohort}, Iid(Iid.Params()), 3, 0, Availability(holds={"image": []}))
     with pytest.raises(InputError, match="every sample of cohort 'left' has image"):
         cohorts()["left"].part("client").hiding(["image"])

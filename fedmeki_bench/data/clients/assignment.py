@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.data.clients.availability import Availability
-from fedmeki_bench.data.clients.partition import Partition, partition
+from fedmeki_bench.data.clients.partition import Partition, partition, partition_together
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fedmeki_bench.data.cohort import Cohort, CohortPart
 
 
@@ -42,26 +44,63 @@ class Assignment:
 def assign(
     cohorts: Mapping[str, Cohort], how: Partition, clients: int, seed: int, availability: Availability | None = None
 ) -> Assignment:
-    """Assign the ``client`` split of every cohort to clients; one seed gives every algorithm the same assignment."""
+    """Assign the ``client`` split of every cohort to clients; one seed gives every algorithm the same assignment.
+
+    A group that several tasks of a dataset use sits with the same client in all of them, unless labels decide who gets
+    what (``Partition.by_labels``) or other clients hold a task's modalities.
+    """
     matrix = availability or Availability()
+    parts = {name: cohorts[name].part("client") for name in sorted(cohorts)}
+    holders = {name: _holders(cohorts[name], matrix, clients, seed) for name in parts}
+    found: dict[str, list[np.ndarray]] = {}
+    for names in _together(parts, holders, how):
+        if len(names) > 1:
+            found |= partition_together({n: parts[n] for n in names}, how, len(holders[names[0]]), seed)
+        else:
+            found[names[0]] = partition(parts[names[0]], how, len(holders[names[0]]), seed)
     held: list[dict[str, CohortPart]] = [{} for _ in range(clients)]
     digest = hashlib.sha256()
-    for name in sorted(cohorts):
-        cohort = cohorts[name]
-        part, optional = cohort.part("client"), frozenset(cohort.optional)
-        lacking = [matrix.lacking(client, optional, clients, seed) for client in range(clients)]
-        holders = matrix.holders(optional.symmetric_difference(cohort.arrays), clients, seed)
-        holders = [client for client in holders if lacking[client] != frozenset(cohort.arrays)]
-        if not holders:
-            raise InputError(f"no client holds any modality of task {name!r}: give one to a client")
-        for client, index in zip(holders, partition(part, how, len(holders), seed), strict=True):
+    for name, part in parts.items():
+        for client, index in zip(holders[name], found[name], strict=True):
+            if not len(index):
+                continue
             mine = part.take(index)
-            if lacking[client]:
-                mine = mine.hiding(lacking[client])
-                digest.update(f"{name}\x1f{client}\x1fwithout {', '.join(sorted(lacking[client]))}\x1d".encode())
+            if lacking := matrix.lacking(client, cohorts[name].optional, clients, seed):
+                mine = mine.hiding(lacking)
+                digest.update(f"{name}\x1f{client}\x1fwithout {', '.join(sorted(lacking))}\x1d".encode())
             held[client][name] = mine
             digest.update(f"{name}\x1f{client}\x1f{chr(30).join(mine.sample_ids)}\x1d".encode())
     return Assignment(held, digest.hexdigest()[:16])
+
+
+def _holders(cohort: Cohort, matrix: Availability, clients: int, seed: int) -> list[int]:
+    """The clients that share a task's samples: they hold what every sample has, and something of the rest.
+
+    Raises:
+        InputError: there is none, or nobody holds a modality.
+    """
+    optional = frozenset(cohort.optional)
+    found = matrix.holders([m for m in cohort.arrays if m not in optional], clients, seed)
+    lacking = {client: matrix.lacking(client, optional, clients, seed) for client in found}
+    for modality in sorted(optional):
+        if all(modality in lacks for lacks in lacking.values()):
+            raise InputError(f"no client of task {cohort.name!r} holds {modality}: give it to one of them")
+    return [client for client in found if len(lacking[client]) < len(cohort.arrays)]
+
+
+def _together(parts: Mapping[str, CohortPart], holders: Mapping[str, list[int]], how: Partition) -> list[list[str]]:
+    """The tasks in sets that are shared out at once: of one dataset, with the same clients, and of different samples.
+
+    Tasks with the same samples are shared out alike anyway, because the stream is the dataset's.
+    """
+    sets: dict[tuple[Any, ...], list[str]] = {}
+    for name, part in parts.items():
+        sets.setdefault((part.cohort.dataset, *holders[name]), []).append(name)
+    found: list[list[str]] = []
+    for names in sets.values():
+        samples = {tuple(parts[name].sample_ids.tolist()) for name in names}
+        found += [names] if len(samples) > 1 and not how.by_labels else [[name] for name in names]
+    return found
 
 
 def label_shares(held: Mapping[str, Any]) -> str:

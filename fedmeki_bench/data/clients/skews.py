@@ -59,6 +59,7 @@ class Quantity(Partition):
     """Quantity skew: client sizes follow a Dirichlet; within a client nothing is skewed."""
 
     name: ClassVar[str] = "quantity"
+    by_labels: ClassVar[bool] = False
 
     class Params(Partition.Params):
         alpha: float = Field(0.5, gt=0, description="concentration: 0.1 very unequal sizes, 100 nearly equal")
@@ -89,6 +90,7 @@ class Natural(Partition):
     """
 
     name: ClassVar[str] = "natural"
+    by_labels: ClassVar[bool] = False
 
     def assign(
         self, part_groups: np.ndarray, labels: np.ndarray | None, sites: np.ndarray, clients: int,
