@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.foundation.training import inject as inject
     from fedmeki_bench.kinds.kind import Kind as Kind
     from fedmeki_bench.kinds.kind import LabelSpec as LabelSpec
+    from fedmeki_bench.lexicon.mentions import concepts as concepts
     from fedmeki_bench.models.client_model import Outputs as Outputs
     from fedmeki_bench.models.encoder import Encoder as Encoder
     from fedmeki_bench.models.encoder import Input as Input
@@ -130,6 +131,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Clinical": "task",
         "Exclude": "task",
         "Row": "task",
+        "concepts": "lexicon.mentions",
     },
     # what a label is, and how it is learnt, said in words and scored
     "kinds": {

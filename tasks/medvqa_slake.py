@@ -38,7 +38,9 @@ class MedVqaSlake(Task):
         return str(row["question"])
 
     def answer(self, row: Row) -> str | Exclude:
-        """The data set's own answer."""
+        """The data set's own answer; questions of the parts that option ``rows`` does not ask for are left out."""
+        if not row["asked"]:
+            return Exclude(f"the question is of the official {row['official_split']} part (rows=test)")
         return str(row["answer"])
 
     def prompt(self, question: str) -> str:

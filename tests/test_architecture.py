@@ -130,6 +130,7 @@ def test_only_the_evaluation_opens_the_test_split():
 
 INNER = {
     "kinds": ("task", "data", "models", "federation", "foundation", "evaluation", "records", "leaderboard", "cli"),
+    "lexicon": ("task", "data", "models", "federation", "foundation", "evaluation", "records", "leaderboard", "cli"),
     "data": ("federation", "models", "foundation", "evaluation", "records", "boards", "leaderboard", "runs", "cli"),
     "data/raw": ("data.prepare", "data.clients"),
     "data/clients": ("data.prepare",),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "sample_id", "group_id", "site", "source", "question", "answer", "answer_type", "content_type", "location",
-    "language", "official_split",
+    "language", "official_split", "asked", "picture_split", "first",
 )  # fmt: skip
 
 
@@ -41,14 +41,18 @@ class SlakeOptions(PreparerOptions):
 
     image_size: int = Field(224, ge=16, le=1024, description="side of the stored square image, in pixels")
     language: Literal["en", "zh", "all"] = Field("en", description="questions in this language; chosen before all else")
-    rows: Literal["test", "all"] = Field("test", description="the official test part, or all three parts")
+    rows: Literal["test", "all"] = Field(
+        "test", description="questions of the official test part, or of all three parts"
+    )
 
 
 class Slake(DatasetPreparer[SlakeOptions]):
     """One sample per question in the chosen language.
 
     Tasks get ``question``, ``answer``, ``answer_type`` (``open``, ``closed`` or blank), ``content_type``,
-    ``location``, ``language`` and ``official_split``. Site is the imaging modality (CT, MRI, X-Ray).
+    ``location``, ``language`` and ``official_split``; ``asked``: whether option ``rows`` asks for that part. A task
+    about pictures takes the ``first`` question about each; ``picture_split`` is ``test`` where any of them is
+    of that part. Site is the imaging modality (CT, MRI, X-Ray).
     """
 
     meta: ClassVar[DatasetMeta] = DatasetMeta(
@@ -93,21 +97,26 @@ class Slake(DatasetPreparer[SlakeOptions]):
         """One row per question of the chosen language and part, in the order of the files."""
         import pandas as pd
 
-        pairs: list[tuple[str, str]] = []
-
         def read(item: Mapping[str, Any], part: str, position: int) -> dict[str, Any] | str:
             language = text(item, "q_lang").lower()
             if language not in {"en", "zh"}:
                 raise Dropped("q_lang is neither en nor zh")
             if options.language not in {language, "all"}:
                 return f"the question is in another language ({language})"
-            row = _row(item, part, position) | {"language": language}
-            pairs.append((row["group_id"], part))
-            if options.rows == "test" and part != "test":
-                return f"the question is of the official {part} part (rows=test)"
-            return row
+            asked = options.rows == "all" or part == "test"
+            return _row(item, part, position) | {"language": language, "asked": asked}
 
         kept = question_rows(_files(raw), read, drops)
+        pairs = [(row["group_id"], row["official_split"]) for row in kept]
+        tested = {picture for picture, part in pairs if part == "test"}
+        seen: set[str] = set()
+        for row in kept:
+            picture = row["group_id"]
+            row |= {
+                "first": picture not in seen,
+                "picture_split": "test" if picture in tested else row["official_split"],
+            }
+            seen.add(picture)
         table: pd.DataFrame = pd.DataFrame(kept, columns=list(_COLUMNS), dtype=object)
         table.attrs["rows_read"] = drops.read
         table.attrs["official_split"] = official_overlap(

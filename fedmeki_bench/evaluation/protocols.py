@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from fedmeki_bench import registry
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.evaluation import metrics as binary
 from fedmeki_bench.evaluation import text_metrics as text
@@ -138,13 +139,16 @@ def metrics_of(kind: Kind, protocol: Protocol) -> dict[str, MetricSpec]:
     """The metrics a protocol computes, in the order of its tables.
 
     A file of yes and no has those of the kind that its rows allow: with text, accuracy and its like and
-    ``unparsed``; with probabilities, AUROC and its like as well.
+    ``unparsed``; with probabilities, AUROC and its like as well. A file of free text has all installed ones.
     """
     if protocol == "published":
         chosen = _published_binary() if kind == "binary" else _published_generation()
         return {m.name: m for m in (*chosen, text.UNPARSED)}
     if kind == "generation":
-        return dict(text.TEXT)
+        installed = {
+            name: m for name, m in registry.working("metrics").items() if m.needs == "text" and m.applies(kind)
+        }
+        return text.TEXT | {name: m for name, m in installed.items() if name not in text.TEXT}
     return {**binary.BUILT_IN, "unparsed": text.UNPARSED}
 
 

@@ -5,11 +5,13 @@ import json
 import pandas as pd
 import pytest
 
+import fedmeki_bench as fb
 from fedmeki_bench.builtin.data_prep.slake import Slake, SlakeOptions
 from fedmeki_bench.builtin.data_prep.slake.synthetic import write
 from fedmeki_bench.builtin.tasks.medvqa_slake import MedVqaSlake
+from fedmeki_bench.builtin.tasks.modality_slake import ModalitySlake
 from fedmeki_bench.data.prepare.prepare import prepare
-from fedmeki_bench.errors import InputError
+from fedmeki_bench.errors import InputError, TasksFailed
 
 
 def run(raw, out, **options):
@@ -35,7 +37,13 @@ def test_english_test_rows_by_default(slake, tmp_path):
     assert set(table["language"]) == {"en"}
     assert set(table["official_split"]) == {"test"}
     assert card["rows"]["read"] == 240 == card["rows"]["kept"] + card["rows"]["excluded"]
-    assert card["excluded"]["the question is in another language (zh)"] == 96
+    parts = {
+        f"the question is of the official {part} part (rows=test)": sum(
+            row["q_lang"] == "en" for row in items(slake, name)
+        )
+        for part, name in (("train", "train.json"), ("valid", "validate.json"))
+    }
+    assert card["excluded"] == {"the question is in another language (zh)": 96} | parts
     assert card["official_split"]["published"]["groups_shared_between_splits"] == 0
     assert set(card["sites"]) <= {"CT", "MRI", "X-Ray"}
     assert run(slake, tmp_path / "out").unchanged
@@ -76,6 +84,65 @@ def test_bad_items_are_counted(slake, tmp_path):
         "the image file is missing": 1,
     }
     assert card["rows"]["kept"] == kept + 1
+
+
+def modality(raw, out, **options):
+    return prepare(Slake(), raw, out, [ModalitySlake()], SlakeOptions(image_size=16, **options), workers=1)[0]
+
+
+def test_modality_has_one_sample_per_picture_that_the_zero_shot_task_does_not_ask_about(slake, tmp_path):
+    cohort = modality(slake, tmp_path / "out")
+    table = pd.read_parquet(cohort.path / "samples.parquet")
+    rows = [row for name in ("train.json", "validate.json", "test.json") for row in items(slake, name)]
+    english = pd.DataFrame([row for row in rows if row["q_lang"] == "en"])
+    tested = {row["img_name"] for row in items(slake) if row["q_lang"] == "en"}
+    wanted = english[~english["img_name"].isin(tested)].drop_duplicates("img_name")
+    assert table["source"].tolist() == wanted["img_name"].tolist()
+    names = {"X-Ray": "x-ray", "CT": "CT", "MRI": "MRI"}
+    assert table["answer"].tolist() == [names[m] for m in wanted["modality"]]
+    counted = {name: sum(s["classes"][name] for s in cohort.card["splits"].values()) for name in names.values()}
+    assert counted == wanted["modality"].map(names).value_counts().to_dict()
+    assert cohort.card["kind"] == "multiclass"
+    assert not set(table["source"]) & set(
+        pd.read_parquet(run(slake, tmp_path / "out").path / "samples.parquet")["source"]
+    )
+    # in both languages together fewer pictures are left, as each language is divided by itself
+    both = pd.read_parquet(modality(slake, tmp_path / "both", language="all").path / "samples.parquet")
+    tested = {row["img_name"] for row in items(slake)}
+    assert set(both["source"]) == {row["img_name"] for row in rows} - tested
+    assert modality(slake, tmp_path / "all", rows="all").card["rows"]["kept"] == len(table)
+
+
+def test_an_unknown_modality_is_left_out_with_a_reason(slake, tmp_path):
+    rows = items(slake, "train.json")
+    before = modality(slake, tmp_path / "out").card["rows"]["kept"]
+    picture = next(row["img_name"] for row in rows if row["q_lang"] == "en")
+    (slake / "train.json").write_text(
+        json.dumps([row | {"modality": "PET" if row["img_name"] == picture else row["modality"]} for row in rows])
+    )
+    card = modality(slake, tmp_path / "out").card
+    assert card["rows"]["kept"] == before - 1
+    assert card["excluded"]["the modality is 'PET', none of x-ray, CT, MRI"] == 1
+
+
+def test_without_the_training_part_the_zero_shot_task_stands_alone(slake, tmp_path):
+    for name in ("train.json", "validate.json"):
+        (slake / name).unlink()
+    with pytest.raises(TasksFailed, match=r"modality_slake: .* leaves no sample .*official test part") as error:
+        prepare(Slake(), slake, tmp_path / "out", [MedVqaSlake(), ModalitySlake()], SlakeOptions(image_size=16))
+    assert [cohort.name for cohort in error.value.prepared] == ["medvqa_slake"]
+
+
+@pytest.mark.slow
+def test_modality_is_learnt_and_a_constant_knows_nothing(tmp_path):
+    write(tmp_path / "slake", size=4000, seed=0, side=64)
+    prepare(Slake(), tmp_path / "slake", tmp_path / "data", [ModalitySlake()], SlakeOptions(image_size=64), workers=1)
+    top1 = {}
+    for name in ("fedavg_s", "majority"):
+        (record,) = fb.run(name, tmp_path / "data", results=tmp_path / "results")
+        top1[name] = record.evaluations[0].metrics["top1"].value
+    assert top1["fedavg_s"] >= 0.9
+    assert top1["majority"] <= 0.5
 
 
 def test_wrong_folder(slake, tmp_path):

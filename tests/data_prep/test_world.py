@@ -20,6 +20,7 @@ from fedmeki_bench.builtin.data_prep.covqu import Covqu
 from fedmeki_bench.builtin.data_prep.covqu import synthetic as covqu_synthetic
 from fedmeki_bench.builtin.data_prep.mimic3 import Mimic3, Mimic3Sepsis
 from fedmeki_bench.builtin.data_prep.mimic3 import synthetic as mimic3_synthetic
+from fedmeki_bench.builtin.data_prep.nih14 import synthetic as nih14_synthetic
 from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
 from fedmeki_bench.builtin.data_prep.ptbxl import synthetic as ptbxl_synthetic
 from fedmeki_bench.builtin.data_prep.rsna import Rsna
@@ -50,6 +51,10 @@ def chexpert(size: int, seed: int) -> Iterator[Truth]:
         yield f"patient{64540 + c.patient:05d}/study1/{view}", str(c.patient), c.direction, c.signs
 
 
+def nih14(size: int, seed: int) -> Iterator[Truth]:
+    return ((c.image, str(c.patient), c.view, c.signs) for c in nih14_synthetic.cases(size, seed))
+
+
 def ptbxl(size: int, seed: int) -> Iterator[Truth]:
     for c in ptbxl_synthetic.cases(size, seed):
         yield str(c.ecg), str(c.patient.number), str(c.patient.site), c.signs
@@ -61,7 +66,7 @@ def mimic3(size: int, seed: int) -> Iterator[Truth]:
 
 RELEASES: dict[str, tuple[Callable[[int, int], Iterator[Truth]], str]] = {
     "rsna": (rsna, "image"), "covqu": (covqu, "image"), "chexpert": (chexpert, "image"), "ptbxl": (ptbxl, "signal"),
-    "mimic3": (mimic3, "clinical"),
+    "mimic3": (mimic3, "clinical"), "nih14": (nih14, "image"),
 }  # fmt: skip
 
 
@@ -206,7 +211,7 @@ def test_labels_are_functions_of_the_signs(name, labels):
 
 @pytest.mark.parametrize(("name", "finding"), [
     ("rsna", "lung_opacity"), ("covqu", "covid19"), ("chexpert", "atelectasis"), ("ptbxl", "ecg_abnormal"),
-    ("mimic3", "mortality"),
+    ("mimic3", "mortality"), ("nih14", "atelectasis"),
 ])  # fmt: skip
 def test_a_constant_answer_per_site_tells_little(name, finding):
     samples = list(RELEASES[name][0](6000, 2))
