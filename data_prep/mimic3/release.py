@@ -56,7 +56,7 @@ class Release:
             raise InputError(f"{raw} is not a folder; dataset '{dataset}' expects {expected}")
         self.raw = raw
         files = _files(raw)
-        self.tables = {name: _opened(raw, files, name.upper(), columns, expected) for name, columns in needed.items()}
+        self.tables = {name: _opened(raw, files, name, columns, expected) for name, columns in needed.items()}
 
     def __getitem__(self, name: str) -> RawTable:
         return self.tables[name]
@@ -102,13 +102,13 @@ def _files(raw: Path) -> dict[str, list[Path]]:
 
 
 def _opened(raw: Path, files: Mapping[str, list[Path]], name: str, needed: Sequence[str], expected: str) -> RawTable:
-    if name not in files:
-        close = nearest(name, files) if files else "it holds no .csv or .csv.gz file"
+    if name.upper() not in files:
+        close = nearest(name.upper(), files) if files else "it holds no .csv or .csv.gz file"
         raise InputError(f"{raw} lacks '{name}.csv' or '{name}.csv.gz' ({close}); expected are {expected}")
-    if len(files[name]) > 1:
-        names = " and ".join(f"'{path.name}'" for path in files[name])
+    if len(files[name.upper()]) > 1:
+        names = " and ".join(f"'{path.name}'" for path in files[name.upper()])
         raise InputError(f"{raw} holds {name} more than once ({names}): keep one of them")
-    path = files[name][0]
+    path = files[name.upper()][0]
     header = _header(path)
     columns = tuple(cell.strip().lower() for cell in header)
     twice = sorted({column for column in columns if columns.count(column) > 1})

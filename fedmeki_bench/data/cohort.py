@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from fedmeki_bench.data.card import CARD, SAMPLES, STORED_ROLES, card_hash, check_files, labels_of, read_card
 from fedmeki_bench.data.content import array_digest
 from fedmeki_bench.data.contract import ArraySpec
-from fedmeki_bench.data.holdings import columns_of, counted, spread, there
+from fedmeki_bench.data.holdings import counted, spread, there
 from fedmeki_bench.data.pseudonyms import pseudonym, read_key
-from fedmeki_bench.data.stored import mapped, read_columns
+from fedmeki_bench.data.stored import located, mapped, read_columns
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
 
@@ -188,18 +188,7 @@ class Cohort:
         Raises:
             InputError: the sample table says what the card rules out.
         """
-        import numpy as np
-
-        columns, spec = self._table(), self.arrays[modality]
-        if not spec.counted:
-            return columns["array_row"], np.ones_like(columns["array_row"])
-        first, count = (columns[name] for name in columns_of(modality))
-        if len(count) and not int(not spec.optional) <= count.min() <= count.max() <= spec.many:
-            raise InputError(
-                f"{self.path / SAMPLES} and the card disagree on how many arrays of {modality} a sample has: prepare "
-                "the cohort again"
-            )
-        return first, count
+        return located(self._table(), modality, self.arrays[modality], self.path / SAMPLES)
 
     def samples(self) -> pd.DataFrame:
         """The sample table with all its columns, for those who look at a cohort as a whole.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tokenize import TokenError
 from typing import TYPE_CHECKING
@@ -71,3 +71,23 @@ def mapped(path: Path, spec: ArraySpec) -> np.ndarray:
     if not isinstance(found, np.ndarray) or found.shape[1:] != spec.shape or found.dtype != np.dtype(spec.dtype):
         raise InputError(f"{path} is not the array that the card describes: prepare the cohort again")
     return found
+
+
+def located(
+    columns: Mapping[str, np.ndarray], modality: str, spec: ArraySpec, path: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where in the modality's file each sample's arrays begin, (n,), and how many there are, (n,).
+
+    Raises:
+        InputError: the sample table at ``path`` says what ``spec`` rules out.
+    """
+    import numpy as np
+
+    if not spec.counted:
+        return columns["array_row"], np.ones_like(columns["array_row"])
+    first, count = (columns[name] for name in columns_of(modality))
+    if len(count) and not int(not spec.optional) <= count.min() <= count.max() <= spec.many:
+        raise InputError(
+            f"{path} and the card disagree on how many arrays of {modality} a sample has: prepare the cohort again"
+        )
+    return first, count

@@ -70,6 +70,14 @@ class YesOrNoAlone(Rule):
         return loss if outputs.logits.ndim == 1 else outputs.logits.square().mean()
 
 
+class AssumesEveryEncoder(Rule):
+    """Believes that every client of a task receives the encoders of all its modalities."""
+
+    def local_loss(self, loss, outputs, params, received, ctx):
+        mine = ctx.model.parameters_of(ctx.batch.task)
+        return loss + 0.01 * sum((value - received.model[name]).square().sum() for name, value in mine.items())
+
+
 class WritesIntoTheReceived(Rule):
     """Changes what it received in a way that no version counter notices."""
 
@@ -369,6 +377,7 @@ WRONG = [
     (LastComesFirst, "order", "the global model is another one when the clients are run in reverse"),
     (Ascent, "learns", "the view 'aggregated' has a validation AUROC of 0."),
     (YesOrNoAlone, "kinds", "the view 'aggregated' of a multiclass task has a validation AUROC (macro) of 0."),
+    (AssumesEveryEncoder, "missing", "it raised KeyError: 'encoder.image."),
     (WritesIntoTheReceived, "received", "changed what client 0 received"),
     (RefusedByTheLoop, "received", "changed what client 0 received"),
     (SendsTheLiveModel, "received", "what is broadcast shares memory with the server's model"),
