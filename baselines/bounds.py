@@ -48,7 +48,8 @@ class Majority(Rule):
     def client_update(self, ctx, received):
         numbers = {}
         for task, part in ctx.data.items():
-            for k, column in enumerate(part.cohort.kind.summands(part.gold, part.cohort.labels).T):
+            spec = part.cohort.learnt
+            for k, column in enumerate(spec.how.summands(part.learnt, spec).T):
                 counted = column[column == column]  # what is not annotated is NaN
                 numbers |= {f"sum.{task}.{k}": float(counted.sum()), f"samples.{task}.{k}": float(len(counted))}
         return Update(ctx.client, numbers=numbers)

@@ -7,7 +7,7 @@ short module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -49,6 +49,8 @@ class TaskMeta:
         positive: what label 1 of a binary task means, in words.
         classes: names of the classes, of the levels (lowest first) or of the findings, as they are said in answers.
         unit: of the number that a regression asks for.
+        concepts: of a task whose answers are free text and that is trained on: names of what answers may say, such as
+            findings. Clients train their encoders to tell which of them an answer names (:meth:`Task.concepts`).
         asks: what the foundation model is asked about every row, as the end of a sentence with the finding last, e.g.
             "is there a lung opacity"; ``clinical.what`` if not given.
         trained_by: for zero-shot tasks, the training task whose single-task federation (scope ``s``) answers them.
@@ -73,6 +75,7 @@ class TaskMeta:
     positive: str = ""
     classes: tuple[str, ...] = ()
     unit: str = ""
+    concepts: tuple[str, ...] = ()
     asks: str = ""
     trained_by: str = ""
     patients: str = ""
@@ -90,6 +93,8 @@ class TaskMeta:
             )
         if self.classes and not how.classed:
             raise ValueError(f"task {self.name!r} of kind {self.kind} names classes, and the kind has none")
+        if self.concepts and how.labelled:
+            raise ValueError(f"task {self.name!r} of kind {self.kind} names concepts, and its clients train on labels")
         if not self.metrics:
             object.__setattr__(self, "metrics", how.metrics)
 
@@ -97,6 +102,11 @@ class TaskMeta:
     def arrays(self) -> tuple[str, ...]:
         """The modalities that are stored as arrays and read by encoders: all but ``text``."""
         return tuple(modality for modality in self.modalities if modality != TEXT)
+
+    @property
+    def learnt(self) -> LabelSpec | None:
+        """What clients train on: the labels, or the concepts of its answers; None of a task that has neither."""
+        return self.labels.how.learnt(self.labels, self.concepts)
 
     @property
     def labels(self) -> LabelSpec:
@@ -135,6 +145,13 @@ class Task:
         """
         label = self.label(row)
         return label if isinstance(label, Exclude) else self.meta.labels.how.words(label, self.meta.labels)
+
+    def concepts(self, row: Row) -> Collection[str]:
+        """Which of ``meta.concepts`` the answer of a row names; what is trained on in the place of a label.
+
+        A client must be able to find them by itself, in its own report, as :func:`fedmeki_bench.api.concepts` does.
+        """
+        raise NotImplementedError(f"task {self.meta.name!r} names concepts in its meta and defines none of a row")
 
     def prompt(self, question: str) -> str:
         """The text around the question, in this project's own wording."""

@@ -112,8 +112,11 @@ def _loads(subject: Subject) -> None:
 def _meta(subject: Subject) -> None:
     meta = subject.value.meta
     loading.described(meta, _TEXTS)
-    if meta.role == "training" and not meta.labels.how.labelled:
-        raise Violation(f"the role is training and the kind {meta.kind}: clients train on labels.")
+    if meta.role == "training" and meta.learnt is None:
+        raise Violation(
+            f"the role is training and the kind {meta.kind}: clients train on labels, or on the concepts that answers "
+            "name (meta.concepts and Task.concepts); without either they would contribute nothing."
+        )
     if meta.labels.how.threshold and not meta.positive.strip():
         raise Violation("meta.positive is empty: it says what label 1 means.")
     if blank := [k for k, name in enumerate(meta.classes) if not name.strip()]:
@@ -161,11 +164,23 @@ def _labels(subject: Subject) -> None:
             )
     if not seen:
         raise _lacking(subject, f"no row for this task{_most_often(reasons)}")
+    if task.meta.concepts:
+        _concepts(subject, task)
     if not spec.how.labelled or task.meta.role != "training":
         return
     labels = spec.how.read(list(spec.how.column(seen)), spec)
     if len(set(spec.how.strata(labels, spec).tolist())) < 2:
         raise _lacking(subject, f"only rows with the label {seen[0]!r}, {len(seen)} of them")
+
+
+def _concepts(subject: Subject, task: Task) -> None:
+    """What clients train on in the place of labels: each concept is named by some answers and not by all."""
+    named = [set(task.concepts(row)) for row, _ in _answered(subject)]
+    if stray := sorted(set().union(*named).difference(task.meta.concepts)):
+        raise Violation(f"concepts() names {stray[0]!r}, which is none of meta.concepts.")
+    for concept in task.meta.concepts:
+        if not 0 < (count := sum(concept in one for one in named)) < len(named):
+            raise _lacking(subject, f"the concept {concept!r} in {count} of {len(named)} answers")
 
 
 def _most_often(reasons: dict[str, int]) -> str:

@@ -69,7 +69,7 @@ def build(
         {modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
         hidden={},
         seed=seed,
-        labels={task: cohort.labels for task, cohort in cohorts.items()},
+        labels={task: cohort.learnt for task, cohort in cohorts.items() if cohort.learnt is not None},
         optional={task: cohort.optional for task, cohort in cohorts.items()},
     )
     private = [

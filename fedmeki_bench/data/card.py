@@ -92,6 +92,7 @@ class _Card(_Strict):
     statistics: dict[str, Any] = Field(default_factory=dict)
     registry: str | None = None
     labels: _Labels | None = None
+    concepts: list[str] = Field(default_factory=list)
 
 
 def card_hash(card: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from fedmeki_bench.data.content import array_digest
 from fedmeki_bench.data.contract import ArraySpec
 from fedmeki_bench.data.holdings import counted, spread, there
 from fedmeki_bench.data.pseudonyms import pseudonym, read_key
-from fedmeki_bench.data.stored import located, mapped, read_columns
+from fedmeki_bench.data.stored import located, mapped, read_columns, read_samples
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
 
@@ -42,6 +42,7 @@ class Cohort:
         name, task: the task's name (a cohort is called after its task).
         dataset: the dataset's name, which also names the random streams of splits and partitions.
         labels: what the labels are, their kind and classes; ``kind`` is the kind itself.
+        learnt: what clients train on: the labels, the concepts that answers name, or None.
         role: ``training`` or ``zero_shot``.
         synthetic: whether it came from a stand-in; stamps everything computed from it.
         split_mode: ``patient``, ``published`` or ``test only``.
@@ -56,6 +57,7 @@ class Cohort:
         self.name = self.task
         self.dataset: str = card["dataset"]
         self.labels: LabelSpec = labels_of(card)
+        self.learnt: LabelSpec | None = self.labels.how.learnt(self.labels, card.get("concepts", ()))
         self.role: str = next(role for role, stored in STORED_ROLES.items() if stored == card["role"])
         self.synthetic: bool = card["synthetic"]
         self.split_mode: str = card["split_mode"]
@@ -155,7 +157,9 @@ class Cohort:
 
     def _table(self) -> dict[str, np.ndarray]:
         if self._columns is None:
-            self._columns = read_columns(self.path / SAMPLES, self.labels, self.counted)
+            self._columns = read_columns(
+                self.path / SAMPLES, self.labels, self.counted, None if self.kind.labelled else self.learnt
+            )
         return self._columns
 
     def _attribute(self, name: str) -> list[Any] | None:
@@ -196,19 +200,8 @@ class Cohort:
         Raises:
             InputError: it is damaged.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         self._table()
-        try:
-            table = pq.read_table(self.path / SAMPLES)
-            table.validate(full=True)  # texts that are not UTF-8 would fail only when they are looked at
-            found: pd.DataFrame = table.to_pandas()
-        except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-            raise InputError(f"{self.path / SAMPLES} is damaged ({error}): prepare the cohort again") from None
-        if not {"source", "digest"} <= set(found.columns):
-            raise InputError(f"{self.path / SAMPLES} lacks sources or digests: prepare the cohort again")
-        return found
+        return read_samples(self.path / SAMPLES)
 
     def __getstate__(self) -> dict[str, Any]:
         # another process maps the files itself: pickling a memory map would copy all of it
@@ -269,19 +262,30 @@ class CohortPart:
         return self.labels
 
     @property
-    def targets(self) -> np.ndarray:
-        """The labels as the kind's loss takes them, (n,) or (n, K).
+    def learnt(self) -> np.ndarray:
+        """What clients train on, as ``cohort.learnt`` says: the labels, or (n, K) which concepts an answer names.
 
         Raises:
-            InputError: the task asks for text.
+            InputError: the task has answers alone.
         """
-        return self.cohort.kind.targets(self.gold, self.cohort.labels)
+        return self.gold if self.cohort.kind.labelled or self.cohort.learnt is None else self._column("concepts")
+
+    @property
+    def targets(self) -> np.ndarray:
+        """What clients train on as its kind's loss takes it, (n,) or (n, K).
+
+        Raises:
+            InputError: the task has answers alone.
+        """
+        found, spec = self.learnt, self.cohort.learnt
+        assert spec is not None
+        return spec.how.targets(found, spec)
 
     @property
     def strata(self) -> np.ndarray | None:
-        """(n,) what label skews, audits and tests tell apart: for a binary task the labels; ``None`` without labels."""
-        labels = self.labels
-        return None if labels is None else self.cohort.kind.strata(labels, self.cohort.labels)
+        """(n,) what label skews, audits and tests tell apart: for a binary task the labels; ``None`` without any."""
+        spec = self.cohort.learnt
+        return None if spec is None else spec.how.strata(self.learnt, spec)
 
     @property
     def questions(self) -> np.ndarray:

@@ -14,6 +14,7 @@ from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from fedmeki_bench.kinds.kind import LabelSpec
 
@@ -23,7 +24,9 @@ _NUMBERS = {"array_row": "int64", "hours": "int64"}
 _COLUMNS = ("sample_id", "group_id", "site", "split", "question", "answer", "array_row")
 
 
-def read_columns(path: Path, labels: LabelSpec, counted: Sequence[str]) -> dict[str, np.ndarray]:
+def read_columns(
+    path: Path, labels: LabelSpec, counted: Sequence[str], concepts: LabelSpec | None = None
+) -> dict[str, np.ndarray]:
     """The columns that every reader of a cohort needs, (n,) each, of the whole sample table.
 
     Raises:
@@ -35,7 +38,7 @@ def read_columns(path: Path, labels: LabelSpec, counted: Sequence[str]) -> dict[
 
     names = [*_COLUMNS, "label"] if labels.how.labelled else list(_COLUMNS)
     numbers = _NUMBERS | {name: "int64" for modality in counted for name in columns_of(modality)}
-    names += [name for name in numbers if name not in _NUMBERS]
+    names += [name for name in numbers if name not in _NUMBERS] + ["concepts"] * (concepts is not None)
     try:
         if "hours" in pq.read_schema(path).names:
             names.append("hours")
@@ -49,6 +52,8 @@ def read_columns(path: Path, labels: LabelSpec, counted: Sequence[str]) -> dict[
                 found[name] = np.asarray(columns[name], dtype=numbers[name])
         if "label" in names:
             found["label"] = labels.how.read(columns["label"], labels)
+        if concepts is not None:
+            found["concepts"] = concepts.how.read(columns["concepts"], concepts)
         if not set(found["split"].tolist()) <= set(SPLITS):
             raise ValueError("a split is none of the four")
     except (pa.ArrowException, KeyError, OSError, ValueError, TypeError, OverflowError) as error:
@@ -91,3 +96,23 @@ def located(
             f"{path} and the card disagree on how many arrays of {modality} a sample has: prepare the cohort again"
         )
     return first, count
+
+
+def read_samples(path: Path) -> pd.DataFrame:
+    """A sample table with all its columns.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        table.validate(full=True)  # texts that are not UTF-8 would fail only when they are looked at
+        found: pd.DataFrame = table.to_pandas()
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
+    if not {"source", "digest"} <= set(found.columns):
+        raise InputError(f"{path} lacks sources or digests: prepare the cohort again")
+    return found

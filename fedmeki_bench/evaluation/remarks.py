@@ -89,14 +89,14 @@ def _moved(federation: Federation, task: str, start: Mapping[str, int], view: st
 def _against_constant(
     federation: Federation, task: str, part: CohortPart, scored: Predicted, metric: MetricSpec
 ) -> str:
-    labels = [c.data[task].gold for c in federation.clients if task in c.data and len(c.data[task])]
-    if len(part) == 0 or not labels or metric.needs == "text":
+    labels = [c.data[task].learnt for c in federation.clients if task in c.data and len(c.data[task])]
+    spec = part.cohort.learnt
+    if len(part) == 0 or not labels or metric.needs == "text" or spec is None:
         return ""
-    spec = part.cohort.labels
     means = np.nanmean(spec.how.summands(np.concatenate(labels), spec), axis=0)
     same = np.asarray(spec.how.constant(means, spec), dtype=np.float64)
-    constant = metric(part.gold, np.tile(same, (len(part), *[1] * same.ndim)))
-    value = float(np.mean([metric(part.gold, row) for row in spec.by_model(scored(federation, task, part))]))
+    constant = metric(part.learnt, np.tile(same, (len(part), *[1] * same.ndim)))
+    value = float(np.mean([metric(part.learnt, row) for row in spec.by_model(scored(federation, task, part))]))
     gain = value - constant if metric.direction == "higher" else constant - value
     least = LEAST_GAIN if np.isfinite(metric.range).all() else LEAST_GAIN * abs(constant)
     if not np.isfinite(gain) or gain >= least:

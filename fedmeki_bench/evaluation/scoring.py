@@ -12,6 +12,7 @@ import numpy as np
 
 from fedmeki_bench import seeds
 from fedmeki_bench.data.sealed import open_test
+from fedmeki_bench.evaluation.class_metrics import AUROC_MACRO
 from fedmeki_bench.evaluation.constant_answer import CONSTANT, best_constant, constantly
 from fedmeki_bench.evaluation.estimates import score_predictions, value_of
 from fedmeki_bench.evaluation.predictions import (
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from fedmeki_bench.task import Task
 
 
+_NO_ANSWERS = "not applicable: clients train on the concepts of answers; answers are the foundation model's"
+
+
 class Validation:
     """Scores a federation on `valid` by each task's main metric; the first view counts."""
 
@@ -44,7 +48,11 @@ class Validation:
         views: Mapping[str, View],
     ) -> None:  # fmt: skip
         self._parts = {name: cohorts[name].part("valid") for name in tasks}
-        self._main = {name: metrics[task.meta.metrics[0]] for name, task in tasks.items()}
+        # clients that train on the concepts of answers are watched by these: their model gives no answers
+        self._main = {
+            name: metrics[task.meta.metrics[0]] if task.meta.labels.how.labelled else AUROC_MACRO
+            for name, task in tasks.items()
+        }
         self._tasks = dict(tasks)
         self._name, self._view = next(iter(views.items()))
         self._start: dict[str, int] = {}
@@ -63,8 +71,11 @@ class Validation:
         for task, part in self._parts.items():
             if len(part) == 0:
                 continue
-            predicted = part.cohort.labels.by_model(self._predicted(federation, task, part))
-            value = float(np.mean([self._main[task](part.gold, row) for row in predicted]))
+            spec = part.cohort.learnt
+            if spec is None:
+                continue
+            predicted = spec.by_model(self._predicted(federation, task, part))
+            value = float(np.mean([self._main[task](part.learnt, row) for row in predicted]))
             if np.isfinite(value):
                 scores[task] = value
         return scores
@@ -109,6 +120,9 @@ def score_test(
                 continue
             if chosen.in_words:
                 evaluations += _in_words(federation, name, chosen, task, part, out)
+                continue
+            if not cohort.kind.labelled:
+                evaluations.append(Evaluation(view=name, task=task_name, n=0, note=_NO_ANSWERS))
                 continue
             predicted = chosen.scores(federation, task, part)
             holders = [c.number for c in federation.clients if task_name in c.data and len(c.data[task_name])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedmeki_bench.kinds.kind import Kind, LabelSpec
@@ -12,11 +13,19 @@ if TYPE_CHECKING:
 
 
 class Generation(Kind):
-    """There is no label: the gold answer is free text, and metrics compare texts."""
+    """There is no label: the gold answer is free text, and metrics compare texts.
+
+    Clients have light encoders and never see the foundation model, so they can't train on texts: they train on concepts
+    that answers name, such as findings, and the server's injection on the answers of public data.
+    """
 
     name = "generation"
     labelled = False
     metrics: ClassVar[tuple[str, ...]] = ("token_f1", "bleu1", "rougeL")
+
+    def learnt(self, spec: LabelSpec, concepts: Sequence[str]) -> LabelSpec | None:
+        """Which concepts an answer names, as findings."""
+        return LabelSpec("multilabel", tuple(concepts)) if concepts else None
 
     def counts(self, labels: NDArray[Any], spec: LabelSpec) -> dict[str, Any]:
         """Nothing."""

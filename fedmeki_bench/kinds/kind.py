@@ -83,6 +83,10 @@ class Kind:
     threshold: ClassVar[bool] = False
     tokens: ClassVar[int] = 32
 
+    def learnt(self, spec: LabelSpec, concepts: Sequence[str]) -> LabelSpec | None:
+        """What clients train on: the labels, or where there are none the ``concepts`` of answers; None without any."""
+        return spec
+
     # Labels, from a task to disk and back
 
     def problem(self, label: Any, spec: LabelSpec) -> str:

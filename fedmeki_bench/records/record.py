@@ -115,7 +115,10 @@ class RoundRecord(_Strict):
 
 
 class CohortRef(_Strict):
-    """A cohort a run used: ``card`` is the hash of its card, hence of its data; ``options`` its preparation."""
+    """A cohort a run used: ``card`` is the hash of its card, hence of its data; ``options`` its preparation.
+
+    ``concepts`` are what clients trained on where answers are free text: which of them an answer names.
+    """
 
     name: str
     task: str
@@ -123,6 +126,7 @@ class CohortRef(_Strict):
     synthetic: bool
     split: Literal["patient", "published"] = "patient"
     options: dict[str, Any] = Field(default_factory=dict)
+    concepts: list[str] = Field(default_factory=list)
 
 
 class AssignmentCounts(_Strict):

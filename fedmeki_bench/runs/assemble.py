@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench.data.clients.assignment import Assignment, assign
 from fedmeki_bench.data.clients.availability import Availability
+from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.foundation.places import check_marks
+from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.inputs import inputs_of
 from fedmeki_bench.runs.resolved import Resolved
@@ -43,7 +45,7 @@ def assemble(
         {modality: (choice.name, choice.params) for modality, choice in settings.encoders.items()},
         hidden=settings.decoder_hidden,
         seed=spec.seed,
-        labels={name: cohorts[name].labels for name in plugins.tasks if name in cohorts},
+        labels=_learnt(cohorts, plugins),
         optional={name: cohorts[name].optional for name in plugins.tasks if name in cohorts},
         device=device,
     )
@@ -59,6 +61,25 @@ def assemble(
         tasks=plugins.tasks,
         folder=folder,
     )
+
+
+def _learnt(cohorts: Mapping[str, Cohort], plugins: Resolved) -> dict[str, LabelSpec]:
+    """Task -> what clients train on.
+
+    Raises:
+        InputError: a task whose answers are texts names no concepts.
+    """
+    found = {}
+    for name in plugins.tasks:
+        if name in cohorts:
+            learnt = cohorts[name].learnt
+            if learnt is None:
+                raise InputError(
+                    f"clients can't train on task {name!r}: its answers are texts and it names no concepts of them "
+                    "(TaskMeta.concepts)"
+                )
+            found[name] = learnt
+    return found
 
 
 def assignment(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort]) -> Assignment:

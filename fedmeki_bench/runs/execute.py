@@ -274,6 +274,7 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort], plugins: Res
             CohortRef(
                 name=c.dataset, task=t, card=c.card_hash, synthetic=c.synthetic,
                 split="published" if c.split_mode == "published" else "patient", options=c.card["options"],
+                concepts=c.card.get("concepts", []),
             )
             for t, c in cohorts.items()
         ],

@@ -55,12 +55,12 @@ def _task(task: Task, cohort: Cohort) -> KeptTask:
     return KeptTask(
         version=meta.version, modalities=meta.modalities, optional=cohort.optional, role=meta.role,
         cohort=cohort.card_hash,
-        synthetic=cohort.synthetic, labels=None if cohort.labels == LabelSpec("binary") else _labels(cohort.labels),
+        synthetic=cohort.synthetic, labels=_labels(cohort.learnt or cohort.labels),
     )  # fmt: skip
 
 
-def _labels(spec: LabelSpec) -> KeptLabels:
-    return KeptLabels(kind=spec.kind, **spec.as_json())
+def _labels(spec: LabelSpec) -> KeptLabels | None:
+    return None if spec == LabelSpec("binary") else KeptLabels(kind=spec.kind, **spec.as_json())
 
 
 def _input(taken: Input) -> KeptInput:

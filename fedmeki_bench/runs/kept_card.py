@@ -33,7 +33,7 @@ class KeptInput(_Strict):
 
 
 class KeptLabels(_Strict):
-    """What the labels of a task are, see :class:`~fedmeki_bench.kinds.kind.LabelSpec`; absent means yes or no."""
+    """What a decoder was trained on, see :class:`~fedmeki_bench.kinds.kind.LabelSpec`; absent means yes or no."""
 
     kind: str
     classes: tuple[str, ...] = ()

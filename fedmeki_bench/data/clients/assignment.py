@@ -114,8 +114,8 @@ def label_shares(held: Mapping[str, Any]) -> str:
 
 
 def _count(part: CohortPart) -> dict[str, Any]:
-    labels = part.labels
-    told = {} if labels is None else part.cohort.kind.counts(labels, part.cohort.labels)
+    spec = part.cohort.learnt
+    told = {} if spec is None else spec.how.counts(part.learnt, spec)
     return {
         "n": len(part),
         "groups": len(set(part.group_ids.tolist())),

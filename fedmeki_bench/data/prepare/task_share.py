@@ -28,6 +28,7 @@ class Plan:
     drops: Drops
     rows: list[int] = field(default_factory=list)  # positions in the table
     labels: list[Any] = field(default_factory=list)
+    concepts: list[tuple[int, ...]] = field(default_factory=list)  # 1 or 0 for each of the task's concepts
     questions: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     excluded: dict[str, int] = field(default_factory=dict)
@@ -71,6 +72,11 @@ def look_up(plan: Plan, preparer: DatasetPreparer, registry: Mapping[str, str] |
         plan.seen = frozenset(group for group, split in registry.items() if split in TRAINING_SPLITS)
 
 
+def trained_on_concepts(task: Task) -> bool:
+    """Whether clients train on what answers name, because there are no labels."""
+    return task.meta.role == "training" and bool(task.meta.concepts)
+
+
 def label_rows(plan: Plan, rows: Sequence[Row], options: PreparerOptions) -> None:
     """Ask the task about every row."""
     task, spec = plan.task, plan.task.meta.labels
@@ -90,6 +96,11 @@ def label_rows(plan: Plan, rows: Sequence[Row], options: PreparerOptions) -> Non
                 raise RunFailed(f"task '{task.meta.name}' labelled {row['sample_id']!r} {verdict!r}, {problem}")
             plan.labels.append(verdict)
             answer = task.answer(row)
+        elif trained_on_concepts(task):
+            named = set(task.concepts(row))
+            if stray := sorted(named.difference(task.meta.concepts)):
+                raise RunFailed(f"task '{task.meta.name}' names {stray[0]!r}, which is none of its meta.concepts")
+            plan.concepts.append(tuple(int(name in named) for name in task.meta.concepts))
         plan.rows.append(position)
         plan.answers.append(str(answer))
         plan.questions.append(task.question(row))
@@ -143,6 +154,8 @@ def sample_table(
     samples["split"] = split.astype(str)
     if meta.labels.how.labelled:
         samples["label"] = meta.labels.how.column(plan.labels)
+    elif trained_on_concepts(plan.task) and meta.learnt is not None:
+        samples["concepts"] = meta.learnt.how.column(plan.concepts)
     samples["question"] = np.asarray(plan.questions, dtype=str)
     samples["answer"] = np.asarray(plan.answers, dtype=str)
     samples["source"] = part["source"].astype(str)

@@ -11,11 +11,11 @@ from fedmeki_bench.data.contract import DatasetPreparer, plain
 from fedmeki_bench.data.holdings import counted
 from fedmeki_bench.data.prepare.joining import Joined, joinable
 from fedmeki_bench.data.prepare.official import overlap_note
-from fedmeki_bench.data.prepare.task_share import Plan
+from fedmeki_bench.data.prepare.task_share import Plan, trained_on_concepts
 from fedmeki_bench.data.splits import SPLITS
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.kinds.kind import LabelSpec
-from fedmeki_bench.task import Task
+from fedmeki_bench.task import Task, TaskMeta
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +57,10 @@ def card_of(
     if rows["read"] != sum(rows.values()) - rows["read"]:
         raise RunFailed(f"rows of task '{meta.name}' do not add up: {rows}")
     counts = cards.counts(samples, meta.labels, counted(plan.specs))
+    if trained_on_concepts(plan.task):
+        counts["concepts"] = list(meta.concepts)
+        for name, facts in counts["splits"].items():
+            facts["concepts"] = _said(samples[samples["split"] == name], meta)
     notes = list(drops.notes)
     if meta.role == "training":
         empty = [name for name in SPLITS if not counts["splits"][name]["samples"]]
@@ -123,6 +127,14 @@ def _extra(
             seen = int(samples["group_id"].isin(plan.seen).sum())
             notes.append(f"zero_shot=all: training on '{plan.registry}' has seen {seen} of these samples' patients")
     return told
+
+
+def _said(samples: pd.DataFrame, meta: TaskMeta) -> dict[str, int]:
+    """Concept -> how many answers name it."""
+    import numpy as np
+
+    found = np.asarray(samples["concepts"].tolist(), dtype=np.int64).reshape(-1, len(meta.concepts)).sum(axis=0)
+    return dict(zip(meta.concepts, found.tolist(), strict=True))
 
 
 def _only_stratum(samples: pd.DataFrame, task: Task) -> str:
