@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _NEEDED = ("ecg_id", "patient_id", "age", "sex", "site", "scp_codes", "extra_beats", "filename_lr")
 _RELEASES = {21_837: "PTB-XL 1.0.1", 21_801: "PTB-XL 1.0.2", 21_799: "PTB-XL 1.0.3"}
 _UNITS = {"mv": 1000.0, "uv": 1.0, "v": 1_000_000.0}  # to microvolts
+_OVER_89 = 300  # what the table writes for such an age
 _INVALID = -32768  # what format 16 writes for a missing sample
 _RECORD_LINE = re.compile(r"^\S+ 12 100 1000\s*$")
 _SIGNAL_LINE = re.compile(r"^(\S+) 16 ([0-9.eE+-]+)(?:\((-?\d+)\))?/(\S+) \d+ -?\d+ -?\d+ -?\d+ 0 (\S+)\s*$")
@@ -40,8 +41,8 @@ _SIGNAL_LINE = re.compile(r"^(\S+) 16 ([0-9.eE+-]+)(?:\((-?\d+)\))?/(\S+) \d+ -?
 class PtbXl(DatasetPreparer):
     """Reads the official folder.
 
-    Tasks get the columns of ``ptbxl_database.csv`` as text, ``scp_codes`` parsed to a dict
-    of statement -> likelihood in percent.
+    Tasks get the columns of ``ptbxl_database.csv`` as text, ``scp_codes`` parsed to a dict of statement -> likelihood
+    in percent, ``age`` in years, and ``age_over_89``: whether no more than that is told, and the age therefore 90.
     """
 
     meta: ClassVar[DatasetMeta] = DatasetMeta(
@@ -94,9 +95,8 @@ class PtbXl(DatasetPreparer):
                 drops.add(dropped.reason, f"row {position} (ecg_id {row['ecg_id'][:20]})")
                 continue
             seen.add(sample["sample_id"])
-            if sample["age"] == 300:
+            if sample["age_over_89"]:
                 capped += 1
-                sample["age"] = 90.0
             elif sample["age"] is None and row["age"].strip():
                 unread += 1
             kept.append(sample)
@@ -104,7 +104,7 @@ class PtbXl(DatasetPreparer):
             drops.note(f"{capped} ages over 89 (written as 300) are told as 90")
         if unread:
             drops.note(f"{unread} ages are no possible age and are left blank")
-        columns = list(dict.fromkeys([*read.columns, "sample_id", "group_id", "source"]))
+        columns = list(dict.fromkeys([*read.columns, "sample_id", "group_id", "source", "age_over_89"]))
         table: pd.DataFrame = pd.DataFrame(kept, columns=columns)
         table.attrs["rows_read"] = len(read)
         return table
@@ -142,7 +142,7 @@ class PtbXl(DatasetPreparer):
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table with ids, statements, sex and age read; Dropped where it cannot be used."""
     ecg, patient = _whole(row["ecg_id"], "ecg_id"), _whole(row["patient_id"], "patient_id")
-    site = _number(row["site"], "site")
+    site, age = _number(row["site"], "site"), _age(row["age"])
     return row | {
         "sample_id": str(ecg),
         "group_id": str(patient),
@@ -150,7 +150,8 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
         "source": row["filename_lr"],
         "scp_codes": _statements(row["scp_codes"]),
         "sex": {"0": "male", "1": "female"}.get(row["sex"].strip().removesuffix(".0"), ""),
-        "age": _age(row["age"]),
+        "age": 90.0 if age == _OVER_89 else age,
+        "age_over_89": age == _OVER_89,
     }
 
 
@@ -162,12 +163,12 @@ def _number(text: str, column: str) -> float | None:
 
 
 def _age(text: str) -> float | None:
-    """Years; 300 stands for "over 89"; ``None`` where there is none or it is impossible: no task needs it."""
+    """Years; 300 stands for "over 89"; ``None`` where there is none or it is impossible."""
     try:
         age = number(text)
     except ValueError:
         return None
-    return age if age is not None and (0 <= age <= 120 or age == 300) else None
+    return age if age is not None and (0 <= age <= 120 or age == _OVER_89) else None
 
 
 def _whole(text: str, column: str) -> int:

@@ -1,13 +1,16 @@
 """A synthetic stand-in for PTB-XL in its raw layout: sums of Gaussian waves per beat, seen from 12 leads.
 
 It is not a model of the heart. A record is abnormal where early beats or a sagging ST segment are there; noise and
-drift come by themselves, and rate, axis, amplitudes and widths vary without meaning. Patients have several records,
-which may agree; sites differ in noise, gain and a little in how often beats come early.
+drift come by themselves. What an abnormal record is said to show depends on what is drawn: the ST segment, how broad
+early beats are, how high the R waves are. A patient's age goes with rate and T waves. Axis and widths vary without
+meaning. Patients have several records, which may agree; sites differ in noise, gain and a little in how often beats
+come early.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +24,16 @@ from .layout import LEADS, RATE, RECORDS, SAMPLES, TABLE
 if TYPE_CHECKING:
     import numpy as np
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 _EARLY, _SAGGING = (0.0, 0.8), (0.2, 0.8)  # strengths, uniform
+_BROAD, _BLOCKED = 0.4, 0.6  # strengths from which early beats are a conduction disturbance, and a complete block
+_LOW, _HIGH = 0.9, 1.1  # R waves, relative to the usual ones: lost below, those of a thick wall above
+_BY_RATE, _BY_T = -0.75, 0.4  # correlations of age with rate and with the log of the height of T
 DIFFICULTY = (
     f"early beats of strength {_EARLY[0]} to {_EARLY[1]} and sagging ST of {_SAGGING[0]} to {_SAGGING[1]}, uniform; "
-    "sites differ in noise, gain and in how often beats come early (15 % fewer to 25 % more)"
+    "sites differ in noise, gain and in how often beats come early (15 % fewer to 25 % more); "
+    f"superclasses of abnormal records: ST-T by sagging, conduction by early beats above {_BROAD}, hypertrophy and "
+    f"infarction by R waves above {_HIGH} and below {_LOW}; age correlates with rate ({_BY_RATE}) and T ({_BY_T})"
 )
 
 COLUMNS = (
@@ -53,7 +61,7 @@ _SITES = {
 }
 _AGREE = 0.5  # how often a later record shows the patient's own signs and not new ones
 _EXTRA = ("1ES", "VES", "SVES", "2VES", "VES1,alles")
-_CODES = {"early": "PVC", "sagging": "STD_"}
+_CODES = {"early": "PVC", "sagging": "STD_"}  # forms and rhythms, which have no diagnostic class
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +137,29 @@ def write(out: Path, *, size: int, seed: int) -> None:
 
 
 def _patient(number: int, rng: np.random.Generator) -> _Patient:
+    site = int(rng.choice(list(_SITES), p=[facts[0] for facts in _SITES.values()]))
+    sex = int(rng.integers(2))
+    chance = None if rng.random() < 0.02 else float(rng.normal())  # the part of an age that no signal shows
+    rate = _within(rng.normal(1.15, 0.18), 0.75, 1.8)
+    uneven = float(rng.uniform(0.02, 0.08))
+    amplitude = rng.lognormal(0.0, 0.15, 5)
     return _Patient(
         number=number,
-        site=int(rng.choice(list(_SITES), p=[facts[0] for facts in _SITES.values()])),
-        sex=int(rng.integers(2)),
-        age=300 if rng.random() < 0.02 else round(_within(rng.normal(57, 16), 18, 89)),
-        rate=_within(rng.normal(1.15, 0.18), 0.75, 1.8),
-        uneven=float(rng.uniform(0.02, 0.08)),
-        amplitude=rng.lognormal(0.0, 0.15, 5),
+        site=site,
+        sex=sex,
+        age=300 if chance is None else _age(chance, rate, float(amplitude[list(_WAVES).index("T")])),
+        rate=rate,
+        uneven=uneven,
+        amplitude=amplitude,
         breadth=rng.lognormal(0.0, 0.10, 5),
         axis=rng.normal(1.0, 0.15, 12),
     )
+
+
+def _age(chance: float, rate: float, t: float) -> int:
+    """Years, of mean 57 and standard deviation 16 before they are cut to 18 to 89."""
+    shown = _BY_RATE * (rate - 1.15) / 0.18 + _BY_T * math.log(t) / 0.15
+    return round(_within(57 + 16 * (shown + math.sqrt(1 - _BY_RATE**2 - _BY_T**2) * chance), 18, 89))
 
 
 def _within(value: float, low: float, high: float) -> float:
@@ -195,12 +215,29 @@ def _recorded(waves: np.ndarray, case: Case, rng: np.random.Generator, time: np.
     return waves + level * rng.standard_normal(waves.shape)
 
 
+def diagnoses(case: Case) -> tuple[str, ...]:
+    """The diagnostic statements of an abnormal record but NORM: each follows from what is drawn."""
+    found = []
+    if case.sagging:
+        found.append("ISC_" if case.sagging > 0.5 else "NST_")
+    if case.early > _BROAD:
+        found.append("CLBBB" if case.early > _BLOCKED else "IVCD")
+    height = float(case.patient.amplitude[list(_WAVES).index("R")])
+    if height > _HIGH:
+        found.append("LVH")
+    if height < _LOW:
+        found.append("AMI")
+    return tuple(found)
+
+
 def _row(case: Case, name: str, rng: np.random.Generator) -> dict[str, Any]:
     codes: dict[str, float]
     patient, ecg = case.patient, case.ecg
     if FINDINGS["ecg_abnormal"].holds(case.signs):
         strength = max(case.early, case.sagging)
-        codes = {code: 100.0 if strength > 0.4 else 50.0 for sign, code in _CODES.items() if sign in case.signs}
+        likelihood = 100.0 if strength > 0.4 else 50.0
+        codes = {code: likelihood for sign, code in _CODES.items() if sign in case.signs}
+        codes |= dict.fromkeys(diagnoses(case), likelihood)
         codes |= {"NORM": 50.0} if strength < 0.25 else {}  # as unsure readers write; it counts as abnormal
     else:
         codes = {"NORM": float(rng.choice([80.0, 100.0]))}

@@ -26,8 +26,8 @@ def test_prepare_all_takes_what_is_there_and_names_what_is_not(bench, raw, tmp_p
     assert done.code == 0, done.err
     cards = {c["cohort"]: c["card"] for c in json.loads(done.out)}
     assert set(cards) == {
-        "ecg_abnormal", "ectopic_beats", "mortality", "sepsis", "atelectasis", "enlarged_cardiomediastinum",
-        "pleural_effusion",
+        "ecg_abnormal", "ecg_age", "ecg_statements", "ecg_superclasses", "ectopic_beats", "mortality", "sepsis",
+        "atelectasis", "enlarged_cardiomediastinum", "pleural_effusion",
     }  # fmt: skip
     assert cards["atelectasis"]["arrays"]["image"]["shape"] == [1, 32, 32]
     assert "left out, no folder" in done.err
@@ -48,7 +48,9 @@ def test_zero_shot_all_is_a_leak_that_the_audit_reports(bench, raw):
     audited = bench("audit", "data")
     assert audited.code == 1
     assert "ectopic_beats are of groups that ecg_abnormal learns from" in audited.out
-    assert audited.err.strip().splitlines()[-1].startswith("error: 1 leaks, first groups across")
+    assert (
+        audited.err.strip().splitlines()[-1].startswith("error: 4 leaks, first groups across")
+    )  # one per training task
 
 
 def test_audit_full_notices_what_dates_do_not_tell(bench, raw, tmp_path, monkeypatch):

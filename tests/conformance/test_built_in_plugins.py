@@ -13,7 +13,16 @@ QUICK = {
         "public",
     },
     "stages": {"none", "plus"},
-    "tasks": {"ecg_abnormal", "ecg_noise", "ectopic_beats", "medvqa", "medvqa_slake", "mortality"},
+    "tasks": {
+        "ecg_abnormal",
+        "ecg_age",
+        "ecg_noise",
+        "ecg_superclasses",
+        "ectopic_beats",
+        "medvqa",
+        "medvqa_slake",
+        "mortality",
+    },
     "datasets": {"covqu", "ecg_qa", "ptbxl", "rsna", "slake", "vqa_rad"},
     "encoders": {"clinical", "published_signal", "small_image", "small_signal"},
 }
