@@ -51,6 +51,8 @@ class TaskMeta:
         unit: of the number that a regression asks for.
         concepts: of a task whose answers are free text and that is trained on: names of what answers may say, such as
             findings. Clients train their encoders to tell which of them an answer names (:meth:`Task.concepts`).
+        needs: an option of its dataset (true or false) without which the task is not prepared, such as one that lets it
+            train on what a zero-shot task would else be asked about.
         asks: what the foundation model is asked about every row, as the end of a sentence with the finding last, e.g.
             "is there a lung opacity"; ``clinical.what`` if not given.
         trained_by: for zero-shot tasks, the training task whose single-task federation (scope ``s``) answers them.
@@ -76,6 +78,7 @@ class TaskMeta:
     classes: tuple[str, ...] = ()
     unit: str = ""
     concepts: tuple[str, ...] = ()
+    needs: str = ""
     asks: str = ""
     trained_by: str = ""
     patients: str = ""

@@ -19,10 +19,12 @@ from fedmeki_bench.api import (
     PreparerOptions,
     confined,
     grey_array,
+    later,
     official_overlap,
     question_rows,
     require_folder,
     text,
+    training_assignment,
 )
 
 from .layout import DIVIDED, PUBLIC
@@ -41,6 +43,10 @@ class VqaRadOptions(PreparerOptions):
     """Options of the VQA-RAD preparer."""
 
     image_size: int = Field(224, ge=16, le=1024, description="side of the stored square image, in pixels")
+    trained: bool = later(
+        False, since="0.1.0",
+        description="medvqa_trained may train on the pictures; medvqa then leaves out those that it trains on",
+    )  # fmt: skip
 
 
 class VqaRad(DatasetPreparer[VqaRadOptions]):
@@ -112,6 +118,10 @@ class VqaRad(DatasetPreparer[VqaRadOptions]):
             unit="image",
         )
         return table
+
+    def registry(self, raw: Path, table: pd.DataFrame, options: VqaRadOptions) -> dict[str, str] | None:
+        """Picture -> split, as ``medvqa_trained`` splits them, if it may be trained on them."""
+        return training_assignment(table, options, self.meta.name) if options.trained else None
 
     def arrays(self, options: VqaRadOptions) -> dict[str, ArraySpec]:
         """Grey values 0 to 255; pictures are stretched to a square."""

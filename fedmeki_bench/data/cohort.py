@@ -157,9 +157,7 @@ class Cohort:
 
     def _table(self) -> dict[str, np.ndarray]:
         if self._columns is None:
-            self._columns = read_columns(
-                self.path / SAMPLES, self.labels, self.counted, None if self.kind.labelled else self.learnt
-            )
+            self._columns = read_columns(self.path / SAMPLES, self.labels, self.counted, self.learnt)
         return self._columns
 
     def _attribute(self, name: str) -> list[Any] | None:

@@ -25,7 +25,7 @@ _COLUMNS = ("sample_id", "group_id", "site", "split", "question", "answer", "arr
 
 
 def read_columns(
-    path: Path, labels: LabelSpec, counted: Sequence[str], concepts: LabelSpec | None = None
+    path: Path, labels: LabelSpec, counted: Sequence[str], learnt: LabelSpec | None
 ) -> dict[str, np.ndarray]:
     """The columns that every reader of a cohort needs, (n,) each, of the whole sample table.
 
@@ -36,6 +36,7 @@ def read_columns(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    concepts = None if labels.how.labelled else learnt
     names = [*_COLUMNS, "label"] if labels.how.labelled else list(_COLUMNS)
     numbers = _NUMBERS | {name: "int64" for modality in counted for name in columns_of(modality)}
     names += [name for name in numbers if name not in _NUMBERS] + ["concepts"] * (concepts is not None)

@@ -57,7 +57,7 @@ def open_cohorts(spec: RunSpec, data: Path, tasks: Mapping[str, Task] | None = N
     if tasks is None:
         tasks = {name: task for group in tasks_of(spec) for name, task in group.items()}
     for name, task in tasks.items():
-        cohorts[name] = cohort = find(data, name, dataset=task.meta.dataset)
+        cohorts[name] = cohort = find(data, name, dataset=task.meta.dataset + _needed(task))
         if changes := ", ".join(_prepared_otherwise(cohort, task)):
             raise InputError(
                 f"the cohort {cohort.path} is out of date ({changes}): prepare it again with "
@@ -226,6 +226,11 @@ def _train_and_score(
     if keep_model:
         keep(federation, spec, record.key, cohorts, tasks, folder)
     record.status = "ok"
+
+
+def _needed(task: Task) -> str:
+    """The option without which its dataset is not prepared for a task, to follow the dataset in a command."""
+    return f" -o {task.meta.needs}=true" if task.meta.needs else ""
 
 
 def _plugins(spec: RunSpec, plugins: Resolved) -> list[tuple[str, str]]:

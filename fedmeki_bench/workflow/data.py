@@ -14,6 +14,7 @@ from fedmeki_bench.options import parse_options
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.prepare.prepare import PreparedCohort
+    from fedmeki_bench.data.preparer_options import PreparerOptions
     from fedmeki_bench.task import Task
 
 Progress = Callable[[int, int, str], None]
@@ -94,7 +95,7 @@ def prepare(
     preparer = registry.load("datasets", dataset)()
     given = {"split": split} | dict(options or {})
     chosen = parse_options(type(preparer).Options, given, owner=f"dataset {dataset}")
-    tasks, failed = _tasks_of(dataset)
+    tasks, failed = _tasks_of(dataset, chosen)
     try:
         done = prepare_tasks(preparer, Path(raw), Path(out), tasks, chosen, workers=workers, progress=progress)
     except TasksFailed as error:
@@ -104,12 +105,12 @@ def prepare(
     return done
 
 
-def _tasks_of(dataset: str) -> tuple[list[Task], dict[str, str]]:
-    """The tasks that read a dataset; and why those that can't be made are none, by name."""
+def _tasks_of(dataset: str, options: PreparerOptions) -> tuple[list[Task], dict[str, str]]:
+    """The tasks that read a dataset under these options; and why those that can't be made are none, by name."""
     tasks: list[Task] = []
     failed: dict[str, str] = {}
     for name, cls in registry.working("tasks").items():
-        if cls.meta.dataset != dataset:
+        if cls.meta.dataset != dataset or (cls.meta.needs and not getattr(options, cls.meta.needs)):
             continue
         if cls.meta.name != name:
             failed[name] = f"it is registered under this name, and its meta names it {cls.meta.name!r}"

@@ -15,6 +15,7 @@ from fedmeki_bench.data.prepare.task_share import Plan, trained_on_concepts
 from fedmeki_bench.data.splits import SPLITS
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.kinds.kind import LabelSpec
+from fedmeki_bench.options import silent
 from fedmeki_bench.task import Task, TaskMeta
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 def options_told(task: Task, options: PreparerOptions) -> dict[str, Any]:
     """The options that bear on this task, as JSON values."""
     told = plain(options)
+    for name in silent(type(options), told):  # newer than cohorts that stand, and as it always was
+        del told[name]
     if task.meta.role == "training":
         del told["zero_shot"]
     if told["join_duplicates"] or not joinable(options, task.meta.role):
