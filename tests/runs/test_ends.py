@@ -64,6 +64,7 @@ def family(session: int) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_a_failed_row_and_the_others_finish(cohorts, tmp_path):
     (tmp_path / "ill.py").write_text(RULE.format(act="os.kill(os.getpid(), signal.SIGKILL)"))
     (tmp_path / "small.yaml").write_text(BOARD.format(first="'ill.py:Ill_s'", rounds=1))
@@ -152,6 +153,7 @@ def test_results_that_can_not_be_written_to(cohorts, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_cache_that_can_not_be_written_to(cohorts, tmp_path):
     (tmp_path / "cache").write_text("a file where a folder should be")
     env = {**os.environ, "FEDMEKI_BENCH_CACHE": str(tmp_path / "cache")}
@@ -163,6 +165,7 @@ def test_a_cache_that_can_not_be_written_to(cohorts, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=SLOW)])
 def test_terminals_with_few_characters(cohorts, tmp_path, encoding):
     env = {**os.environ, "PYTHONIOENCODING": encoding, "LC_ALL": "C"}
@@ -178,6 +181,7 @@ def test_terminals_with_few_characters(cohorts, tmp_path, encoding):
         ended.stdout.decode(encoding)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_a_finished_run_goes_with_the_next_command(cohorts, tmp_path):
     args = ("run", "fedavg_s", "--data", cohorts, "--tasks", "ecg_abnormal", "-o", "rounds=1", "--plain")
     assert call(tmp_path, *args).returncode == 0
@@ -196,6 +200,7 @@ def test_what_a_killed_synth_left_goes_with_the_next_one(tmp_path):
     assert (tmp_path / f".raw.partial-{os.getpid()}").exists(), "its process runs"
 
 
+@pytest.mark.slow
 def test_a_sweep_says_what_another_process_keeps_it_from(cohorts, tmp_path):
     small = BOARD.format(first="fedavg_m", rounds=1).replace("[0, 1]", "[0]").replace(", fedprox_s", "")
     (tmp_path / "small.yaml").write_text(small)

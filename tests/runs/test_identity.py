@@ -60,6 +60,7 @@ def test_runs_of_the_committed_boards_keep_their_settings(name):
     assert found == set(SETTINGS[name].values())
 
 
+@pytest.mark.slow
 def test_an_edited_rule_is_another_run_and_the_old_one_says_why(distribution, cohorts):
     distribution.declare(rules={"fade": "fade:Fade"})
     distribution.write("fade.py", RULE.format(imports="", factor="1.0"))
@@ -73,6 +74,7 @@ def test_an_edited_rule_is_another_run_and_the_old_one_says_why(distribution, co
     assert f"finished as {first}, which no longer counts: rule fade changed since" in said
 
 
+@pytest.mark.slow
 def test_status_says_why_a_finished_run_no_longer_counts(distribution, cohorts):
     distribution.declare(rules={"fade": "fade:Fade"})
     distribution.write("fade.py", RULE.format(imports="", factor="1.0"))
@@ -90,6 +92,7 @@ def test_status_says_why_a_finished_run_no_longer_counts(distribution, cohorts):
     assert "rule fade changed since" in row["reason"]
 
 
+@pytest.mark.slow
 def test_what_a_plug_in_imports_of_its_own_distribution_counts(distribution, cohorts):
     distribution.declare(rules={"fade": "fade:Fade"})
     distribution.write("fade.py", RULE.format(imports="from fade_more.numbers import FACTOR", factor="FACTOR"))
@@ -102,6 +105,7 @@ def test_what_a_plug_in_imports_of_its_own_distribution_counts(distribution, coh
     assert other != score
 
 
+@pytest.mark.slow
 def test_a_plug_in_in_a_file_is_named_by_its_content_wherever_it_lies(distribution, cohorts):
     distribution.write("../out/fade.py", RULE.format(imports="", factor="1.0"))
     first, _, _ = distribution.run("fade.py:Fade_m", cohorts)
@@ -112,6 +116,7 @@ def test_a_plug_in_in_a_file_is_named_by_its_content_wherever_it_lies(distributi
     assert distribution.run("elsewhere/fade.py:Fade_m", cohorts)[0] != first
 
 
+@pytest.mark.slow
 def test_an_encoder_in_a_file_is_named_by_its_content(distribution, cohorts):
     def run(path: str) -> tuple[str, float, str]:
         return distribution.run("fedavg_m", cohorts, "-o", f"encoders={{signal: {path}:Flat}}")

@@ -58,6 +58,7 @@ def test_no_folder_of_the_machine_is_in_a_record(results, cohorts):
     assert names == {"fade.py:Fade_s", "fedavg_s"}
 
 
+@pytest.mark.slow
 def test_an_error_tells_no_folder_either(distribution, cohorts, tmp_path):
     distribution.write(
         "../out/ill.py",

@@ -34,6 +34,7 @@ def repeat(distribution, cohorts):
     return again
 
 
+@pytest.mark.slow
 def test_the_same_predictions_are_identical_even_if_the_file_is_gone(repeat):
     for keep in (True, False):
         ended = repeat(keep=keep)
@@ -47,6 +48,7 @@ def test_rounding_is_called_rounding(repeat):
     assert "predictions: equal up to rounding (at most " in ended.stdout
 
 
+@pytest.mark.slow
 def test_a_difference_that_is_not_rounding_ends_with_1(repeat):
     """One score moves, no rank does: every metric of ranks stays as it is, and yet it is another model."""
     ended = repeat(lambda score: score + np.where(np.arange(len(score)) == score.argmax(), 1e-4, 0))
@@ -61,6 +63,7 @@ def test_other_predictions_that_are_gone_are_no_agreement(repeat):
     assert "whose own can't be read" in ended.stderr
 
 
+@pytest.mark.slow
 def test_code_that_a_record_names_is_run_only_on_trust(distribution, cohorts):
     marker = distribution.out / "ran"
     distribution.write("../out/fade.py", RULE.format(imports=f"open({str(marker)!r}, 'a').write('x')", factor="1.0"))

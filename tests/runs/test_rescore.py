@@ -50,6 +50,7 @@ def run(bench) -> dict:
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"by": 4, "version": 1}, pytest.param({"by": 4, "version": 2}, marks=pytest.mark.slow)]
 )
@@ -78,6 +79,7 @@ def test_run_scores_a_finished_run_anew_by_itself(bench):
     assert after["finished"] == before["finished"]
 
 
+@pytest.mark.slow
 def test_rescoring_without_predictions_changes_nothing_and_says_so(bench):
     before = run(bench)
     bench.write("halved.py", METRIC.format(by=4, version=2))
@@ -96,6 +98,7 @@ def test_rescoring_without_predictions_changes_nothing_and_says_so(bench):
     assert "run it again with --fresh" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_board_says_that_its_numbers_are_of_an_older_metric(bench):
     run(bench)
     bench.write(

@@ -202,6 +202,7 @@ def test_what_lacks_data_is_left_out_and_said(cohorts, tmp_path):
     assert "no cohort for task 'mortality'" in done.notes[0]
 
 
+@pytest.mark.slow
 def test_a_failed_row_is_raised_or_returned(cohorts, tmp_path):
     (tmp_path / "ill.py").write_text(ILL)
     rows = ["majority", f"{tmp_path}/ill.py:Ill_s"]
