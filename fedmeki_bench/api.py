@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.series import SeriesStatistics as SeriesStatistics
     from fedmeki_bench.data.series import model_input as model_input
     from fedmeki_bench.data.series import series_statistics as series_statistics
+    from fedmeki_bench.definitions.defined_task import DefinedTask as DefinedTask
+    from fedmeki_bench.definitions.defined_task import defined_task as defined_task
+    from fedmeki_bench.definitions.definition import Definition as Definition
+    from fedmeki_bench.definitions.definition import checked as checked
+    from fedmeki_bench.definitions.definition import read_definition as read_definition
     from fedmeki_bench.errors import InputError as InputError
     from fedmeki_bench.errors import RunFailed as RunFailed
     from fedmeki_bench.errors import nearest as nearest
@@ -162,6 +167,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "resized": "data.raw.images",
         "pixel_digest": "data.raw.images",
         "damage_dropped": "data.raw.images",
+        "Definition": "definitions.definition",
+        "DefinedTask": "definitions.defined_task",
+        "defined_task": "definitions.defined_task",
+        "read_definition": "definitions.definition",
+        "checked": "definitions.definition",
         "series_statistics": "data.series",
         "rows_of": "data.holdings",
         "official_overlap": "data.prepare.official",

@@ -76,6 +76,28 @@ def _first_line(doc: str | None) -> str:
     return (doc or "").strip().split("\n", 1)[0].strip()
 
 
+_DECLARED: dict[tuple[str, str], tuple[Plugin, Any]] = {}
+"""(kind, name) -> what this process was told of, beside what is installed."""
+
+
+def declare(kind: str, name: str, value: Any, origin: str) -> None:
+    """Make a plug-in known that no distribution declares, in this process alone.
+
+    Raises:
+        UsageError: an installed plug-in, or another declared one, has that name.
+    """
+    if any(plugin.name == name for plugin in _entry_points(kind)):
+        raise UsageError(f"the {kind[:-1]} {name!r} is installed: choose another name")
+    known = _DECLARED.get((kind, name))
+    if known is not None and known[0].origin != origin:
+        raise UsageError(f"the {kind[:-1]} {name!r} is defined twice, and differently: choose another name for one")
+    _DECLARED[kind, name] = (Plugin(kind, name, name, origin, summary=_summary(value)), value)
+
+
+def _declared(kind: str) -> list[Plugin]:
+    return [plugin for (of, _), (plugin, _) in sorted(_DECLARED.items(), key=lambda item: item[0]) if of == kind]
+
+
 @cache
 def _entry_points(kind: str) -> tuple[Plugin, ...]:
     """Every entry point of the group ``fedmeki_bench.<kind>``, by name; a name declared twice is broken."""
@@ -94,7 +116,7 @@ def _entry_points(kind: str) -> tuple[Plugin, ...]:
 
 def names(kind: str) -> list[str]:
     """The registered names of a kind, sorted; nothing is imported."""
-    return [plugin.name for plugin in _entry_points(kind)]
+    return sorted(plugin.name for plugin in (*_entry_points(kind), *_declared(kind)))
 
 
 def find(kind: str, name: str, *, files: bool = True) -> Plugin:
@@ -106,7 +128,7 @@ def find(kind: str, name: str, *, files: bool = True) -> Plugin:
     Raises:
         UsageError: no such name; the sentence offers the nearest known ones.
     """
-    for plugin in _entry_points(kind):
+    for plugin in (*_entry_points(kind), *_declared(kind)):
         if plugin.name == name:
             return plugin
     if ".py:" in name and files:
@@ -135,6 +157,8 @@ def load(kind: str, name: str, *, checked: bool = True, files: bool = True) -> A
     plugin = find(kind, name, files=files)
     if plugin.broken:
         raise UsageError(f"{kind[:-1]} {name!r} can't be used: {plugin.broken}")
+    if (kind, plugin.name) in _DECLARED:
+        return _DECLARED[kind, plugin.name][1]
     try:
         value = _resolve(plugin)
     except UsageError:
@@ -275,7 +299,8 @@ def parse(path: Path) -> ast.Module:
 
 def describe(kind: str) -> list[Plugin]:
     """All plug-ins of a kind with summary and, if broken, the reason; heavy packages are not imported."""
-    return [_describe(plugin) for plugin in _entry_points(kind)]
+    found = [*(_describe(plugin) for plugin in _entry_points(kind)), *_declared(kind)]
+    return sorted(found, key=lambda plugin: plugin.name)
 
 
 def _describe(plugin: Plugin) -> Plugin:

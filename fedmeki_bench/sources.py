@@ -37,6 +37,8 @@ def plugin_source(kind: str, name: str) -> str | None:
     """
     plugin = registry.find(kind, name)
     module, _, _ = plugin.target.rpartition(":")
+    if not module:  # declared, not installed: its origin says what it is
+        return plugin.origin.rpartition(" ")[2]
     if plugin.origin.startswith("file:"):
         return digest("", Path(module), _belongs_beside(Path(module).parent))
     if module.split(".")[0] == CORE:

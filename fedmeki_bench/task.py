@@ -128,6 +128,7 @@ class Task:
     """Base of all tasks: set ``meta`` and define :meth:`label` (or :meth:`answer`) and :meth:`prompt`."""
 
     meta: ClassVar[TaskMeta]
+    definition: ClassVar[Mapping[str, Any] | None] = None  # of a task that a file defines and no class
 
     def label(self, row: Row) -> Any | Exclude:
         """The label of a row, or why the row is left out; tasks of every kind but ``generation`` define this.

@@ -11,15 +11,26 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _path(*names: str, default: str | None, text: str, required: bool = False) -> Callable[[F], F]:
+def _path(
+    *names: str, default: str | None, text: str, required: bool = False,
+    callback: Callable[[click.Context, click.Parameter, Path], Path] | None = None,
+) -> Callable[[F], F]:  # fmt: skip
     return click.option(
         *names, type=click.Path(path_type=Path), default=default, show_default=default is not None, required=required,
-        help=text,
+        help=text, callback=callback,
     )  # fmt: skip
 
 
-data = _path("--data", default="data", text="Folder of prepared cohorts.")
-results = _path("--results", default="results", text="Folder of records.")
+def _looked_into(_: click.Context, __: click.Parameter, folder: Path) -> Path:
+    """Tasks that cohorts or records define are known from here on."""
+    from fedmeki_bench.definitions.places import look_in
+
+    look_in(folder)
+    return folder
+
+
+data = _path("--data", default="data", text="Folder of prepared cohorts.", callback=_looked_into)
+results = _path("--results", default="results", text="Folder of records.", callback=_looked_into)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 plain = click.option("--plain", is_flag=True, default=None, help="One line per event instead of a live picture.")
 device = click.option("--device", default="cpu", show_default=True, help="Where models live: cpu, cuda, cuda:1.")

@@ -93,6 +93,7 @@ class _Card(_Strict):
     registry: str | None = None
     labels: _Labels | None = None
     concepts: list[str] = Field(default_factory=list)
+    definition: dict[str, Any] | None = None
 
 
 def card_hash(card: Mapping[str, Any]) -> str:

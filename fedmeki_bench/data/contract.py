@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from fedmeki_bench.task import Task
+
+
 __all__ = [
     "SYNTHETIC_MARKER", "ArraySpec", "DatasetMeta", "DatasetPreparer", "Decoded", "Dropped", "Drops",
     "PreparerOptions", "confined", "plain", "write_marker",
@@ -195,6 +198,10 @@ class DatasetPreparer(Generic[OptionsT]):
         ``official_split`` (see :func:`~fedmeki_bench.data.prepare.official.official_overlap`), which the card holds.
         """
         raise NotImplementedError
+
+    def tasks(self, raw: Path, options: OptionsT) -> list[Task]:
+        """The tasks that the release itself defines, beside the registered ones that read the dataset."""
+        return []
 
     def arrays(self, options: OptionsT) -> dict[str, ArraySpec]:
         """Modality -> what is stored."""

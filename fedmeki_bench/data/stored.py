@@ -48,6 +48,8 @@ def read_columns(
         if any(None in values for values in columns.values()):
             raise ValueError("a needed column has blanks")
         found = {name: np.asarray(columns[name], dtype=str) for name in _COLUMNS if name != "array_row"}
+        if nested := [name for name, values in found.items() if values.ndim != 1]:
+            raise ValueError(f"column {nested[0]} holds no texts")
         for name in names:
             if name in numbers:
                 found[name] = np.asarray(columns[name], dtype=numbers[name])

@@ -35,6 +35,13 @@ class Binary(OneNumber):
         """See :class:`Kind`."""
         return "not 0 or 1" if isinstance(label, str) or label not in (0, 1) else ""
 
+    def from_cell(self, text: str, spec: LabelSpec) -> int:
+        """1 or 0, yes or no, true or false."""
+        said = {"1": 1, "yes": 1, "true": 1, "1.0": 1, "0": 0, "no": 0, "false": 0, "0.0": 0}.get(text.strip().lower())
+        if said is None:
+            raise ValueError("1 or 0, yes or no, true or false")
+        return said
+
     def column(self, labels: Sequence[Any]) -> Any:
         """See :class:`Kind`."""
         import numpy as np

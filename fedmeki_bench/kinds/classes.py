@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedmeki_bench.kinds.kind import Kind, LabelSpec
-from fedmeki_bench.kinds.names import named
+from fedmeki_bench.kinds.names import named, position
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +33,10 @@ class Multiclass(Kind):
         number = not isinstance(label, (str, bool, float)) and hasattr(label, "__index__")
         fits = number and 0 <= label < len(spec.classes)
         return "" if fits else f"not the number of one of the {len(spec.classes)} classes, from 0"
+
+    def from_cell(self, text: str, spec: LabelSpec) -> int:
+        """The name of a class, whatever its case."""
+        return position(text, spec.classes)
 
     def column(self, labels: Sequence[Any]) -> Any:
         """See :class:`Kind`."""

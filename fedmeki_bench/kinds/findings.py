@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedmeki_bench.kinds.kind import Kind, LabelSpec
-from fedmeki_bench.kinds.names import named, plain_words
+from fedmeki_bench.kinds.names import named, plain_words, position
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,14 @@ class Multilabel(Kind):
         if any(one is not None and (isinstance(one, str) or one not in (0, 1)) for one in values):
             return wanted
         return "" if any(one is not None for one in values) else "without any annotation: leave the row out"
+
+    def from_cell(self, text: str, spec: LabelSpec) -> tuple[int, ...]:
+        """Names of findings separated by semicolons, or none."""
+        said = [part for part in text.split(";") if part.strip()]
+        if [part.strip().lower() for part in said] == [NONE]:
+            said = []
+        there = {position(part, spec.classes) for part in said}
+        return tuple(int(k in there) for k in range(len(spec.classes)))
 
     def column(self, labels: Sequence[Any]) -> Any:
         """See :class:`Kind`."""

@@ -117,6 +117,14 @@ class Kind:
         """(n,) one small number per sample: what label skews, audits and tests over patients tell apart."""
         raise NotImplementedError
 
+    def from_cell(self, text: str, spec: LabelSpec) -> Any:
+        """The label that a cell of a table states.
+
+        Raises:
+            ValueError: it states none; says what is expected.
+        """
+        raise ValueError(f"a kind without a way to read labels from tables ({self.name})")
+
     # Learning
 
     def outputs(self, spec: LabelSpec) -> int:

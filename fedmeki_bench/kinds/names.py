@@ -31,3 +31,16 @@ def named(text: str, names: Sequence[str]) -> frozenset[int] | None:
                 found.add(k)
             at += 1
     return None if _DENIALS & set(words) else frozenset(found)
+
+
+def position(text: str, names: Sequence[str]) -> int:
+    """Where a name stands among the names, whatever its case and the blanks around it.
+
+    Raises:
+        ValueError: it is none of them; says which there are.
+    """
+    lowered = [name.strip().lower() for name in names]
+    wanted = " ".join(text.split()).lower()
+    if wanted not in lowered:
+        raise ValueError(f"one of {', '.join(names)}")
+    return lowered.index(wanted)

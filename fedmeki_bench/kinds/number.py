@@ -37,6 +37,16 @@ class Regression(OneNumber):
             finite = False
         return "" if finite else "not a finite number"
 
+    def from_cell(self, text: str, spec: LabelSpec) -> float:
+        """A finite number."""
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError("a finite number")
+        return value
+
     def column(self, labels: Sequence[Any]) -> Any:
         """See :class:`Kind`."""
         import numpy as np

@@ -117,7 +117,8 @@ class RoundRecord(_Strict):
 class CohortRef(_Strict):
     """A cohort a run used: ``card`` is the hash of its card, hence of its data; ``options`` its preparation.
 
-    ``concepts`` are what clients trained on where answers are free text: which of them an answer names.
+    ``concepts`` are what clients trained on where answers are free text: which of them an answer names. ``definition``
+    is that of a task which no distribution brings.
     """
 
     name: str
@@ -127,6 +128,7 @@ class CohortRef(_Strict):
     split: Literal["patient", "published"] = "patient"
     options: dict[str, Any] = Field(default_factory=dict)
     concepts: list[str] = Field(default_factory=list)
+    definition: dict[str, Any] | None = None
 
 
 class AssignmentCounts(_Strict):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
 from fedmeki_bench.data.cohort import Cohort, find
+from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
 from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
@@ -102,6 +103,7 @@ def execute(
         InputError: a cohort is missing; nothing was run and no record is left.
         KeyboardInterrupt: after the record was marked interrupted.
     """
+    look_in(data)  # this may be a process of its own
     plugins = resolve(spec)
     cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
@@ -146,6 +148,7 @@ def execute(
 
 def record_death(spec: RunSpec, data: Path, store: RecordStore, message: str) -> None:
     """Leave a failed record of a run whose process was killed before it could; its checkpoint stays."""
+    look_in(data)  # this may be a process of its own
     plugins = resolve(spec)
     cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
@@ -279,7 +282,7 @@ def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort], plugins: Res
             CohortRef(
                 name=c.dataset, task=t, card=c.card_hash, synthetic=c.synthetic,
                 split="published" if c.split_mode == "published" else "patient", options=c.card["options"],
-                concepts=c.card.get("concepts", []),
+                concepts=c.card.get("concepts", []), definition=c.card.get("definition"),
             )
             for t, c in cohorts.items()
         ],

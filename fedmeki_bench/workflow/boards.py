@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fedmeki_bench.boards.board import Board, board_from, find_board
+from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, Unfinished, UsageError, nearest
 from fedmeki_bench.events import Listener, RunEnded, silent
 from fedmeki_bench.records.store import RecordStore
@@ -107,6 +108,7 @@ def planned(
     Raises:
         UsageError, InputError: as :func:`sweep`.
     """
+    look_in(data)
     board, data, results = board_of(board), Path(data), Path(results)
     entries = inspect(board, data, RecordStore(results))
     if only is not None and only not in ("missing", "failed") and only not in board.algorithms:

@@ -96,6 +96,7 @@ def prepare(
     given = {"split": split} | dict(options or {})
     chosen = parse_options(type(preparer).Options, given, owner=f"dataset {dataset}")
     tasks, failed = _tasks_of(dataset, chosen)
+    tasks += preparer.tasks(Path(raw), chosen)
     try:
         done = prepare_tasks(preparer, Path(raw), Path(out), tasks, chosen, workers=workers, progress=progress)
     except TasksFailed as error:
@@ -110,7 +111,9 @@ def _tasks_of(dataset: str, options: PreparerOptions) -> tuple[list[Task], dict[
     tasks: list[Task] = []
     failed: dict[str, str] = {}
     for name, cls in registry.working("tasks").items():
-        if cls.meta.dataset != dataset or (cls.meta.needs and not getattr(options, cls.meta.needs)):
+        if cls.meta.dataset != dataset or cls.definition is not None:
+            continue
+        if cls.meta.needs and not getattr(options, cls.meta.needs):
             continue
         if cls.meta.name != name:
             failed[name] = f"it is registered under this name, and its meta names it {cls.meta.name!r}"

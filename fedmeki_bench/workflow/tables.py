@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import registry
 from fedmeki_bench.boards.board import Board
+from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.leaderboard import build as building
 from fedmeki_bench.leaderboard.collect import Row
@@ -124,6 +125,7 @@ def page_of(board: AnyBoard, results: str | Path) -> Page:
     Raises:
         UsageError, InputError: as :func:`leaderboard`.
     """
+    look_in(results)
     board, store = board_of(board), RecordStore(results)
     found = _records(board, store)
     return building.page_of(board, cells(board, found), store, context_of(board))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import registry
+from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, UsageError
 from fedmeki_bench.events import Listener, silent
 from fedmeki_bench.workflow.reading import Records
@@ -60,6 +61,7 @@ def run(
         InputError: a cohort is missing or an option is bad; then nothing was trained.
         RunFailed: with ``check``, a run failed; its record says why.
     """
+    look_in(data)
     specs = specified(
         algorithm, Path(data), tasks=tasks, profile=profile, seed=seed, clients=clients, partition=partition,
         variant=variant, options=options,

@@ -12,12 +12,17 @@ from fedmeki_bench.builtin.data_prep.slake import Slake
 from fedmeki_bench.builtin.data_prep.vqa_rad import VqaRad
 from fedmeki_bench.builtin.tasks.medvqa import MedVqa
 from fedmeki_bench.builtin.tasks.medvqa_trained import MedVqaSlakeTrained, MedVqaTrained
-from fedmeki_bench.conformance import check
+from fedmeki_bench.conformance import tasks as conformance
+from fedmeki_bench.conformance.clause import Violation
+from fedmeki_bench.conformance.subject import Subject
+from fedmeki_bench.data.clients.assignment import Assignment
 from fedmeki_bench.data.cohort import find
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError, TasksFailed
 from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs.assemble import assemble
 from fedmeki_bench.runs.execute import execute
+from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
 from fedmeki_bench.workflow import data as workflow
 
@@ -70,13 +75,17 @@ def test_clients_learn_the_concepts_and_the_record_says_so(record):
     assert "answers are the foundation model's" in evaluation.note
 
 
-def test_a_task_with_neither_labels_nor_concepts_is_refused():
+def test_a_task_with_neither_labels_nor_concepts_is_refused(data):
     class Bare(MedVqaSlakeTrained):
         meta = replace(MedVqaSlakeTrained.meta, concepts=())
 
-    (outcome,) = [o for o in check(Bare, "tasks") if o.clause == "meta"]
-    assert outcome.status == "failed"
-    assert "without either they would contribute nothing" in outcome.message
+    with pytest.raises(Violation, match="without either they would contribute nothing"):
+        conformance._meta(Subject("tasks", "bare", Bare))
+    (spec,) = specify(resolve("fedavg_m"), [NAME])
+    cohort = find(data, NAME)
+    cohort.learnt = None
+    with pytest.raises(InputError, match="can't train on task 'medvqa_slake_trained': its answers are texts"):
+        assemble(spec, resolve_plugins(spec), {NAME: cohort}, Assignment([], ""))
 
 
 def test_a_concept_that_the_meta_does_not_name_is_an_error(tmp_path):

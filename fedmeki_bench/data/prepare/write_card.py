@@ -104,6 +104,7 @@ def card_of(
         "licence": preparer.meta.licence,
         "citation": preparer.meta.citation,
         **labels_told(plan, samples),
+        **({} if plan.task.definition is None else {"definition": dict(plan.task.definition)}),
         **extra,
     }
 
