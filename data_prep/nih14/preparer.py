@@ -190,7 +190,7 @@ def _parts(raw: Path) -> dict[str, str]:
             raise InputError(f"{path} cannot be read: {error}") from error
         twice = next((line for line in lines if found.setdefault(line, part) != part), None)
         if twice is not None:
-            raise InputError(f"{path}: {twice[:60]} is in the list of the other part, too")
+            raise InputError(f"{path}: {twice[:60]!r} is in the list of the other part, too")
     return found
 
 

@@ -81,7 +81,7 @@ def test_the_official_division_is_told_and_audited(nih, tmp_path):
     assert "official_split" not in run(nih, tmp_path / "out").card
     (nih / "train_val_list.txt").write_text(lists["train"][0])
     (nih / "test_list.txt").write_text(lists["train"][0])
-    with pytest.raises(InputError, match=r"test_list\.txt: .*\.png is in the list of the other part, too"):
+    with pytest.raises(InputError, match=r"test_list\.txt: '.*\.png' is in the list of the other part, too"):
         run(nih, tmp_path / "out")
 
 
