@@ -100,6 +100,15 @@ def test_a_concept_that_the_meta_does_not_name_is_an_error(tmp_path):
     assert not (tmp_path / "data" / NAME).exists()
 
 
+def test_a_real_release_is_not_called_synthetic(tmp_path):
+    Slake().synthesize(tmp_path / "raw", size=60, seed=0)
+    (tmp_path / "raw" / "SYNTHETIC.json").unlink()
+    options = Slake.Options(image_size=32)
+    (done,) = prepare(Slake(), tmp_path / "raw", tmp_path / "data", [MedVqaSlakeTrained()], options, workers=1)
+    assert not done.card["synthetic"]
+    assert done.card["synthetic_source"] is None
+
+
 def test_concepts_belong_to_texts():
     with pytest.raises(ValueError, match="names concepts, and its clients train on labels"):
         replace(MedVqaSlakeTrained.meta, kind="binary", metrics=("auroc",))

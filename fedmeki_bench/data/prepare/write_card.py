@@ -62,8 +62,8 @@ def card_of(
     counts = cards.counts(samples, meta.labels, counted(plan.specs))
     if trained_on_concepts(plan.task):
         counts["concepts"] = list(meta.concepts)
-        for name, facts in counts["splits"].items():
-            facts["concepts"] = _said(samples[samples["split"] == name], meta)
+        for name, counted_there in counts["splits"].items():
+            counted_there["concepts"] = _said(samples[samples["split"] == name], meta)
     notes = list(drops.notes)
     if meta.role == "training":
         empty = [name for name in SPLITS if not counts["splits"][name]["samples"]]
