@@ -102,7 +102,10 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], Any]:
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the array format")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, by_columns, dtype = read(stream)
+    try:
+        shape, by_columns, dtype = read(stream)
+    except Exception as error:  # numpy reads it as Python's literals: damage shows wherever a parser stumbles
+        raise ValueError(f"its header: {error}") from error
     if by_columns or dtype.hasobject or not shape or not 0 < shape[0] <= _MOST:
         raise ValueError(f"an array of {dtype}, shape {shape}")
     return shape, dtype

@@ -207,6 +207,7 @@ def header(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
         (rezipped("train_labels", header((10**12, 1))), "'train_labels' can't be read"),
         (rezipped("train_labels", header((84, 1))), "'train_labels' is truncated"),
         (rezipped("train_images", b"\x93NUMPY\x09\x00"), "version"),
+        (rezipped("train_images", b"\x93NUMPY\x01\x00\x10\x00{'descr': ('\n('  "), "its header"),
     ],
 )
 def test_bad_files_are_refused_in_a_sentence(release, tmp_path, capfd, change, says):
