@@ -63,6 +63,18 @@ class Ended:
 Bench = Callable[..., Ended]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of the many cases of one test every third is quick; `make slow` has the others, which differ little."""
+    seen: dict[tuple[object, str], int] = {}
+    for item in items:
+        if item.path.parent == Path(__file__).parent and hasattr(item, "callspec"):
+            key = (item.path, item.originalname)
+            seen[key] = seen.get(key, 0) + 1
+            if seen[key] % 3 != 1:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def bench(capfd, monkeypatch, tmp_path) -> Bench:
     """``bench("list", "tasks")``: ends in time, with a documented code, one sentence and no hidden character.
