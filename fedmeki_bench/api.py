@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.prepare.official import official_overlap as official_overlap
     from fedmeki_bench.data.prepare.zero_shot import training_assignment as training_assignment
     from fedmeki_bench.data.preparer_options import PreparerOptions as PreparerOptions
+    from fedmeki_bench.data.raw.dicom_files import decoded_frame as decoded_frame
+    from fedmeki_bench.data.raw.dicom_files import first_frame as first_frame
+    from fedmeki_bench.data.raw.dicom_files import opened_dicom as opened_dicom
+    from fedmeki_bench.data.raw.dicom_series import read_dicom_series as read_dicom_series
     from fedmeki_bench.data.raw.images import damage_dropped as damage_dropped
     from fedmeki_bench.data.raw.images import grey_array as grey_array
     from fedmeki_bench.data.raw.images import grey_picture as grey_picture
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.raw.tables import natural as natural
     from fedmeki_bench.data.raw.tables import number as number
     from fedmeki_bench.data.raw.tables import read_table as read_table
+    from fedmeki_bench.data.raw.volumes import read_nifti as read_nifti
+    from fedmeki_bench.data.raw.volumes import window as window
     from fedmeki_bench.data.series import SeriesStatistics as SeriesStatistics
     from fedmeki_bench.data.series import model_input as model_input
     from fedmeki_bench.data.series import series_statistics as series_statistics
@@ -83,6 +89,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.models.encoders.clinical import SeriesEncoder as SeriesEncoder
     from fedmeki_bench.models.encoders.image import ImageEncoder as ImageEncoder
     from fedmeki_bench.models.encoders.signal import SignalEncoder as SignalEncoder
+    from fedmeki_bench.models.encoders.volume import VolumeEncoder as VolumeEncoder
     from fedmeki_bench.models.flat import Entry as Entry
     from fedmeki_bench.models.flat import FlatTensors as FlatTensors
     from fedmeki_bench.models.training import Batch as Batch
@@ -172,6 +179,12 @@ GROUPS: dict[str, dict[str, str]] = {
         "defined_task": "definitions.defined_task",
         "read_definition": "definitions.definition",
         "checked": "definitions.definition",
+        "opened_dicom": "data.raw.dicom_files",
+        "first_frame": "data.raw.dicom_files",
+        "decoded_frame": "data.raw.dicom_files",
+        "read_dicom_series": "data.raw.dicom_series",
+        "read_nifti": "data.raw.volumes",
+        "window": "data.raw.volumes",
         "series_statistics": "data.series",
         "rows_of": "data.holdings",
         "official_overlap": "data.prepare.official",
@@ -189,6 +202,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Stored": "models.encoder",
         "ImageEncoder": "models.encoders.image",
         "SignalEncoder": "models.encoders.signal",
+        "VolumeEncoder": "models.encoders.volume",
         "SeriesEncoder": "models.encoders.clinical",
         "SeriesStatistics": "data.series",
         "model_input": "data.series",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -39,6 +40,9 @@ class Profile(BaseModel):
         "round", description="exchange once per round, or after every task as in the published code"
     )
     image_size: int = Field(224, ge=16, le=1024, description="side of the pictures the model sees, in pixels")
+    volume_size: tuple[int, int, int] = Field(
+        (16, 32, 32), description="largest depth, height and width of the volumes the model sees, in voxels"
+    )
     precision: Literal["float32", "bf16"] = Field("float32", description="arithmetic of the forward pass")
     threads: int = Field(
         1, ge=0, le=512, description="threads per run; 0 means all cores (same bits need the same number)"
@@ -48,6 +52,13 @@ class Profile(BaseModel):
         default_factory=dict, description="hidden width of the decoder behind a modality; 0 or absent: linear"
     )
 
+    @field_validator("volume_size")
+    @classmethod
+    def _bearable(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(value) < 1 or max(value) > 1024:
+            raise ValueError("depth, height and width are from 1 to 1024")
+        return value
+
     @field_validator("encoders", mode="before")
     @classmethod
     def _plain_names(cls, value: Any) -> Any:
@@ -56,16 +67,13 @@ class Profile(BaseModel):
         return value
 
 
-SAID = frozenset({"image", "signal", "clinical"})
-"""Modalities whose encoder is part of every run's identity; another one's only where a task of the run reads it."""
-
-
 def _demo() -> Profile:
     return Profile(
         name="demo", rounds=12, local_epochs=2, batch_size=16, lr=2e-3, image_size=64, threads=1,
         encoders={
             "image": EncoderChoice(name="small_image"),
             "signal": EncoderChoice(name="small_signal"),
+            "volume": EncoderChoice(name="small_volume"),
             "clinical": EncoderChoice(name="clinical", params={"width": 64, "hidden": 64, "heads": 4}),
             "labs": EncoderChoice(name="labs", params={"width": 64, "hidden": 64, "heads": 4}),
         },
@@ -75,10 +83,12 @@ def _demo() -> Profile:
 def _paper() -> Profile:
     # FedMEKI, section "Implementation": 10 rounds, 1 local epoch, batch 64, Adam 1e-4, clip 1.
     return Profile(
-        name="paper", rounds=10, local_epochs=1, batch_size=64, lr=1e-4, image_size=224, threads=0,
+        name="paper", rounds=10, local_epochs=1, batch_size=64, lr=1e-4, image_size=224,
+        volume_size=(32, 256, 256), threads=0,
         encoders={
             "image": EncoderChoice(name="deit_tiny"),
             "signal": EncoderChoice(name="published_signal"),
+            "volume": EncoderChoice(name="vit3d"),
             "clinical": EncoderChoice(name="clinical"),
             "labs": EncoderChoice(name="labs"),
         },
@@ -87,6 +97,20 @@ def _paper() -> Profile:
 
 
 PROFILES = {"demo": _demo, "paper": _paper}
+
+_LATER: dict[str, tuple[str, ...]] = {"volume": ("volume_size",), "labs": ()}
+"""Modalities that came after results did -> further fields of a profile that are theirs alone."""
+
+
+def concerning(values: Mapping[str, Any], modalities: Collection[str]) -> dict[str, Any]:
+    """A profile's values without those that concern only modalities which came later and which no task here reads.
+
+    So a new modality, too, leaves the names of finished runs alone (see :func:`fedmeki_bench.options.later`).
+    """
+    absent = [modality for modality in _LATER if modality not in modalities]
+    fields = {field for modality in absent for field in _LATER[modality]}
+    kept = {name: value for name, value in values.items() if name not in fields}
+    return kept | {"encoders": {m: choice for m, choice in kept["encoders"].items() if m not in absent}}
 
 
 def profile(name: str) -> Profile:

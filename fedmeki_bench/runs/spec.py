@@ -23,7 +23,7 @@ from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.view import answers_zero_shot
 from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
-from fedmeki_bench.profiles import SAID, Profile, profile
+from fedmeki_bench.profiles import Profile, concerning, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
 from fedmeki_bench.runs.start import Start, start_of
 from fedmeki_bench.task import Task
@@ -44,7 +44,7 @@ class RunSpec:
         zero_shot: zero-shot tasks that the foundation view answers, sorted.
         params: section (profile, rule, stage, partition, availability, start) -> resolved parameters.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
-        unsaid: paths of parameters that are newer than other results and stand at their defaults (see
+        unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
     """
 
@@ -68,11 +68,8 @@ class RunSpec:
         identity = asdict(self)
         del identity["algorithm"], identity["unsaid"]
         for option in self.unsaid:
-            *path, key = option.split(".")
-            place = identity["params"]
-            for part in path:
-                place = place[part]
-            del place[key]
+            section, _, key = option.partition(".")
+            del identity["params"][section][key]
         if not identity["params"].get("start"):  # it came later: a run that starts as ever has no such section
             identity["params"].pop("start", None)
         else:
@@ -161,8 +158,8 @@ def specify(
         units = [*(f"encoder.{m}" for m in sorted(modalities)), *(f"decoder.{name}" for name in group)]
         start, digest = start_of(params["start"], units, algorithm.scope)
         own, versions = params | {"start": start}, versions | digest
+        own["profile"] = concerning(params["profile"], modalities)
         unsaid = tuple(f"{section}.{key}" for section in _SECTIONS for key in silent(models[section], own[section]))
-        unsaid += tuple(f"profile.encoders.{m}" for m in params["profile"]["encoders"] if m not in SAID | modalities)
         specs.append(
             RunSpec(
                 algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, answered, profile_name, own,
