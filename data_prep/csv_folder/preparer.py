@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fedmeki_bench.api import (
     ArraySpec,
@@ -40,16 +40,35 @@ class CsvOptions(PreparerOptions):
     """Options of your own folder; those of modalities that it lacks mean nothing."""
 
     image_size: int = Field(224, ge=16, le=1024, description="side of the stored square image, in pixels")
+    volume_size: tuple[int, int, int] = Field((16, 32, 32), description="stored depth, height and width of a volume")
+    window: tuple[float, float] | None = Field(
+        None,
+        description="values of a volume that become black and white, e.g. [-160, 240] in a CT; else its range",
+    )
     signal_channels: int = Field(12, ge=1, le=256, description="channels of a signal")
     signal_rate: float = Field(100, gt=0, le=100_000, description="samples per second of a signal")
     signal_seconds: float = Field(10, gt=0, le=3600, description="how much of a signal is kept, from its beginning")
+
+    @field_validator("volume_size")
+    @classmethod
+    def _bearable(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(value) < 1 or max(value) > 1024:
+            raise ValueError("depth, height and width are from 1 to 1024")
+        return value
+
+    @field_validator("window")
+    @classmethod
+    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError("a window begins below its end")
+        return value
 
 
 class CsvFolder(DatasetPreparer[CsvOptions]):
     """Reads ``table.csv`` and the files that it names.
 
     Columns: ``sample``, ``patient``, ``site``, ``sex``, ``age``; ``label``, or ``label: NAME`` for each finding, or
-    ``question`` and ``answer``; ``text``; and ``image``, ``image 2``, ... or ``signal`` with paths within the folder.
+    ``question`` and ``answer``; ``text``; and ``image``, ``image 2``, ..., ``signal`` or ``volume``, paths within the folder.
     ``task.yaml`` beside it may say more (:class:`~fedmeki_bench.api.Definition`). Nothing but files and labels is
     needed; the card says what was guessed and what is not known.
     """
@@ -58,7 +77,7 @@ class CsvFolder(DatasetPreparer[CsvOptions]):
         name="csv",
         version=1,
         title="Your own folder: a table in CSV and the files that it names",
-        modalities=("image", "signal", "text"),
+        modalities=("image", "signal", "volume", "text"),
         grouping="patient",
         licence="your own data: see the card",
         access="your own data",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.api import ArraySpec, Dropped, grey_array
+from fedmeki_bench.api import ArraySpec, Dropped, grey_array, read_dicom_series, read_nifti, window
 
 from ..dicom_reading import dicom_grey
 
@@ -62,6 +62,16 @@ def _signal(path: Path, options: Any) -> np.ndarray:
     return values
 
 
+def _volume(path: Path, options: Any) -> np.ndarray:
+    """A NIfTI file, or a folder with the slices of one DICOM series, as grey levels."""
+    import numpy as np
+
+    read = read_dicom_series if path.is_dir() else read_nifti
+    values = read(path, options.volume_size)
+    low, high = options.window or np.quantile(values, (0.005, 0.995)).tolist()
+    return window(values, low, high if low < high else low + 1)[None]
+
+
 READERS: dict[str, Reader] = {
     "image": Reader(
         lambda o: ArraySpec((1, o.image_size, o.image_size), "uint8", 1 / 255, "grey"),
@@ -70,6 +80,10 @@ READERS: dict[str, Reader] = {
     "signal": Reader(
         lambda o: ArraySpec((o.signal_channels, round(o.signal_seconds * o.signal_rate)), "float32"),
         _signal, "a WFDB record",
+    ),
+    "volume": Reader(
+        lambda o: ArraySpec((1, *o.volume_size), "uint8", 1 / 255, "grey"),
+        _volume, "a NIfTI file or a folder with a DICOM series",
     ),
 }  # fmt: skip
 """Modality, which is also the column's name -> how its files are read."""

@@ -183,6 +183,26 @@ def test_a_signal_is_a_wfdb_record(tmp_path):
         np.testing.assert_allclose(cohort.array("signal")[row], signals[int(name)][:250].T, atol=1e-3)
 
 
+def test_a_volume_is_a_nifti_file_or_a_series(tmp_path):
+    import nibabel
+
+    place = tmp_path / "scans"
+    rows = [{"volume": f"v{k}.nii.gz", "label": k % 2} for k in range(6)]
+    folder(place, rows, files=())
+    for k in range(6):
+        values = np.zeros((8, 8, 6), dtype=np.float32)
+        values[:4] = 100 + k
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), place / f"v{k}.nii.gz")
+    (place / "v3.nii.gz").write_bytes((place / "v3.nii.gz").read_bytes()[:80])
+    (place / "v4.nii.gz").unlink()
+    (place / "v4.nii.gz").mkdir()
+    cohort = prepared(place, volume_size=[3, 4, 4], window=[0, 200])
+    assert cohort.array("volume").shape == (4, 1, 3, 4, 4)
+    grey = cohort.array("volume")[0, 0]
+    assert {int(value) for value in np.unique(grey)} == {0, round(100 / 200 * 255)}
+    assert sum(facts["n"] for facts in cohort.card["dropped"].values()) == 2
+
+
 def test_a_definition_is_known_from_card_and_record_alone(tmp_path):
     prepared(folder(tmp_path / "x", BAD, {"name": "known_by_card", "title": "T"}))
     with pytest.raises(UsageError, match="unknown task 'known_by_card'"):

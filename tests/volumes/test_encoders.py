@@ -97,7 +97,7 @@ def test_runs_without_volumes_know_nothing_of_them(name):
     told = concerning(values, ["image"])
     assert "volume_size" not in told
     assert set(told["encoders"]) == {"image", "signal", "clinical"}
-    assert concerning(values, ["volume", "image"]) == values
+    assert concerning(values, ["volume", "labs", "image"]) == values
     plain, *rest = (
         specify(resolve("fedavg_m"), ["ecg_abnormal"], profile_name=name, options=options)[0]
         for options in ({}, {"volume_size": [8, 8, 8]}, {"encoders": {"volume": "small_volume"}})
