@@ -68,7 +68,8 @@ class CsvFolder(DatasetPreparer[CsvOptions]):
     """Reads ``table.csv`` and the files that it names.
 
     Columns: ``sample``, ``patient``, ``site``, ``sex``, ``age``; ``label``, or ``label: NAME`` for each finding, or
-    ``question`` and ``answer``; ``text``; and ``image``, ``image 2``, ..., ``signal`` or ``volume``, paths within the folder.
+    ``question`` and ``answer``; ``text``; and ``image``, ``image 2``, ..., ``signal`` or ``volume``:
+    paths within the folder.
     ``task.yaml`` beside it may say more (:class:`~fedmeki_bench.api.Definition`). Nothing but files and labels is
     needed; the card says what was guessed and what is not known.
     """
