@@ -6,29 +6,17 @@ promises is checked before anything of that size is unpacked.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import struct
-import zlib
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.api import Dropped, damage_dropped, resized
+from fedmeki_bench.api import Dropped, decoded_frame, first_frame, opened_dicom, resized
 
 if TYPE_CHECKING:
     import numpy as np
     from pydicom import Dataset
 
-MOST_PIXELS = 64_000_000
-"""Values of all frames together; a large mammogram has 25 million."""
-MOST_BYTES = 256_000_000
-"""Of a deflated file once unpacked."""
 _JPEG = "1.2.840.10008.1.2.4.50"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_TOO_LARGE = "the picture is implausibly large"
-_PREFIX = 132  # preamble and the letters DICM
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 
 
@@ -38,50 +26,10 @@ def dicom_grey(path: Path, side: int) -> tuple[np.ndarray, Dataset]:
     Raises:
         Dropped: no DICOM, damaged, implausibly large, or compressed so that no installed decoder reads it.
     """
-    from pydicom import dcmread
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    with _quiet_reader(), damage_dropped("the DICOM file"):
-        try:
-            _check_deflated(path)
-            header = dcmread(path)
-            grey = resized(_picture(header), side)
-            # turned after resizing: then a negative gives the exact negative
-            return (255 - grey if _inverted(header) else grey), header
-        except InvalidDicomError:
-            raise Dropped("the file is not DICOM") from None
-        except (BytesLengthException, NotImplementedError, RuntimeError):
-            raise Dropped("the DICOM file is truncated or damaged") from None
-
-
-@contextlib.contextmanager
-def _quiet_reader() -> Iterator[None]:
-    """Keep pydicom from remarking on each odd header value or cut file: we count them."""
-    log = logging.getLogger("pydicom")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
-def _check_deflated(path: Path) -> None:
-    """Unpack a deflated file piece by piece, keeping nothing, until its size is known to be bearable."""
-    with path.open("rb") as stream:
-        start = stream.read(_PREFIX + 12)
-        if start[128:_PREFIX] != b"DICM" or start[_PREFIX : _PREFIX + 4] != b"\x02\x00\x00\x00":
-            return  # for the reader to judge
-        meta = stream.read(struct.unpack("<I", start[-4:])[0])
-        if _DEFLATED.encode() not in meta:
-            return
-        unpacker, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while piece := stream.read(1 << 16):
-            while piece:
-                size += len(unpacker.decompress(piece, 1 << 20))
-                piece = unpacker.unconsumed_tail
-                if size > MOST_BYTES:
-                    raise Dropped(_TOO_LARGE)
+    with opened_dicom(path) as header:
+        grey = resized(_picture(header), side)
+        # turned after resizing: then a negative gives the exact negative
+        return (255 - grey if _inverted(header) else grey), header
 
 
 def _picture(header: Dataset) -> Any:
@@ -89,11 +37,10 @@ def _picture(header: Dataset) -> Any:
 
     if not header.get("PixelData"):
         raise Dropped("the DICOM file holds no complete picture")
-    _check_size(header)
     syntax = header.file_meta.TransferSyntaxUID
     grey = str(header.get("PhotometricInterpretation", "")).strip() in _GREY
     if syntax == _JPEG and int(header.get("BitsStored", 8) or 8) == 8:
-        picture = Image.open(BytesIO(_first_frame(header)), formats=["JPEG"])
+        picture = Image.open(BytesIO(first_frame(header)), formats=["JPEG"])
         if not grey or picture.mode != "L":
             return picture.convert("L")
         if not _transformed(header):
@@ -108,58 +55,13 @@ def _array(picture: Any) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _check_size(header: Dataset) -> None:
-    """Refuse a size before the pixels are decoded: the header's, and the one that a compressed frame states."""
-    frames = int(header.get("NumberOfFrames", 1) or 1)
-    rows, columns, values = (int(header.get(name, 0) or 0) for name in ("Rows", "Columns", "SamplesPerPixel"))
-    if rows * columns * max(values, 1) * max(frames, 1) > MOST_PIXELS:
-        raise Dropped(_TOO_LARGE)
-    if not header.file_meta.TransferSyntaxUID.is_encapsulated:
-        return
-    stated = _stated_size(_first_frame(header))
-    if stated is not None and stated[0] * stated[1] > MOST_PIXELS:
-        raise Dropped(_TOO_LARGE)
-    if stated is not None and stated != (rows, columns):
-        raise Dropped("the DICOM file is truncated or damaged")
-
-
-def _first_frame(header: Dataset) -> bytes:
-    from pydicom.encaps import generate_frames
-
-    return bytes(next(generate_frames(header.PixelData, number_of_frames=int(header.get("NumberOfFrames", 1) or 1))))
-
-
-def _stated_size(frame: bytes) -> tuple[int, int] | None:
-    """(rows, columns) as a JPEG, JPEG-LS or JPEG 2000 codestream tells them; None for anything else."""
-    if frame[:4] == b"\xff\x4f\xff\x51":
-        right, down, left, top = struct.unpack(">4I", frame[8:24])
-        return down - top, right - left
-    at = 2
-    if frame[:2] != b"\xff\xd8":
-        return None
-    while at + 9 <= len(frame) and frame[at] == 0xFF:
-        marker, length = frame[at + 1], struct.unpack(">H", frame[at + 2 : at + 4])[0]
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            rows, columns = struct.unpack(">2H", frame[at + 5 : at + 9])
-            return rows, columns
-        at += 1 if marker == 0xFF else 2 + length
-    return None
-
-
 def _decoded(header: Dataset) -> np.ndarray:
     """The first frame, decoded by pydicom, as it is shown: uint8 (rows, columns)."""
     import numpy as np
     from PIL import Image
-    from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+    from pydicom.pixels import apply_color_lut
 
-    syntax = header.file_meta.TransferSyntaxUID
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
-        raise Dropped(f"no installed decoder reads the compression {syntax.name}")
-    pixels = pixel_array(header, index=0)
+    pixels = decoded_frame(header)
     kind = str(header.get("PhotometricInterpretation", "")).strip()
     if kind == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, header)

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.prepare.official import official_overlap as official_overlap
     from fedmeki_bench.data.prepare.zero_shot import training_assignment as training_assignment
     from fedmeki_bench.data.preparer_options import PreparerOptions as PreparerOptions
+    from fedmeki_bench.data.raw.dicom_files import decoded_frame as decoded_frame
+    from fedmeki_bench.data.raw.dicom_files import first_frame as first_frame
+    from fedmeki_bench.data.raw.dicom_files import opened_dicom as opened_dicom
+    from fedmeki_bench.data.raw.dicom_series import read_dicom_series as read_dicom_series
     from fedmeki_bench.data.raw.images import damage_dropped as damage_dropped
     from fedmeki_bench.data.raw.images import grey_array as grey_array
     from fedmeki_bench.data.raw.images import grey_picture as grey_picture
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.raw.tables import natural as natural
     from fedmeki_bench.data.raw.tables import number as number
     from fedmeki_bench.data.raw.tables import read_table as read_table
+    from fedmeki_bench.data.raw.volumes import read_nifti as read_nifti
+    from fedmeki_bench.data.raw.volumes import window as window
     from fedmeki_bench.data.series import SeriesStatistics as SeriesStatistics
     from fedmeki_bench.data.series import model_input as model_input
     from fedmeki_bench.data.series import series_statistics as series_statistics
@@ -159,6 +165,12 @@ GROUPS: dict[str, dict[str, str]] = {
         "resized": "data.raw.images",
         "pixel_digest": "data.raw.images",
         "damage_dropped": "data.raw.images",
+        "opened_dicom": "data.raw.dicom_files",
+        "first_frame": "data.raw.dicom_files",
+        "decoded_frame": "data.raw.dicom_files",
+        "read_dicom_series": "data.raw.dicom_series",
+        "read_nifti": "data.raw.volumes",
+        "window": "data.raw.volumes",
         "series_statistics": "data.series",
         "official_overlap": "data.prepare.official",
         "training_assignment": "data.prepare.zero_shot",

@@ -21,8 +21,9 @@ from pydicom.uid import (
     JPEGLosslessSV1,
 )
 
-from fedmeki_bench.builtin.data_prep.dicom_reading import MOST_PIXELS, dicom_grey
+from fedmeki_bench.builtin.data_prep.dicom_reading import dicom_grey
 from fedmeki_bench.data.contract import Dropped
+from fedmeki_bench.data.raw.dicom_files import MOST_PIXELS
 
 
 def smooth(side: int = 64) -> np.ndarray:

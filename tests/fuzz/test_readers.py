@@ -15,10 +15,12 @@ from fedmeki_bench.builtin.data_prep.ptbxl import PtbXl
 from fedmeki_bench.builtin.data_prep.rsna import Rsna, RsnaOptions
 from fedmeki_bench.data.cohort import Cohort
 from fedmeki_bench.data.contract import Drops
+from fedmeki_bench.data.raw.dicom_series import read_dicom_series
 from fedmeki_bench.data.raw.images import grey_picture
 from fedmeki_bench.data.raw.json_items import mapping, read_items, text, whole
 from fedmeki_bench.data.raw.questions import question_rows
 from fedmeki_bench.data.raw.tables import read_table
+from fedmeki_bench.data.raw.volumes import read_nifti
 
 from .mutation import CASES, changes, edits, explore, refused_in_words
 
@@ -119,6 +121,51 @@ def test_dicom_files(raw, folder, examples):
             assert found.arrays["image"].shape == (1, 16, 16)
 
     explore(examples, st.integers(0, len(content) - 1), edits())(check)
+
+
+def small_nifti() -> bytes:
+    import nibabel
+
+    image = nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.diag([2.0, 2.0, 3.0, 1.0]))
+    return image.to_bytes()
+
+
+@pytest.mark.parametrize("examples", CASES)
+@pytest.mark.parametrize("level", ["plain", "packed", "inside"])
+def test_nifti_files(folder, examples, level):
+    path, content = folder / ("a.nii" if level == "plain" else "a.nii.gz"), small_nifti()
+    packed = gzip.compress(content, mtime=0)
+
+    def check(change, frame):
+        inside = gzip.compress(change(content), 1, mtime=0) if level == "inside" else change(packed)
+        path.write_bytes(change(content) if level == "plain" else inside)
+        with refused_in_words():
+            found = read_nifti(path, (2, 3, 2), frame=frame)
+            assert found.shape == (2, 3, 2)
+            assert np.isfinite(found).all()
+
+    explore(examples, edits(), st.sampled_from([None, 0, 1]))(check)
+
+
+@pytest.mark.parametrize("examples", CASES)
+def test_series_of_slices(folder, examples):
+    from volumes.phantom import write_series
+
+    paths = write_series(folder / "series")[:4]
+    for path in (folder / "series").iterdir():
+        if path not in paths:
+            path.unlink()
+    content = [path.read_bytes() for path in paths]
+
+    def check(number, change):
+        paths[number].write_bytes(change(content[number]))
+        with refused_in_words():
+            found = read_dicom_series(folder / "series", (2, 3, 2))
+            assert found.shape == (2, 3, 2)
+            assert np.isfinite(found).all()
+        paths[number].write_bytes(content[number])
+
+    explore(examples, st.integers(0, 3), edits())(check)
 
 
 @pytest.mark.parametrize("examples", CASES)
