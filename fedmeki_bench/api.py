@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.models.encoders.clinical import SeriesEncoder as SeriesEncoder
     from fedmeki_bench.models.encoders.image import ImageEncoder as ImageEncoder
     from fedmeki_bench.models.encoders.signal import SignalEncoder as SignalEncoder
+    from fedmeki_bench.models.encoders.volume import VolumeEncoder as VolumeEncoder
     from fedmeki_bench.models.flat import Entry as Entry
     from fedmeki_bench.models.flat import FlatTensors as FlatTensors
     from fedmeki_bench.models.training import Batch as Batch
@@ -187,6 +188,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Stored": "models.encoder",
         "ImageEncoder": "models.encoders.image",
         "SignalEncoder": "models.encoders.signal",
+        "VolumeEncoder": "models.encoders.volume",
         "SeriesEncoder": "models.encoders.clinical",
         "SeriesStatistics": "data.series",
         "model_input": "data.series",

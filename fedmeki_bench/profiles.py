@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -39,6 +40,9 @@ class Profile(BaseModel):
         "round", description="exchange once per round, or after every task as in the published code"
     )
     image_size: int = Field(224, ge=16, le=1024, description="side of the pictures the model sees, in pixels")
+    volume_size: tuple[int, int, int] = Field(
+        (16, 32, 32), description="largest depth, height and width of the volumes the model sees, in voxels"
+    )
     precision: Literal["float32", "bf16"] = Field("float32", description="arithmetic of the forward pass")
     threads: int = Field(
         1, ge=0, le=512, description="threads per run; 0 means all cores (same bits need the same number)"
@@ -47,6 +51,13 @@ class Profile(BaseModel):
     decoder_hidden: dict[str, int] = Field(
         default_factory=dict, description="hidden width of the decoder behind a modality; 0 or absent: linear"
     )
+
+    @field_validator("volume_size")
+    @classmethod
+    def _bearable(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(value) < 1 or max(value) > 1024:
+            raise ValueError("depth, height and width are from 1 to 1024")
+        return value
 
     @field_validator("encoders", mode="before")
     @classmethod
@@ -62,6 +73,7 @@ def _demo() -> Profile:
         encoders={
             "image": EncoderChoice(name="small_image"),
             "signal": EncoderChoice(name="small_signal"),
+            "volume": EncoderChoice(name="small_volume"),
             "clinical": EncoderChoice(name="clinical", params={"width": 64, "hidden": 64, "heads": 4}),
         },
     )  # fmt: skip
@@ -70,10 +82,12 @@ def _demo() -> Profile:
 def _paper() -> Profile:
     # FedMEKI, section "Implementation": 10 rounds, 1 local epoch, batch 64, Adam 1e-4, clip 1.
     return Profile(
-        name="paper", rounds=10, local_epochs=1, batch_size=64, lr=1e-4, image_size=224, threads=0,
+        name="paper", rounds=10, local_epochs=1, batch_size=64, lr=1e-4, image_size=224,
+        volume_size=(32, 256, 256), threads=0,
         encoders={
             "image": EncoderChoice(name="deit_tiny"),
             "signal": EncoderChoice(name="published_signal"),
+            "volume": EncoderChoice(name="vit3d"),
             "clinical": EncoderChoice(name="clinical"),
         },
         decoder_hidden={"image": 128},
@@ -81,6 +95,20 @@ def _paper() -> Profile:
 
 
 PROFILES = {"demo": _demo, "paper": _paper}
+
+_LATER = {"volume": ("volume_size",)}
+"""Modalities that came after results did -> further fields of a profile that are theirs alone."""
+
+
+def concerning(values: Mapping[str, Any], modalities: Collection[str]) -> dict[str, Any]:
+    """A profile's values without those that concern only modalities which came later and which no task here reads.
+
+    So a new modality, too, leaves the names of finished runs alone (see :func:`fedmeki_bench.options.later`).
+    """
+    absent = [modality for modality in _LATER if modality not in modalities]
+    fields = {field for modality in absent for field in _LATER[modality]}
+    kept = {name: value for name, value in values.items() if name not in fields}
+    return kept | {"encoders": {m: choice for m, choice in kept["encoders"].items() if m not in absent}}
 
 
 def profile(name: str) -> Profile:

@@ -18,6 +18,12 @@ from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.models.encoder import Encoder, Input, Stored
 
 _SIZE = 60
+_EASY: dict[str, Callable[[], Cohort]] = {
+    "image": lambda: toys.cohorts()["left"],
+    "signal": lambda: toys.cohorts()["fast"],
+    "clinical": lambda: toys.cohorts()["high"],
+    "volume": toys.volumes,
+}
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,13 @@ class Samples:
 
 
 def samples(cls: type[Encoder]) -> Samples:
-    """Samples for an encoder; with labels for pictures, signals and clinical series.
+    """Samples for an encoder; with labels for pictures, signals, clinical series and volumes.
 
     Raises:
         Undecided: no dataset stores its modality.
     """
-    if cls.modality in worlds.SINGLE:
-        return _of(cls, toys.cohorts()[worlds.SINGLE[cls.modality][0]], easy=True)
+    if cls.modality in _EASY:
+        return _of(cls, _EASY[cls.modality](), easy=True)
     for plugin in registry.describe("datasets"):
         if not plugin.broken and cls.modality in registry.load("datasets", plugin.name).meta.modalities:
             found = standin(registry.load("datasets", plugin.name), {}, size=_SIZE)

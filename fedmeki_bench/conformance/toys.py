@@ -1,4 +1,4 @@
-"""Generated data of three kinds (pictures, signals, clinical series) with an easy problem in each, as real cohorts.
+"""Generated data (pictures, signals, clinical series; volumes) with an easy problem in each, as real cohorts.
 
 They go through the same ``prepare`` as any release, into a temporary folder, so that a plug-in meets what it will meet
 in a run: files, a card, a sealed test split.
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SAMPLES_EACH = 240
 SIDE, POINTS, LEADS, HOURS, VARIABLES = 32, 128, 2, 6, 3
+DEEP = 8
 
 
 class _Generated(DatasetPreparer):
@@ -97,6 +98,20 @@ class Pictures(_Generated):
         picture[:, :half] += 60 * second
         picture[:, half:] += 60 * (1 - second)
         return picture.clip(0, 255)
+
+
+class Volumes(_Generated):
+    """Grey volumes: brighter at the bottom or at the top."""
+
+    meta: ClassVar[DatasetMeta] = _dataset("volumes", "volume")
+    spec: ClassVar[ArraySpec] = ArraySpec((1, DEEP, 2 * DEEP, 2 * DEEP), "uint8", 1 / 255, "grey")
+
+    def draw(self, first: int, second: int, random: np.random.Generator) -> np.ndarray:
+        """The first label is the bottom."""
+        volume = random.normal(100, 20, self.spec.shape)
+        volume[:, : DEEP // 2] += 60 * first
+        volume[:, DEEP // 2 :] += 60 * (1 - first)
+        return volume.clip(0, 255)
 
 
 class Signals(_Generated):
@@ -173,6 +188,12 @@ class Fast(_Asked):
     """Is the wave fast?"""
 
     meta: ClassVar[TaskMeta] = _task("fast", "signals", "signal", "Is the wave fast?")
+
+
+class Low(_Asked):
+    """Is the bottom brighter?"""
+
+    meta: ClassVar[TaskMeta] = _task("low", "volumes", "volume", "Is the lower half brighter?")
 
 
 class High(_Asked):
@@ -252,6 +273,17 @@ def kind_cohorts() -> dict[str, Cohort]:
     preparer, raw, data = Pictures(), Path(_root().name) / "raw", Path(_root().name) / "kinds"
     prepare(preparer, raw, data, list(KINDS.values()), preparer.Options(), workers=1)
     return {name: find(data, name) for name in KINDS}
+
+
+@cache
+def volumes() -> Cohort:
+    """The cohort of :class:`Low`; rules and stages, which know nothing of modalities, are not tried on it."""
+    from fedmeki_bench.data.prepare.prepare import prepare
+
+    cohorts()
+    preparer, raw, data = Volumes(), Path(_root().name) / "raw", Path(_root().name) / "volumes"
+    prepare(preparer, raw, data, [Low()], preparer.Options(), workers=1)
+    return find(data, Low.meta.name)
 
 
 def cohorts(altered: tuple[str, ...] = ()) -> dict[str, Cohort]:

@@ -66,6 +66,8 @@ def changed_options(record: Record) -> dict[str, Any]:
         for key, value in params.items():
             name = f"{section}.{key}"
             known = own.get(name, own.get(key, defaults.get(section, {}).get(key)))
+            if isinstance(value, dict) and isinstance(known, dict):  # entries that are not given stay as they are
+                known = {entry: known[entry] for entry in value if entry in known}
             if value != known:
                 given[name] = value
     return given

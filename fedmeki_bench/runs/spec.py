@@ -23,7 +23,7 @@ from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.view import answers_zero_shot
 from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
-from fedmeki_bench.profiles import Profile, profile
+from fedmeki_bench.profiles import Profile, concerning, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
 from fedmeki_bench.runs.start import Start, start_of
 from fedmeki_bench.task import Task
@@ -158,6 +158,7 @@ def specify(
         units = [*(f"encoder.{m}" for m in sorted(modalities)), *(f"decoder.{name}" for name in group)]
         start, digest = start_of(params["start"], units, algorithm.scope)
         own, versions = params | {"start": start}, versions | digest
+        own["profile"] = concerning(params["profile"], modalities)
         unsaid = tuple(f"{section}.{key}" for section in _SECTIONS for key in silent(models[section], own[section]))
         specs.append(
             RunSpec(

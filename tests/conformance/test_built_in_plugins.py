@@ -24,7 +24,7 @@ QUICK = {
         "mortality",
     },
     "datasets": {"covqu", "ecg_qa", "ptbxl", "rsna", "slake", "vqa_rad"},
-    "encoders": {"clinical", "published_signal", "small_image", "small_signal"},
+    "encoders": {"clinical", "published_signal", "small_image", "small_signal", "small_volume"},
 }
 CASES = [
     pytest.param(kind, name, marks=() if name in quick else pytest.mark.slow, id=f"{kind}-{name}")
