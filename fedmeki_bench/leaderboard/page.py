@@ -194,7 +194,9 @@ def _section(
 ) -> Section:
     grid = Grid(board, part, facts)
     analysis = analyse(grid, context.read, sections=sections)
-    title = "Zero-shot tasks" if zero_shot else "Main metrics"
+    trained = any(facts.tasks[task].role == "training" for task in grid.tasks if task in facts.tasks)
+    asked = "Answers in words" if trained else "Zero-shot tasks"
+    title = asked if zero_shot else "Main metrics"
     said = f", {partition}" if partition else ""
     targets = target_table(grid, analysis)
     table = main_table(grid, analysis)
@@ -206,7 +208,7 @@ def _section(
     differences = differences_table(grid, analysis)
     if differences is not None:
         suffix = f"differences{key.removeprefix('main')}" if not zero_shot else f"differences_{key}"
-        kind = " (zero-shot)" if zero_shot and not said else ""
+        kind = f" ({asked.lower()})" if zero_shot and not said else ""
         differences = replace(
             differences, key=suffix, title=differences.title + (said or kind), warnings=table.warnings,
             stamps=table.stamps,
@@ -217,7 +219,7 @@ def _section(
         replace(table, key=key, title=title + said),
         verdict(grid, analysis),
         differences,
-        tuple(replace(t, title=t.title + (said or (" (zero-shot)" if zero_shot and t.key in _SHARED else "")))
+        tuple(replace(t, title=t.title + (said or (f" ({asked.lower()})" if zero_shot and t.key in _SHARED else "")))
               for t in details),
     )  # fmt: skip
 
@@ -229,9 +231,13 @@ _SHARED = ("task_groups", "unseeing", "targets", "groups_site", "groups_sex", "g
 def _parts(board: Board, collected: Collected, tasks: Mapping[str, TaskMeta]) -> list[tuple[str, str, bool, Collected]]:
     """Key, partition, role and outcomes of each section: per partition the trained tasks, then the zero-shot ones.
 
-    Of the zero-shot tasks only the rows that can answer at least one are shown.
+    Trained tasks whose answers are texts stand with the latter: no view of a client model gives an answer. Of all these
+    only the rows that can answer at least one are shown.
     """
+    texts = {name for name, meta in tasks.items() if meta.role == "training" and not meta.labels.how.labelled}
     zero = {name for name, meta in tasks.items() if meta.role == "zero_shot"}
+    if any(o.cell.task not in zero | texts for o in collected.outcomes):
+        zero |= texts
     found = []
     for number, partition in enumerate(d.label for d in board.partition_choices):
         suffix = f"_{number + 1}" if number else ""

@@ -15,6 +15,7 @@ class Section:
 
     Attributes:
         key: ``main`` or ``zero_shot``, numbered from the second partition on.
+        zero_shot: whether these are the tasks that only a view in words answers: zero-shot ones, and trained texts.
         partition: label of the partition; empty where the board has one.
         grid, analysis, table: outcomes, what statistics say about them, and the table of main metrics.
         verdict: what was found and what was not, in sentences.
@@ -36,7 +37,7 @@ class Section:
     @property
     def label(self) -> str:
         """What tells the section from the others of its page, in a word or two."""
-        tasks = "Zero-shot tasks" if self.zero_shot else "Trained tasks"
+        tasks = self.title.partition(",")[0] if self.zero_shot else "Trained tasks"
         if not self.partition:
             return tasks
         return f"{self.partition}, {tasks.lower()}" if self.zero_shot else self.partition
