@@ -80,8 +80,13 @@ _DECLARED: dict[tuple[str, str], tuple[Plugin, Any]] = {}
 """(kind, name) -> what this process was told of, beside what is installed."""
 
 
-def declare(kind: str, name: str, value: Any, origin: str) -> None:
+def declare(kind: str, name: str, value: Any, origin: str, *, replace: bool = False) -> None:
     """Make a plug-in known that no distribution declares, in this process alone.
+
+    Args:
+        kind, name, value: what it is.
+        origin: where it comes from, which ends in a digest of what it is.
+        replace: take the place of one that was declared under this name.
 
     Raises:
         UsageError: an installed plug-in, or another declared one, has that name.
@@ -89,7 +94,7 @@ def declare(kind: str, name: str, value: Any, origin: str) -> None:
     if any(plugin.name == name for plugin in _entry_points(kind)):
         raise UsageError(f"the {kind[:-1]} {name!r} is installed: choose another name")
     known = _DECLARED.get((kind, name))
-    if known is not None and known[0].origin != origin:
+    if known is not None and known[0].origin != origin and not replace:
         raise UsageError(f"the {kind[:-1]} {name!r} is defined twice, and differently: choose another name for one")
     _DECLARED[kind, name] = (Plugin(kind, name, name, origin, summary=_summary(value)), value)
 

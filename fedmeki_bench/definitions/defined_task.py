@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
 
@@ -66,8 +66,13 @@ def _task(text: str) -> type[DefinedTask]:
     return type("DefinedTask", (DefinedTask,), {"meta": meta, "definition": json.loads(text), "__doc__": title})
 
 
-def declare(definition: Mapping[str, Any], where: str) -> None:
+def declare(definition: Mapping[str, Any], where: str, *, replace: bool = False) -> None:
     """Make a defined task known under its name in this process.
+
+    Args:
+        definition: plain values, as a card holds them.
+        where: they come from, for sentences.
+        replace: take the place of another definition of that name.
 
     Raises:
         InputError: the definition is damaged.
@@ -76,12 +81,6 @@ def declare(definition: Mapping[str, Any], where: str) -> None:
     cls = defined_task(checked(dict(definition), where))
     digest = hashlib.sha256(json.dumps(cls.definition, sort_keys=True).encode()).hexdigest()[:16]
     try:
-        registry.declare("tasks", cls.meta.name, cls, f"{ORIGIN}{digest}")
+        registry.declare("tasks", cls.meta.name, cls, f"{ORIGIN}{digest}", replace=replace)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-
-
-def declare_all(definitions: Collection[tuple[Mapping[str, Any], str]]) -> None:
-    """:func:`declare` for several, each with where it comes from."""
-    for definition, where in definitions:
-        declare(definition, where)

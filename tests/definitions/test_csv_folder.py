@@ -219,6 +219,26 @@ def test_a_definition_is_known_from_card_and_record_alone(tmp_path):
     assert registry.load("tasks", "known_by_card") is type(task)
 
 
+def test_a_definition_that_was_edited_counts_from_the_next_preparation_on(tmp_path):
+    """Older records say otherwise, whichever folder is looked into first; without the data the latest record counts."""
+
+    def record(name, title, started):
+        place = tmp_path / "results" / name
+        place.mkdir(parents=True)
+        definition = Definition(name="edited", kind="binary", title=title).as_json()
+        told = {"started": started, "cohorts": [{"definition": definition}, {}]}
+        (place / "record.json").write_text(json.dumps(told))
+
+    record("b", "older", "2026-01-01T00:00:00Z")
+    record("a", "newer", "2026-02-01T00:00:00Z")
+    look_in(tmp_path / "results")
+    assert registry.load("tasks", "edited").meta.title == "newer"
+    prepared(folder(tmp_path / "x", BAD, {"name": "edited", "title": "newest"}))
+    for places in (("results", "data"), ("data", "results")):
+        look_in(*(tmp_path / place for place in places))
+        assert registry.load("tasks", "edited").meta.title == "newest"
+
+
 def test_two_definitions_of_one_name_are_refused(tmp_path):
     declare(Definition(name="twice", kind="binary").as_json(), "here")
     declare(Definition(name="twice", kind="binary").as_json(), "there")
