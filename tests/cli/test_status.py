@@ -61,6 +61,7 @@ def swept(cohorts, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_status_shows_the_partition_and_remarks(bench, cohorts, swept):
     args = ("status", swept / "split.yaml", "--data", cohorts, "--results", swept / "r")
     rows = json.loads(bench(*args, "--json").out)

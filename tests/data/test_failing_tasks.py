@@ -135,6 +135,7 @@ def bench(tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_prepare_all_names_the_wrong_ones_and_how_to_go_on(bench, raw, tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "ptbxl").symlink_to(raw)

@@ -57,7 +57,7 @@ def run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.C
     )
 
 
-SLOW = (
+SLOW = {"encoder", "task"}
     "algorithm",
     "dataset",
     "foundation_model",

@@ -16,8 +16,8 @@ LABELS = np.arange(40) % 2
 
 def told(scores, metric):
     class Part:
-        gold = LABELS
-        cohort = SimpleNamespace(labels=LabelSpec("binary"))
+        learnt = LABELS
+        cohort = SimpleNamespace(learnt=LabelSpec("binary"))
 
         def __len__(self):
             return 40
