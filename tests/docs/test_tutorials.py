@@ -57,11 +57,13 @@ def run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.C
     )
 
 
-SLOW = {"encoder", "task"}
+SLOW = (
     "algorithm",
     "dataset",
+    "encoder",
     "foundation_model",
     "leaderboard",
+    "task",
 )  # a minute and more; the others pass through the same commands
 
 
