@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PREPARERS = ("ptbxl", "rsna", "covqu", "chexpert", "vqa_rad", "slake", "ecg_qa", "nih14", "medmnist", "openi")
+PREPARERS = (
+    "ptbxl", "rsna", "covqu", "chexpert", "vqa_rad", "slake", "ecg_qa", "nih14", "medmnist", "openi", "pmc_casereport",
+)  # fmt: skip
 
 
 def test_preparers_and_tasks_load_nothing_heavy():
