@@ -13,25 +13,17 @@ class Local(Rule):
     views = ("personal",)
 
     def client_update(self, ctx, received):
-        own = ctx.memory.get("model")
-        ctx.load(received)
-        if own is not None:
-            ctx.load(Payload(own))
+        ctx.load_personal(received)
         ctx.train(self, received)
+        ctx.keep_personal()
         update = ctx.update()
-        if own is not None:  # where tasks exchange one after another, each brings units of its own
-            update.model = ctx.model.values.restrict([*own.units, *update.model.units])
-        ctx.memory["model"] = update.model
-        return Update(update.client, loss=update.loss, steps=update.steps)
+        return Update(ctx.client, loss=update.loss, steps=update.steps)
 
     def broadcast(self, server, client, units):
         return super().broadcast(server, client, units) if server.round == 0 else Payload()
 
     def aggregate(self, server, updates):
         """Nothing is combined."""
-
-    def personal(self, ctx, received):
-        return ctx.memory.get("model")
 
 
 class Majority(Rule):

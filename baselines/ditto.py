@@ -40,18 +40,7 @@ class Ditto(Rule[DittoParams]):
         ctx.load(received)
         ctx.train(Rule(), received)  # w_k: FedAvg's local steps, without the proximal term
         update = ctx.update()
-        self._load(ctx, received)
-        ctx.train(self, received, epochs=self.params.epochs)  # v_k
-        own = ctx.memory.setdefault("v", {})
-        own.update({unit: ctx.model.values.restrict([unit]) for unit in ctx.units})
+        ctx.load_personal(received)  # v_k
+        ctx.train(self, received, epochs=self.params.epochs)
+        ctx.keep_personal()
         return update
-
-    def personal(self, ctx, received):
-        self._load(ctx, received)
-        return ctx.model.values.restrict(ctx.units)
-
-    def _load(self, ctx, received):
-        """Put v_k into the work model; units it does not have yet start from the received ones."""
-        ctx.load(received)
-        for values in ctx.memory.get("v", {}).values():
-            ctx.model.load(values)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedmeki_bench.api import Mean, Rule
+from fedmeki_bench.api import Rule
 
 
 class FedAdamParams(Rule.Params):
@@ -28,6 +28,7 @@ class FedAdam(Rule[FedAdamParams]):
 
     title = "FedAdam"
     paper = "Reddi et al., ICLR 2021, Algorithm 2"
+    assumes = {"optimizer": "sgd"}
     version = 1
     # beta2 = 1 holds v at tau^2, so the step is server_lr / (2 tau) of the mean change
     neutral = {"server_lr": 1.0, "beta1": 0.0, "beta2": 1.0, "tau": 0.5}
@@ -38,14 +39,10 @@ class FedAdam(Rule[FedAdamParams]):
         if "m" not in server.memory:  # v_{-1} = tau^2
             server.memory |= {n: server.model.zeros(buffers=False) for n in "mv"}
             server.memory["v"].flat.fill_(tau**2)
-        mean = Mean(server.model)
-        for update in updates:
-            mean.add(update.model, update.share)
-        for unit in mean.clients:  # units that nobody trained keep their state too; batch-norm statistics stay the mean
-            x, y = server.model.segment(unit, trained_only=True), mean.value.segment(unit, trained_only=True)
-            m, v = server.memory["m"].segment(unit), server.memory["v"].segment(unit)
-            delta = y - x  # line 10: Delta_t
+        step = server.mean_change(updates)
+        for unit in step.units:  # units that nobody trained keep their state, too
+            delta, m, v = (t.segment(unit) for t in (step, server.memory["m"], server.memory["v"]))  # line 10: Delta_t
             m.copy_(beta1 * m + (1 - beta1) * delta)  # line 11
             v.copy_(beta2 * v + (1 - beta2) * delta**2)  # line 14, FedAdam
-            y.copy_(x + eta * m / (v.sqrt() + tau))  # line 15
-        server.model.load(mean.value)
+            delta.copy_(eta * m / (v.sqrt() + tau))  # line 15
+        server.apply(step)

@@ -9,6 +9,9 @@ server overshoots. The default was chosen on `valid` under the profile `demo` (d
 
 The paper's server keeps h and uses h / alpha; here s = h / alpha is kept, which doesn't contain alpha. So the server's
 correction does not vanish with alpha; alpha = 0 means no regulariser at all, neither here nor there: FedAvg.
+
+The paper weighs clients alike; under weights by samples h is the sum over all clients with these weights, whoever takes
+part. (Version 2 normalised them over the clients of a round, so that h drifted off at participation below 1.)
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ class FedDyn(Rule[FedDynParams]):
 
     title = "FedDyn"
     paper = "Acar et al., ICLR 2021, Algorithm 1"
-    version = 2
+    assumes = {"optimizer": "sgd"}
+    version = 3
     neutral = {"alpha": 0.0}
 
     def local_loss(self, loss, outputs, params, received, ctx):
@@ -59,12 +63,13 @@ class FedDyn(Rule[FedDynParams]):
         if self.params.alpha == 0:
             return super().aggregate(server, updates)
         s = server.memory.setdefault("s", server.model.zeros(buffers=False))
-        mean = Mean(server.model)
-        for update in updates:
-            mean.add(update.model, update.share)
-        for unit, sampled in mean.clients.items():
-            x, y = server.model.segment(unit, trained_only=True), mean.value.segment(unit, trained_only=True)
-            share = sampled / server.holders[unit]  # |P_t| / m
-            s.segment(unit).add_(y - x, alpha=-share)  # h^t = h^{t-1} - alpha / m sum of (theta_k^t - theta^{t-1})
-            y.sub_(s.segment(unit))  # theta^t = mean of theta_k^t - h^t / alpha
-        server.model.load(mean.value)
+        step, drift = Mean(server.model.zeros(buffers=False)), Mean(s.zeros())
+        for update in server.changes(updates):
+            step.add(update.change, update.share)
+            drift.add(update.change, update.total_share)
+        for unit in step.clients:
+            s.segment(unit).sub_(
+                drift.value.segment(unit)
+            )  # h^t = h^{t-1} - alpha / m sum of (theta_k^t - theta^{t-1})
+            step.value.segment(unit).sub_(s.segment(unit))  # theta^t = mean of theta_k^t - h^t / alpha
+        server.apply(step.value.restrict(step.clients))

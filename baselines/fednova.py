@@ -9,7 +9,7 @@ With several tasks each unit has its own tau_i: a step moves only the units its 
 
 from __future__ import annotations
 
-from fedmeki_bench.api import Mean, Rule
+from fedmeki_bench.api import Rule
 
 
 class FedNova(Rule):
@@ -17,6 +17,7 @@ class FedNova(Rule):
 
     title = "FedNova"
     paper = "Wang et al., NeurIPS 2020, Eq. 7-10"
+    assumes = {"optimizer": "sgd"}
     version = 1
 
     def client_update(self, ctx, received):
@@ -25,16 +26,13 @@ class FedNova(Rule):
         return update
 
     def aggregate(self, server, updates):
-        mean, tau_eff = Mean(server.model), {}
-        direction = server.model.zeros(buffers=False)
-        for update in updates:
-            mean.add(update.model, update.share)  # batch-norm statistics stay this mean
+        direction, tau_eff = server.model.zeros(buffers=False), {}
+        for update in server.changes(updates):
             for unit, p in update.share.items():
-                x, y = (m.segment(unit, trained_only=True) for m in (server.model, update.model))
                 tau = update.numbers[f"tau.{unit}"]
-                direction.segment(unit).add_(y - x, alpha=p / tau)  # - eta p_i d_i, Eq. 8: d_i is the change per step
+                # - eta p_i d_i, Eq. 8: d_i is the change per step
+                direction.segment(unit).add_(update.change.segment(unit), alpha=p / tau)
                 tau_eff[unit] = tau_eff.get(unit, 0.0) + p * tau  # Eq. 10
         for unit, tau in tau_eff.items():
-            x, y = server.model.segment(unit, trained_only=True), mean.value.segment(unit, trained_only=True)
-            y.copy_(x + tau * direction.segment(unit))  # Eq. 7: x - tau_eff sum of p_i eta d_i
-        server.model.load(mean.value)
+            direction.segment(unit).mul_(tau)
+        server.apply(direction.restrict(tau_eff))  # Eq. 7: x - tau_eff sum of p_i eta d_i

@@ -6,6 +6,9 @@ ICML 2020, Algorithm 1 with Option II.
 Option II's new control variate c_i - c + (x - y_i) / (K eta_l) is, under SGD, the mean of the K raw local gradients.
 That mean is what is computed here, so that it means the same under any local optimiser and under gradient clipping
 (which comes after the correction). K is counted per unit, because a step moves only the units its task uses.
+
+The paper weighs clients alike; under weights by samples c is the mean of all c_i with these weights, whoever takes
+part. (Version 1 normalised them over the clients of a round, so that c drifted off at participation below 1.)
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ class Scaffold(Rule[ScaffoldParams]):
 
     title = "SCAFFOLD"
     paper = "Karimireddy et al., ICML 2020, Algorithm 1, Option II"
-    version = 1
+    assumes = {"optimizer": "sgd"}
+    version = 2
 
     def broadcast(self, server, client, units):
         payload = super().broadcast(server, client, units)
@@ -53,15 +57,14 @@ class Scaffold(Rule[ScaffoldParams]):
         return update
 
     def aggregate(self, server, updates):
-        c = self._c(server)
-        mean, delta_c = Mean(server.model), Mean(c.zeros())
+        mean, delta_c = Mean(server.model), Mean(self._c(server).zeros())
         for update in updates:
             mean.add(update.model, update.share)
-            delta_c.add(update.extra["delta_c"], update.share)  # line 16, with the weights of the model's mean
-        for unit, sampled in mean.clients.items():
-            x, y = server.model.segment(unit, trained_only=True), mean.value.segment(unit, trained_only=True)
+            delta_c.add(update.extra["delta_c"], update.total_share)  # line 16, times |S|/N: c is the mean of all c_i
+        for unit in mean.clients:
+            x, y = (m.segment(unit, trained_only=True) for m in (server.model, mean.value))
             y.add_(y - x, alpha=self.params.server_lr - 1)  # line 17: x + eta_g (mean of y_i - x)
-            c.segment(unit).add_(delta_c.value.segment(unit), alpha=sampled / server.holders[unit])  # c + |S|/N delta_c
+            self._c(server).segment(unit).add_(delta_c.value.segment(unit))  # c + |S|/N delta_c
         server.model.load(mean.value)
 
     def _c(self, server):

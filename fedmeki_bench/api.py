@@ -65,10 +65,11 @@ if TYPE_CHECKING:
     from fedmeki_bench.evaluation.view import Served as Served
     from fedmeki_bench.evaluation.view import View as View
     from fedmeki_bench.federation.client import ClientContext as ClientContext
+    from fedmeki_bench.federation.computing import Measured as Measured
+    from fedmeki_bench.federation.mean import Mean as Mean
     from fedmeki_bench.federation.payload import Payload as Payload
     from fedmeki_bench.federation.payload import Update as Update
     from fedmeki_bench.federation.rule import Rule as Rule
-    from fedmeki_bench.federation.server import Mean as Mean
     from fedmeki_bench.federation.server import Server as Server
     from fedmeki_bench.federation.server import ServerContext as ServerContext
     from fedmeki_bench.federation.stage import Stage as Stage
@@ -92,7 +93,9 @@ if TYPE_CHECKING:
     from fedmeki_bench.models.encoders.volume import VolumeEncoder as VolumeEncoder
     from fedmeki_bench.models.flat import Entry as Entry
     from fedmeki_bench.models.flat import FlatTensors as FlatTensors
+    from fedmeki_bench.models.flat import Layout as Layout
     from fedmeki_bench.models.training import Batch as Batch
+    from fedmeki_bench.models.training import Training as Training
     from fedmeki_bench.options import later as later
     from fedmeki_bench.profiles import Profile as Profile
     from fedmeki_bench.seeds import derive as derive
@@ -113,11 +116,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "Update": "federation.payload",
         "ClientContext": "federation.client",
         "Server": "federation.server",
-        "Mean": "federation.server",
+        "Mean": "federation.mean",
         "FlatTensors": "models.flat",
         "Entry": "models.flat",
+        "Layout": "models.flat",
         "Outputs": "models.client_model",
         "Batch": "models.training",
+        "Training": "models.training",
+        "Measured": "federation.computing",
         "Algorithm": "algorithms",
         "Scope": "algorithms",
         "later": "options",

@@ -116,7 +116,9 @@ def parse_options(model: type[M], options: Mapping[str, Any], *, owner: str = ""
         return model(**options)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "options"
+        if not first["loc"]:  # what two options say together
+            raise InputError(f"options{where}: {_sentence(first['msg'])}") from error
+        name = ".".join(str(part) for part in first["loc"])
         raise InputError(
             f"option {name!r}{where} cannot be {first.get('input')!r}: {_sentence(first['msg'])}"
         ) from error

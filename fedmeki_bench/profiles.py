@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fedmeki_bench.errors import UsageError, nearest
+from fedmeki_bench.options import later
 
 
 class EncoderChoice(BaseModel):
@@ -30,6 +31,12 @@ class Profile(BaseModel):
     batch_size: int = Field(64, ge=1, description="samples per optimiser step")
     lr: float = Field(1e-4, gt=0, description="learning rate of the clients' optimiser")
     optimizer: Literal["adam", "sgd"] = Field("adam", description="the clients' optimiser, fresh each round")
+    momentum: float = later(
+        0.0, since="0.1.0", ge=0, lt=1, description="momentum of sgd, from nothing each round; adam has its own"
+    )
+    lr_decay: float = later(
+        1.0, since="0.1.0", gt=0, le=1, description="factor on the clients' learning rate after each round"
+    )
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty inside the optimiser")
     clip: float = Field(1.0, gt=0, description="largest gradient norm; larger gradients are scaled down to it")
     participation: float = Field(1.0, gt=0, le=1, description="share of the clients that train in a round")
@@ -58,6 +65,12 @@ class Profile(BaseModel):
         if min(value) < 1 or max(value) > 1024:
             raise ValueError("depth, height and width are from 1 to 1024")
         return value
+
+    @model_validator(mode="after")
+    def _momentum_of_sgd(self) -> Profile:
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(f"momentum is a setting of optimizer=sgd, not of {self.optimizer}")
+        return self
 
     @field_validator("encoders", mode="before")
     @classmethod

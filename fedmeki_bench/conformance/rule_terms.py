@@ -48,7 +48,7 @@ def neutral(subject: Subject) -> None:
             return
         raise Violation("its defaults are its neutral parameters, so the rule does nothing unless asked.")
     own = finish(build(make(subject), MULTI))
-    remembers = any(client.memory for client in own.clients) or bool(own.server.memory)
+    remembers = any(client.memory or client.personal for client in own.clients) or bool(own.server.memory)
     if torch.equal(own.server.model.flat, finish(build(Rule(), MULTI)).server.model.flat) and not (
         remembers and not rule.neutral
     ):

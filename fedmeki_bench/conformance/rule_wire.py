@@ -49,6 +49,9 @@ def received(subject: Subject) -> None:
             if tensor.numel() and place(tensor) in others:
                 raise Violation(f"{what} shares memory with {others[place(tensor)]}; clone it.")
 
+    def held_by(client: int) -> list[Any]:
+        return [federation.clients[client].memory, federation.clients[client].personal]
+
     def broadcast(server: Server, client: int, units: tuple[str, ...]) -> Payload:
         start = server.model.clone()
         payload = send(server, client, units)
@@ -66,8 +69,9 @@ def received(subject: Subject) -> None:
             raise Violation(f"the server's model changed while client {ctx.client} trained.")
         mine = {place(t): "what was received" for t in tensors_in(list(_vectors(payload).values()))}
         separate(list(_vectors(update).values()), f"the update of client {ctx.client}", in_use() | mine)
-        separate(ctx.memory, f"the memory of client {ctx.client}", in_use())
-        remembered[ctx.client] = copied(ctx.memory)
+        held = held_by(ctx.client)
+        separate(held, f"the memory of client {ctx.client}", in_use())
+        remembered[ctx.client] = copied(held)
 
     federation.rule.broadcast = broadcast  # type: ignore[method-assign]
     watched(federation, after=after)
@@ -79,7 +83,9 @@ def received(subject: Subject) -> None:
                 raise
             raise Violation(f"{error}.") from error
         for client in federation.clients:
-            if where := difference(remembered[client.number], client.memory, f"memory of client {client.number}"):
+            if where := difference(
+                remembered[client.number], held_by(client.number), f"memory of client {client.number}"
+            ):
                 raise Violation(f"the {where} changed after its turn, while others trained or the server combined.")
 
 
@@ -117,11 +123,12 @@ def _message(message: Any, kind: type, what: str, ctx: ClientContext, federation
     for name, vector in _vectors(message).items():
         if vector is None:
             continue
-        if not isinstance(vector, FlatTensors):
-            raise Violation(f"{what} carries {name} of type {type(vector).__name__}, not FlatTensors.")
-        if not bool(vector.flat.isfinite().all()):
+        if not isinstance(vector, FlatTensors | torch.Tensor):
+            raise Violation(f"{what} carries {name} of type {type(vector).__name__}, not FlatTensors or a tensor.")
+        tensors = list(vector.values()) if isinstance(vector, FlatTensors) else [vector]
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise Violation(f"{what} carries {name} with values that are not finite.")
-        total += sum(vector[n].numel() * vector[n].element_size() for n in vector)
+        total += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     for name, number in message.numbers.items():
         if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
             raise Violation(
@@ -144,8 +151,8 @@ def _message(message: Any, kind: type, what: str, ctx: ClientContext, federation
 def weights(subject: Subject) -> None:
     """Clause ``weights``."""
     federation = build(make(subject), ("left", "fast"), clients=3)
-    federation.server.holders = federation._holders()
     contexts = [federation.context(client, 0) for client in range(3)]
+    federation.server.holders, federation.server.weights = federation._held(contexts)
     updates = []
     for ctx in contexts:
         received = federation.rule.broadcast(federation.server, ctx.client, ctx.units)
@@ -154,6 +161,7 @@ def weights(subject: Subject) -> None:
     if all(update.model is None for update in updates):
         raise NotApplicable("its clients send no model that could be weighted")
     start, kept = federation.server.model, copied(federation.server.memory)
+    by_head = federation.rule.counts == "clients"
     one, other, third = updates
 
     def combined(parts: Sequence[tuple[Update, float]], holders: int) -> FlatTensors:
@@ -161,16 +169,15 @@ def weights(subject: Subject) -> None:
         units = start.units
         server = Server(
             start.clone(), holders, holders=dict.fromkeys(units, holders), local=federation.server.local,
-            memory=copied(kept),
+            memory=copied(kept), context=federation.at_server,
         )  # fmt: skip
 
         def arriving() -> Iterator[Update]:
             for number, (update, share) in enumerate(parts):
                 extra = {name: vector.clone() for name, vector in update.extra.items()}
                 model = None if update.model is None else update.model.clone()
-                yield replace(
-                    update, client=number, model=model, extra=extra, share=dict.fromkeys(update.samples or units, share)
-                )
+                shares = dict.fromkeys(update.samples or units, share)
+                yield replace(update, client=number, model=model, extra=extra, share=shares, total_share=dict(shares))
 
         make(subject).aggregate(server, arriving())
         return server.model
@@ -178,10 +185,18 @@ def weights(subject: Subject) -> None:
     def same(a: FlatTensors, b: FlatTensors, found: str) -> None:
         if not torch.allclose(a.flat, b.flat, rtol=1e-4, atol=1e-5):
             gap = float((a.flat - b.flat).abs().max())
-            raise Violation(f"{found} (the models differ by up to {gap:.2g}); weight each update by update.share.")
+            how = "it says that it counts clients" if by_head else "weight each update by update.share"
+            raise Violation(f"{found} (the models differ by up to {gap:.2g}); {how}.")
+
+    if by_head:
+        same(
+            combined([(one, 0.6), (other, 0.4)], 2), combined([(one, 0.1), (other, 0.9)], 2),
+            "other shares of two clients change the result",
+        )  # fmt: skip
+        return
 
     loud = replace(third, model=None if third.model is None else third.model * -3.0,
-                   extra={name: vector * -3.0 for name, vector in third.extra.items()})  # fmt: skip
+                   extra={name: vector * -3 for name, vector in third.extra.items()})  # fmt: skip
     same(
         combined([(one, 0.6), (other, 0.4)], 3), combined([(one, 0.6), (other, 0.4), (loud, 0.0)], 3),
         "a client with share 0 changes the result",

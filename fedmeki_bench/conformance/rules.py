@@ -206,7 +206,7 @@ CLAUSES = (
     _clause("wire", "only tensors and finite numbers travel, every byte is counted, and a model that is sent covers "
             "exactly the client's units.", rule_wire.wire),
     _clause("weights", "a client counts by its share: not at all with share 0, the same when split in two; identical "
-            "clients are one.", rule_wire.weights),
+            "clients are one. Of a rule that counts clients, shares change nothing.", rule_wire.weights),
     _clause("absent", "absent clients, clients without data and clients without a modality are no problem.", _absent),
     _clause("missing", "samples with several arrays of a modality, or none, are no problem, nor is a client that never "
             "has one.", _missing),

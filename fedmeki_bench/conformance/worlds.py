@@ -15,7 +15,7 @@ from fedmeki_bench.conformance.paired_toys import EITHER, paired_cohort
 from fedmeki_bench.conformance.subject import Subject
 from fedmeki_bench.data.cohort import Cohort, CohortPart, TestSplitSealed
 from fedmeki_bench.federation.client import Client, ClientContext
-from fedmeki_bench.federation.exchange import Send, one_by_one
+from fedmeki_bench.federation.exchange import Send, Work, one_by_one
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
@@ -112,16 +112,18 @@ class Watching:
     ) -> None:
         self._before, self._after, self._backwards = before, after, backwards
 
-    def __call__(self, rule: Rule, contexts: Iterable[ClientContext], send: Send) -> Iterator[Update]:
+    def __call__(
+        self, rule: Rule, contexts: Iterable[ClientContext], send: Send, work: Work = "client_update"
+    ) -> Iterator[Update]:
         """See :func:`one_by_one`; updates come back in client order whatever the order of work."""
         if self._backwards:
-            done = [u for ctx in reversed(list(contexts)) for u in self._one(rule, ctx, send)]
+            done = [u for ctx in reversed(list(contexts)) for u in self._one(rule, ctx, send, work)]
             yield from sorted(done, key=lambda update: update.client)
             return
         for ctx in contexts:
-            yield from self._one(rule, ctx, send)
+            yield from self._one(rule, ctx, send, work)
 
-    def _one(self, rule: Rule, ctx: ClientContext, send: Send) -> Iterator[Update]:
+    def _one(self, rule: Rule, ctx: ClientContext, send: Send, work: Work) -> Iterator[Update]:
         received: list[Payload] = []
 
         def shown(ctx: ClientContext) -> Payload:
@@ -130,7 +132,7 @@ class Watching:
                 self._before(ctx, received[-1])
             return received[-1]
 
-        for update in one_by_one(rule, [ctx], shown):
+        for update in one_by_one(rule, [ctx], shown, work):
             if self._after:
                 self._after(ctx, received[-1], update)
             yield update
@@ -156,6 +158,7 @@ def bits(federation: Federation) -> dict[str, Any]:
     }
     held |= {f"the memory of client {client.number}": client.memory for client in federation.clients}
     held |= {f"what stays at client {client.number}": client.local for client in federation.clients}
+    held |= {f"the personal copies of client {client.number}": client.personal for client in federation.clients}
     held["the losses"] = [r.loss for r in federation.history]
     held["the bytes sent"] = [(r.bytes_up, r.bytes_down) for r in federation.history]
     return {name: copied(value) for name, value in held.items()}

@@ -19,7 +19,7 @@ from fedmeki_bench.models.flat import FlatTensors, Layout
 
 _FLAT = "__flat__"
 FILE = "state.pt"
-_MAGIC = b"fedmeki-bench checkpoint 3\n"
+_MAGIC = b"fedmeki-bench checkpoint 4\n"
 _HEADER = len(_MAGIC) + 64 + 1  # the digest in hexadecimal, and a newline
 
 
@@ -91,7 +91,12 @@ def _checked(path: Path) -> io.BytesIO:
 
 def _pack(value: Any) -> Any:
     if isinstance(value, FlatTensors):
-        return {_FLAT: value.flat, "names": list(value)}
+        entries = value.layout.entries.values()
+        return {
+            _FLAT: value.flat, "names": [e.name for e in entries], "units": [e.unit for e in entries],
+            "shapes": [list(e.shape) for e in entries], "trained": [e.trained for e in entries],
+            "batch_norm": [e.batch_norm for e in entries],
+        }  # fmt: skip
     if isinstance(value, dict):
         return {k: _pack(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -104,9 +109,27 @@ def _pack(value: Any) -> Any:
 def _unpack(value: Any, layout: Layout) -> Any:
     if isinstance(value, dict):
         if _FLAT in value:
-            names = value["names"]
-            return FlatTensors(layout.restrict(layout.units, without=layout.entries.keys() - names), value[_FLAT])
+            return FlatTensors(_layout(value, layout), value[_FLAT])
         return {k: _unpack(v, layout) for k, v in value.items()}
     if isinstance(value, list):
         return [_unpack(v, layout) for v in value]
     return value
+
+
+def _layout(saved: dict[str, Any], model: Layout) -> Layout:
+    """The layout of a saved vector: a part of the model's, the same object wherever it occurs, or one of its own.
+
+    Raises:
+        ValueError: it names tensors of the model, but has others beside them or of other shapes.
+    """
+    entries = list(zip(*(saved[k] for k in ("names", "units", "shapes", "trained", "batch_norm")), strict=True))
+    if any(name in model.entries for name in saved["names"]):
+        found = model.restrict(model.units, without=model.entries.keys() - saved["names"])
+        held = [(e.name, e.unit, list(e.shape), e.trained, e.batch_norm) for e in found.entries.values()]
+        if held != entries:
+            raise ValueError("it holds tensors of another model")
+        return found
+    units: dict[str, list[tuple[str, tuple[int, ...], bool]]] = {}
+    for name, unit, shape, trained, _ in entries:
+        units.setdefault(unit, []).append((name, tuple(shape), trained))
+    return Layout.build(units, batch_norm={name for name, *_, batch_norm in entries if batch_norm})

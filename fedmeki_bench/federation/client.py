@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedmeki_bench.federation.computing import Computing
 from fedmeki_bench.federation.payload import Payload, Update
-from fedmeki_bench.models.training import Batch, Trained, schedule, train
+from fedmeki_bench.models.training import Trained, Training
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fedmeki_bench.data.cohort import CohortPart
-    from fedmeki_bench.models.client_model import ClientModel, Outputs
+    from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.flat import FlatTensors
+    from fedmeki_bench.models.training import Batch
     from fedmeki_bench.profiles import Profile
 
 
 @dataclass
 class Client:
-    """One hospital: its number, its private samples per task, and what the rule remembers between rounds.
+    """One hospital: its number, its private samples per task, and what it holds between rounds, all in the checkpoint.
 
-    ``memory`` is the rule's: tensors, flat tensors, numbers, texts and dicts of these; ``local`` is the loop's: the
-    tensors that never leave the client (see ``Rule.keeps``), None before it has trained. Both are in the checkpoint.
+    Attributes:
+        memory: the rule's: tensors, flat tensors, numbers, texts and dicts of these.
+        local: the loop's: the tensors that never leave the client (see ``Rule.keeps``), None before it has trained.
+        personal: name -> unit -> the client's personal copy of it (see ``ClientContext.keep_personal``).
     """
 
     number: int
     data: Mapping[str, CohortPart]
     memory: dict[str, Any] = field(default_factory=dict)
     local: FlatTensors | None = None
+    personal: dict[str, dict[str, FlatTensors]] = field(default_factory=dict)
 
 
 class LocalSteps(Protocol):
-    """The two hooks of local training; every rule has them."""
+    """What local training asks of a rule."""
 
-    def local_loss(
-        self, loss: Tensor, outputs: Outputs, params: Mapping[str, Tensor], received: Payload, ctx: ClientContext
-    ) -> Tensor:
-        """See ``Rule.local_loss``."""
+    def step(self, ctx: ClientContext, params: Mapping[str, Tensor], batch: Batch, received: Payload) -> Tensor:
+        """See ``Rule.step``."""
 
     def correct_gradients(
         self, grads: Mapping[str, Tensor], params: Mapping[str, Tensor], received: Payload, ctx: ClientContext
@@ -46,34 +49,31 @@ class LocalSteps(Protocol):
         """See ``Rule.correct_gradients``."""
 
 
-class ClientContext:
+class ClientContext(Computing):
     """What a rule may touch on a client during one exchange.
 
     Attributes:
         client: the client's number.
-        round: 0-based communication round.
         data: task -> the client's private samples.
+        public: task -> the public samples, for a rule that says ``uses_public``; else empty.
         memory: kept between rounds and checkpointed.
-        settings: the run's profile (lr, epochs, ...).
-        model: the resident work model; its weights are whatever was loaded last.
-        batch: the batch of the step under way (None outside training).
+        reports: what :meth:`report` was told in this exchange.
+        model, settings, seed, round, batch: see :class:`Computing`.
     """
 
     def __init__(
         self, client: Client, model: ClientModel, settings: Profile, *, seed: int, round: int, tasks: tuple[str, ...],
-        local: FlatTensors,
+        local: FlatTensors, public: Mapping[str, CohortPart] | None = None,
     ) -> None:  # fmt: skip
+        super().__init__(model, settings, seed=seed, round=round, where=("client", client.number))
         self.client = client.number
-        self.round = round
         self.data = {task: client.data[task] for task in tasks if task in client.data and len(client.data[task])}
+        self.public = dict(public or {})
         self.memory = client.memory
-        self.settings = settings
-        self.model = model
-        self._seed = seed
         self._client = client
         self._local = local  # initial values of what stays with the client
-        self.batch: Batch | None = None
         self._trained = Trained(float("nan"), 0)
+        self.reports: dict[str, float] = {}
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class ClientContext:
 
     @property
     def steps(self) -> dict[str, int]:
-        """Unit -> how many steps of the last local training moved it: those of the tasks that use it."""
+        """Unit -> how many steps of this exchange's local training moved it: those of the tasks that use it."""
         return dict(self._trained.unit_steps)
 
     def load(self, received: Payload) -> None:
@@ -105,37 +105,55 @@ class ClientContext:
             self.model.load(received.model)
         self.model.load(self._local if self._client.local is None else self._client.local)
 
-    def train(self, rule: LocalSteps, received: Payload, *, epochs: int | None = None) -> Trained:
-        """Run the rule's local steps on the work model; returns the mean loss and the number of steps."""
+    def training(
+        self, rule: LocalSteps, received: Payload, *, lr: float | None = None, units: Collection[str] | None = None,
+        data: Mapping[str, CohortPart] | None = None,
+    ) -> Training:  # fmt: skip
+        """The rule's local steps, to be taken one by one: ``for batch in training.batches(): training.step(batch)``.
+
+        For methods that do something between steps; :meth:`train` takes them all. End with :meth:`trained`.
+        """
         stream = ("client", self.client, "round", self.round)
-        steps = schedule(
-            self.data,
-            epochs=epochs or self.settings.local_epochs,
-            batch_size=self.settings.batch_size,
-            seed=self._seed,
-            stream=stream,
-        )
-
-        def loss_hook(loss: Tensor, outputs: Outputs, params: Mapping[str, Tensor], batch: Batch) -> Tensor:
-            self.batch = batch
-            return rule.local_loss(loss, outputs, params, received, self)
-
-        def gradient_hook(grads: Mapping[str, Tensor], params: Mapping[str, Tensor]) -> None:
-            rule.correct_gradients(grads, params, received, self)
-
-        self._trained = train(
-            self.model, self.data, steps, self.settings, seed=self._seed, stream=stream,
-            where=f"in round {self.round + 1} at client {self.client}",
-            loss_hook=loss_hook, gradient_hook=gradient_hook,
+        decayed = (lr or self.settings.lr) * self.settings.lr_decay**self.round
+        training = Training(
+            self.model, self.data if data is None else data, self.settings, seed=self.seed, stream=stream,
+            where=f"in round {self.round + 1} at client {self.client}", lr=decayed, units=units,
+            gradient_hook=lambda grads, params: rule.correct_gradients(grads, params, received, self),
         )  # fmt: skip
-        self.batch = None
+
+        return self._follow(training, lambda params, batch: rule.step(self, params, batch, received))
+
+    def train(
+        self, rule: LocalSteps, received: Payload, *, epochs: int | None = None, lr: float | None = None,
+        units: Collection[str] | None = None, steps_per_batch: int = 1, data: Mapping[str, CohortPart] | None = None,
+    ) -> Trained:  # fmt: skip
+        """Run the rule's local steps on the work model; returns the mean loss and the number of steps.
+
+        Args:
+            rule: whose :meth:`Rule.step` gives the loss; ``Rule()`` trains as FedAvg does.
+            epochs: passes over the data; the profile's if not given.
+            lr: learning rate; the profile's if not given.
+            units: the units to train; all others stand still (no gradient, no batch-norm statistic, no dropout).
+            steps_per_batch: optimiser steps taken on each batch.
+            data: task -> samples to train on instead of the client's own, such as :attr:`public`.
+        """
+        training = self.training(rule, received, lr=lr, units=units, data=data)
+        for batch in training.batches(epochs or self.settings.local_epochs):
+            for _ in range(steps_per_batch):
+                training.step(batch)
+        return self.trained(training)
+
+    def trained(self, training: Training) -> Trained:
+        """Count the steps of a :meth:`training` that is over, and keep at the client what stays there."""
+        done = training.trained
+        self._trained += done
         if self._local:
             own = (self._local if self._client.local is None else self._client.local).clone()
             own.load(self.model.values.restrict(self.units, without=self.model.values.keys() - self._local.keys()))
             self._client.local = own
-        return self._trained
+        return done
 
-    def update(self, **extra: FlatTensors) -> Update:
+    def update(self, **extra: FlatTensors | Tensor) -> Update:
         """The work model's units, less what stays here, copied so that the next client can use the model."""
         values = self.model.values.restrict(self.units, without=self._local)
         return Update(
@@ -147,13 +165,31 @@ class ClientContext:
             steps=self._trained.steps,
         )
 
-    def forward(self, params: Mapping[str, Tensor], batch: Batch, *, training: bool = False) -> Outputs:
-        """The model's outputs on a batch under other weights (a previous model, the received one).
+    def personal(self, name: str = "personal") -> FlatTensors | None:
+        """The client's own copy of its units, as far as it has kept one under this name; None if there is none."""
+        kept = {unit: values for unit, values in self._client.personal.get(name, {}).items() if unit in self.units}
+        if not kept:
+            return None
+        own = self.model.values.restrict(kept)
+        for values in kept.values():
+            own.load(values)
+        return own
 
-        Nothing changes by it: no batch-norm statistic of the model, of ``params`` or of what is sent, and no random
-        stream. By default the weights are evaluated as a model is scored, with running statistics and without dropout,
-        as MOON (Li et al., CVPR 2021) and distillation do with the previous and the received model; ``training`` asks
-        for batch statistics and dropout as in the step under way. Gradients reach ``params`` where they are attached
-        to the graph.
+    def load_personal(self, received: Payload, name: str = "personal") -> None:
+        """Put the client's own copy into the work model; units it has not kept yet start from the received ones."""
+        self.load(received)
+        own = self.personal(name)
+        if own is not None:
+            self.model.load(own)
+
+    def keep_personal(self, name: str = "personal") -> None:
+        """Keep the client's units as they stand in the work model: until the next time, and in the checkpoint."""
+        kept = self._client.personal.setdefault(name, {})
+        kept.update({unit: self.model.values.restrict([unit]) for unit in self.units})
+
+    def report(self, name: str, value: float) -> None:
+        """A number for the run's history, e.g. the drift from the global model; the record has its mean over clients.
+
+        It is no part of what is sent and counts no bytes.
         """
-        return self.model.functional(params, batch.task, batch.inputs, training=training)
+        self.reports[name] = float(value)

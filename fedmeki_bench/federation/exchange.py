@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation.client import ClientContext
@@ -12,11 +13,16 @@ from fedmeki_bench.federation.rule import Rule
 Send = Callable[[ClientContext], Payload]
 """What goes down to a client, counted."""
 
-Execute = Callable[[Rule, Iterable[ClientContext], Send], Iterator[Update]]
+Work = Literal["client_update", "answer"]
+"""What clients do: train and send their update, or answer before some of them are chosen (see ``Rule.select``)."""
+
+Execute = Callable[[Rule, Iterable[ClientContext], Send, Work], Iterator[Update]]
 """Yields one update per client, in client order; the result may not depend on how."""
 
 
-def one_by_one(rule: Rule, contexts: Iterable[ClientContext], send: Send) -> Iterator[Update]:
+def one_by_one(
+    rule: Rule, contexts: Iterable[ClientContext], send: Send, work: Work = "client_update"
+) -> Iterator[Update]:
     """Run clients one after another in one resident work model.
 
     Only one update is alive at a time, so memory does not grow with the number of clients.
@@ -27,7 +33,8 @@ def one_by_one(rule: Rule, contexts: Iterable[ClientContext], send: Send) -> Ite
     for ctx in contexts:
         received = send(ctx)
         before = received.fingerprint()
-        update = rule.client_update(ctx, received)
+        update: Update = getattr(rule, work)(ctx, received)
+        update.reports = ctx.reports
         if received.fingerprint() != before:
             raise RunFailed(
                 f"rule {type(rule).__name__} changed what client {ctx.client} received in round {ctx.round + 1}; "

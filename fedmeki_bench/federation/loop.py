@@ -7,13 +7,14 @@ sampling, seeds, bytes and checkpoints; what is trained and how it is combined i
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import seeds
+from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation import checkpoint
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.exchange import Execute, one_by_one
@@ -41,6 +42,7 @@ class Round:
     bytes_down: int = 0
     seconds: float = 0.0
     clients: list[int] = field(default_factory=list)
+    reports: dict[str, float] = field(default_factory=dict)
 
 
 Validate = Callable[["Federation"], dict[str, float]]
@@ -88,10 +90,10 @@ class Federation:
         self.history: list[Round] = []
         self.validate = validate
         self.execute = execute
-        self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks)
+        self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks, public=public)
         layout = model.values.layout
         local = frozenset(entry.name for entry in layout.entries.values() if rule.keeps(entry))
-        self.server = Server(model.values.clone(), len(self.clients), local=local)
+        self.server = Server(model.values.clone(), len(self.clients), local=local, context=self.at_server)
         self._local = model.values.restrict(layout.units, without=layout.entries.keys() - local)
 
     def resume(self) -> int:
@@ -104,7 +106,7 @@ class Federation:
         self.server.model.load(state["model"])
         self.server.memory, self.at_server.memory = state["server"], state["stage"]
         for client, kept in zip(self.clients, state["clients"], strict=True):
-            client.memory, client.local = kept["memory"], kept["local"]
+            client.memory, client.local, client.personal = kept["memory"], kept["local"], kept["personal"]
         self.history = [Round(**r) for r in state["history"]]
         self.server.round = len(self.history)
         return len(self.history)
@@ -126,20 +128,25 @@ class Federation:
         """One communication round, in the steps that docs/life_of_a_round.md walks through."""
         started = time.perf_counter()
         self.server.round = self.at_server.round = number
-        # 1. sample clients, the same for every algorithm
-        ledger = Round(number, None, clients=self.sampled(number))
-        self.server.holders = self._holders()
+        self.server.reports = {}
+        everybody = [self.context(client.number, number) for client in self.clients]
+        self.server.holders, self.server.weights = self._held(everybody)
+        # 1. select clients: drawn, the same for every algorithm, unless the rule chooses them
+        ledger = Round(number, None)
+        ledger.clients = self._selected(everybody, number, ledger)
         # once per round by default; the published code exchanges after every task
         tasks = tuple(self.model.tasks)
         exchanges = [tasks] if self.settings.exchange == "round" else [(task,) for task in tasks]
-        losses: list[tuple[float, int]] = []
+        done: list[Update] = []
         for group in exchanges:
-            contexts = [self.context(c, number, group) for c in ledger.clients]
-            contexts = [ctx for ctx in contexts if ctx.data]
+            if group != tasks:
+                everybody = [self.context(client.number, number, group) for client in self.clients]
+                self.server.holders, self.server.weights = self._held(everybody)
+            contexts = [everybody[client] for client in ledger.clients if everybody[client].data]
             if not contexts:
                 continue
             # 2. send, train, receive: client by client, while the rule takes the updates in
-            updates = self._exchange(contexts, ledger, losses)
+            updates = self._exchange(contexts, ledger, done)
             # 3. combine
             self.rule.aggregate(self.server, updates)
             for _ in updates:  # a rule that stops early, or combines nothing, still owes every client its turn
@@ -152,8 +159,9 @@ class Federation:
         # 5. measure on `valid`
         if self.validate is not None:
             ledger.valid = self.validate(self)
-        steps = sum(n for _, n in losses)
-        ledger.loss = sum(loss * n for loss, n in losses) / steps if steps else None
+        steps = sum(update.steps for update in done)
+        ledger.loss = sum(update.loss * update.steps for update in done if update.steps) / steps if steps else None
+        ledger.reports = _means([update.reports for update in done]) | self.server.reports
         ledger.seconds = time.perf_counter() - started
         return ledger
 
@@ -170,6 +178,7 @@ class Federation:
         return ClientContext(
             self.clients[client], self.model, self.settings, seed=self.seed, round=number,
             tasks=tasks or tuple(self.model.tasks), local=self._local,
+            public=self.public if self.rule.uses_public else None,
         )  # fmt: skip
 
     def load_personal(self, ctx: ClientContext) -> None:
@@ -181,38 +190,68 @@ class Federation:
         if own is not None:
             self.model.load(own)
 
-    def _exchange(
-        self, contexts: list[ClientContext], ledger: Round, losses: list[tuple[float, int]]
-    ) -> Iterator[Update]:
-        shares = self._shares(contexts)
-
-        def send(ctx: ClientContext) -> Payload:
-            payload = self.rule.broadcast(self.server, ctx.client, ctx.units)
-            ledger.bytes_down += payload.nbytes
-            return payload
-
-        for update in self.execute(self.rule, contexts, send):
+    def _exchange(self, contexts: list[ClientContext], ledger: Round, done: list[Update]) -> Iterator[Update]:
+        shares, ctxs = self._shares(contexts), {ctx.client: ctx for ctx in contexts}
+        payloads = self._broadcast(contexts, ledger)
+        for update in self.execute(self.rule, contexts, lambda ctx: payloads.pop(ctx.client), "client_update"):
             update.share = shares[update.client]
+            update.total_share = {u: n / self.server.weights[u] for u, n in self._weights(ctxs[update.client]).items()}
             ledger.bytes_up += update.nbytes
-            if update.steps:
-                losses.append((update.loss, update.steps))
+            done.append(Update(update.client, loss=update.loss, steps=update.steps, reports=update.reports))
             yield update
 
-    def _holders(self) -> dict[str, int]:
-        """Unit -> how many clients have data for a task that uses it."""
-        units = [unit for client in self.clients for unit in self.context(client.number, self.server.round).units]
-        return dict(Counter(units))
+    def _broadcast(self, contexts: Iterable[ClientContext], ledger: Round) -> dict[int, Payload]:
+        """Client -> what goes down to it: all of it made before the first update comes, so that none can leak in."""
+        with self.server.sharing():
+            payloads = {ctx.client: self.rule.broadcast(self.server, ctx.client, ctx.units) for ctx in contexts}
+        ledger.bytes_down += sum(payload.nbytes for payload in payloads.values())
+        return payloads
+
+    def _selected(self, everybody: Sequence[ClientContext], number: int, ledger: Round) -> list[int]:
+        """The clients that take part in a round, in client order.
+
+        Raises:
+            RunFailed: the rule selects a client that there is not, or one twice.
+        """
+
+        def ask(clients: Sequence[int]) -> list[Update]:
+            contexts = [everybody[client] for client in sorted(clients) if everybody[client].data]
+            payloads = self._broadcast(contexts, ledger)
+            answers = list(self.execute(self.rule, contexts, lambda ctx: payloads.pop(ctx.client), "answer"))
+            ledger.bytes_up += sum(update.nbytes for update in answers)
+            return answers
+
+        candidates = [ctx.client for ctx in everybody if ctx.data]
+        chosen = list(self.rule.select(self.server, candidates, self.sampled(number), ask))
+        if len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(self.clients))):
+            raise RunFailed(
+                f"rule {type(self.rule).__name__} selects the clients {chosen} in round {number + 1}; numbers from 0 "
+                f"to {len(self.clients) - 1} are expected, each once"
+            )
+        return sorted(chosen)
+
+    def _held(self, everybody: Sequence[ClientContext]) -> tuple[dict[str, int], dict[str, float]]:
+        """Unit -> how many clients have data for a task that uses it, and the sum of their weights."""
+        holders: dict[str, int] = {}
+        weights: dict[str, float] = {}
+        for ctx in everybody:
+            for unit, weight in self._weights(ctx).items():
+                holders[unit] = holders.get(unit, 0) + 1
+                weights[unit] = weights.get(unit, 0) + weight
+        return holders, weights
+
+    def _weights(self, ctx: ClientContext) -> dict[str, int]:
+        """Unit -> a client's weight before it is normalised."""
+        return ctx.samples if self.settings.weighting == "samples" else dict.fromkeys(ctx.samples, 1)
 
     def _shares(self, contexts: list[ClientContext]) -> dict[int, dict[str, float]]:
         """Client -> unit -> weight in the mean, normalised per unit over the clients that train the unit."""
-        samples = {ctx.client: ctx.samples for ctx in contexts}
-        if self.settings.weighting == "uniform":
-            samples = {c: dict.fromkeys(units, 1) for c, units in samples.items()}
+        weights = {ctx.client: self._weights(ctx) for ctx in contexts}
         totals: dict[str, int] = {}
-        for units in samples.values():
+        for units in weights.values():
             for unit, n in units.items():
                 totals[unit] = totals.get(unit, 0) + n
-        return {c: {u: n / totals[u] for u, n in units.items() if n} for c, units in samples.items()}
+        return {c: {u: n / totals[u] for u, n in units.items() if n} for c, units in weights.items()}
 
     def _save(self) -> None:
         if self.folder is None:
@@ -221,7 +260,15 @@ class Federation:
             "model": self.server.model,
             "server": self.server.memory,
             "stage": self.at_server.memory,
-            "clients": [{"memory": client.memory, "local": client.local} for client in self.clients],
+            "clients": [
+                {"memory": client.memory, "local": client.local, "personal": client.personal} for client in self.clients
+            ],
             "history": [asdict(r) for r in self.history],
         }
         checkpoint.save(self.folder, state)
+
+
+def _means(reports: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Name -> the mean over the clients that report it."""
+    names = dict.fromkeys(name for report in reports for name in report)
+    return {name: fmean(report[name] for report in reports if name in report) for name in names}

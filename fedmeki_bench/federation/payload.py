@@ -1,4 +1,4 @@
-"""What crosses between server and clients: tensors and numbers, every byte of it counted.
+"""What crosses between server and clients: tensors of any type and numbers, every byte of it counted.
 
 Nothing else crosses. A payload is read-only for whoever receives it; the loop checks that it was not changed.
 """
@@ -24,12 +24,13 @@ class Payload(Mapping[str, "Tensor"]):
 
     Attributes:
         model: the units of the global model that the client uses; None if the rule sends no model.
-        extra: further vectors by name (a control variate, an anchor), laid out like the model or free.
+        extra: further tensors by name: flat ones laid out like the model (a control variate, an anchor), or plain ones
+            of any shape and type (prototypes, indices, 8-bit codes); on the wire each element has its type's size.
         numbers: scalars by name.
     """
 
     model: FlatTensors | None = None
-    extra: dict[str, FlatTensors] = field(default_factory=dict)
+    extra: dict[str, FlatTensors | Tensor] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -53,7 +54,7 @@ class Payload(Mapping[str, "Tensor"]):
 
         Version counters would not do: batch norm moves its statistics without raising one.
         """
-        vectors = {"": self.model} if self.model is not None else {}
+        vectors: dict[str, FlatTensors | Tensor] = {"": self.model} if self.model is not None else {}
         vectors |= {f"extra {name}": vector for name, vector in self.extra.items()}
         return (*((name, _checksum(v)) for name, v in vectors.items()), *sorted(self.numbers.items()))
 
@@ -68,6 +69,10 @@ class Update:
         samples: unit -> how many of the client's samples trained it (every task that uses it counts).
         share: unit -> this client's weight in the mean, normalised over the clients of the round that trained the
             unit; set by the loop before the rule sees the update.
+        total_share: unit -> its weight relative to all clients that hold data for the unit, in this round or not; set
+            by the loop. Sums over a round's clients to 1 at full participation.
+        change: the client's parameters less the global ones; set by ``Server.changes``, never sent.
+        reports: numbers for the run's history; no part of what is sent.
         loss: mean training loss over the client's steps.
         steps: optimiser steps taken.
     """
@@ -76,7 +81,10 @@ class Update:
     model: FlatTensors | None = None
     samples: dict[str, int] = field(default_factory=dict)
     share: dict[str, float] = field(default_factory=dict)
-    extra: dict[str, FlatTensors] = field(default_factory=dict)
+    total_share: dict[str, float] = field(default_factory=dict)
+    change: FlatTensors | None = None
+    reports: dict[str, float] = field(default_factory=dict)
+    extra: dict[str, FlatTensors | Tensor] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)
     loss: float = float("nan")
     steps: int = 0
@@ -87,10 +95,13 @@ class Update:
         return _nbytes(self.model, self.extra, self.numbers)
 
 
-def _nbytes(model: FlatTensors | None, extra: Mapping[str, FlatTensors], numbers: Mapping[str, float]) -> int:
+def _nbytes(model: FlatTensors | None, extra: Mapping[str, FlatTensors | Tensor], numbers: Mapping[str, float]) -> int:
     tensors = sum(v.nbytes for v in extra.values()) + (model.nbytes if model is not None else 0)
     return tensors + _NUMBER_BYTES * len(numbers)
 
 
-def _checksum(vector: FlatTensors) -> int:
-    return zlib.crc32(vector.flat.detach().cpu().contiguous().numpy().data.cast("B"))
+def _checksum(value: FlatTensors | Tensor) -> int:
+    import torch  # here, so that a list of rules loads no torch
+
+    tensor = value if isinstance(value, torch.Tensor) else value.flat
+    return zlib.crc32(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

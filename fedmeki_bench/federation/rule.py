@@ -1,13 +1,13 @@
 """The contract of a federated rule: what clients do locally and how the server combines it.
 
-The base class *is* FedAvg; a rule overrides what its paper changes. Sampling of clients, seeds, the optimiser,
-bytes, logging, checkpoints and evaluation belong to the loop, not to the rule.
+The base class *is* FedAvg; a rule overrides what its paper changes. The draw of clients, seeds, the optimiser, bytes,
+logging, checkpoints and evaluation belong to the loop, not to the rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypeVar
@@ -17,12 +17,17 @@ from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.options import bracketed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from fedmeki_bench.federation.client import ClientContext
     from fedmeki_bench.federation.server import Server
     from fedmeki_bench.models.client_model import Outputs
     from fedmeki_bench.models.flat import Entry, FlatTensors
+    from fedmeki_bench.models.training import Batch
+
+    Ask = Callable[[Sequence[int]], Iterable[Update]]
 
 
 ParamsT = TypeVar("ParamsT", bound=BaseModel, default=Any)
@@ -38,6 +43,10 @@ class Rule(Generic[ParamsT]):
         paper: where the rule was published.
         views: which models this rule leaves to be scored (``aggregated``, ``personal``, ``constant``).
         trains: false for a rule that needs one round and no training (a constant predictor).
+        assumes: fields of the profile that the paper rests on, e.g. ``{"optimizer": "sgd"}``; a run with other ones
+            says so in its record.
+        counts: what a client counts by: its share of the samples, or its being there (medians, Krum, noise per client).
+        uses_public: whether clients see the public samples (``ctx.public``), as in distillation on public data.
         neutral: parameter values under which the rule leaves FedAvg's global model, whatever the data: ``{}`` for a
             rule that always does, None if there are none. Checked against FedAvg by the tests.
         neutral_bitwise: whether it does so bit for bit; false where another order of arithmetic rounds differently.
@@ -49,6 +58,9 @@ class Rule(Generic[ParamsT]):
     paper: ClassVar[str] = ""
     views: ClassVar[tuple[str, ...]] = ("aggregated",)
     trains: ClassVar[bool] = True
+    assumes: ClassVar[Mapping[str, Any]] = {}
+    counts: ClassVar[Literal["samples", "clients"]] = "samples"
+    uses_public: ClassVar[bool] = False
     neutral: ClassVar[Mapping[str, Any] | None] = None
     neutral_bitwise: ClassVar[bool] = True
 
@@ -79,6 +91,41 @@ class Rule(Generic[ParamsT]):
     def broadcast(self, server: Server, client: int, units: tuple[str, ...]) -> Payload:
         """What goes down to a client that uses ``units``: those units of the global model."""
         return Payload(server.outgoing(units))
+
+    def select(self, server: Server, candidates: Sequence[int], drawn: Sequence[int], ask: Ask) -> Iterable[int]:
+        """Which clients train in this round; by default those that were drawn, the same ones for every algorithm.
+
+        Args:
+            server: its memory and generators.
+            candidates: the clients that could.
+            drawn: as many of them as the profile's participation says, drawn evenly.
+            ask: sends clients what :meth:`broadcast` sends and gives what they :meth:`answer`, in their order; both
+                ways count as bytes.
+        """
+        return drawn
+
+    def answer(self, ctx: ClientContext, received: Payload) -> Update:
+        """What a client answers before some are selected: its loss under what it received, its number of samples."""
+        ctx.load(received)
+        found = ctx.evaluate(ctx.data)
+        total = sum(task.samples for task in found.values())
+        loss = sum(task.loss * task.samples for task in found.values()) / total if total else 0.0
+        return Update(ctx.client, numbers={"loss": loss, "samples": float(total)})
+
+    def step(self, ctx: ClientContext, params: Mapping[str, Tensor], batch: Batch, received: Payload) -> Tensor:
+        """The loss of one optimiser step; the loop takes its gradient, clips it and moves the work model.
+
+        By default the task's loss under the work model's weights, handed through :meth:`local_loss`. Override it where
+        a method looks at a batch under several weights: ``ctx.loss(values, batch)`` is the task's loss under any, and
+        without side effects; ``ctx.forward(values, batch)`` gives outputs.
+
+        Args:
+            params: the parameters that this step trains, attached to the graph, by name.
+            batch: its samples.
+            received: what came down this round.
+        """
+        loss, outputs = ctx.outputs(batch)
+        return self.local_loss(loss, outputs, params, received, ctx)
 
     def local_loss(
         self,
@@ -118,7 +165,8 @@ class Rule(Generic[ParamsT]):
         """Combine the clients' updates; they arrive one at a time, in client order.
 
         The default is the mean weighted by sample counts, unit by unit, over the clients that trained the unit
-        (McMahan et al., AISTATS 2017, Algorithm 1).
+        (McMahan et al., AISTATS 2017, Algorithm 1). ``server.mean_change`` and ``server.changes`` are for rules that
+        combine differences; ``server.computing`` has public samples and a model to train on them.
         """
         server.model.load(server.mean(updates))
 
@@ -133,5 +181,9 @@ class Rule(Generic[ParamsT]):
         raise RunFailed(f"rule {type(self).__name__} leaves no constant for the task {task!r}")
 
     def personal(self, ctx: ClientContext, received: Payload) -> FlatTensors | None:
-        """The client's own model, for rules that personalise; scored per client."""
-        return None
+        """The client's own model, scored per client; by default what ``ctx.keep_personal`` has kept.
+
+        Units it lacks are those that the client receives; with None the personal model is what the client receives,
+        with what it :meth:`keeps`.
+        """
+        return ctx.personal()

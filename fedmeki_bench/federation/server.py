@@ -1,59 +1,27 @@
-"""The server: the global model, what the rule remembers there, and the weighted mean."""
+"""The server: the global model, what the rule remembers there, and what it can compute with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fedmeki_bench.federation.computing import Computing
+from fedmeki_bench.federation.mean import Mean
+from fedmeki_bench.models.training import Loss, Trained, Training
+
 if TYPE_CHECKING:
+    import torch
+
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.payload import Update
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.flat import FlatTensors
-    from fedmeki_bench.models.training import Trained
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 
 T = TypeVar("T")
-
-
-class Mean:
-    """A running mean of the clients' vectors, unit by unit, each weighted by the client's share.
-
-    One vector is held at a time. Shares are normalised before multiplying. A client with share 0 has no influence,
-    whatever its values.
-
-    Attributes:
-        value: the mean; units that nobody sent keep their initial value.
-        clients: unit -> how many clients have gone into it.
-    """
-
-    def __init__(self, start: FlatTensors) -> None:
-        self.value = start.clone()
-        self.clients: dict[str, int] = {}
-
-    def add(self, vector: FlatTensors | None, share: Mapping[str, float]) -> None:
-        """Take in one client's vector, which may lack units and tensors.
-
-        Args:
-            vector: e.g. ``update.model``; None, from a client that sends no model, changes nothing.
-            share: unit -> the client's weight, e.g. ``update.share``.
-        """
-        if vector is None:
-            return
-        started = frozenset(self.clients)
-        for unit in vector.units:
-            if share.get(unit, 0.0) != 0.0:
-                self.clients[unit] = self.clients.get(unit, 0) + 1
-        for unit, here, there in self.value.layout.common(vector.layout):
-            weight = share.get(unit, 0.0)
-            if weight == 0.0:
-                continue
-            if unit in started:
-                self.value.flat[here].add_(vector.flat[there], alpha=weight)
-            else:
-                self.value.flat[here].copy_(vector.flat[there]).mul_(weight)
 
 
 @dataclass
@@ -67,7 +35,11 @@ class Server:
         round: 0-based communication round.
         clients: how many clients the federation has.
         holders: unit -> how many of them have data for a task that uses it, in this round sampled or not.
+        weights: unit -> the sum of all holders' weights, sample counts or ones, of which ``Update.total_share`` is a
+            client's part.
         local: names of the tensors that stay with the clients; the server's own are never sent and never averaged.
+        context: the server's means to compute: the work model, the public samples, settings and seeds.
+        reports: numbers that the rule reports of this round.
     """
 
     model: FlatTensors
@@ -76,10 +48,31 @@ class Server:
     local: frozenset[str] = frozenset()
     memory: dict[str, Any] = field(default_factory=dict)
     round: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    context: ServerContext | None = None
+    reports: dict[str, float] = field(default_factory=dict)
+    _sent: dict[tuple[str, ...], FlatTensors] | None = field(default=None, repr=False)
 
     def outgoing(self, units: Iterable[str]) -> FlatTensors:
-        """A copy of these units of the global model, less what stays with the clients."""
-        return self.model.restrict(units, without=self.local)
+        """A copy of these units of the global model, less what stays with the clients.
+
+        Within an exchange, clients that use the same units get the same copy, so that memory does not grow with them.
+        """
+        wanted = tuple(units)
+        if self._sent is None:
+            return self.model.restrict(wanted, without=self.local)
+        if wanted not in self._sent:
+            self._sent[wanted] = self.model.restrict(wanted, without=self.local)
+        return self._sent[wanted]
+
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Inside, :meth:`outgoing` gives the same copy again; for the loop, while the model does not change."""
+        self._sent = {}
+        try:
+            yield
+        finally:
+            self._sent = None
 
     def mean(self, updates: Iterable[Update]) -> FlatTensors:
         """The mean of the clients' models, unit by unit, weighted by ``Update.share``.
@@ -91,18 +84,71 @@ class Server:
             mean.add(update.model, update.share)
         return mean.value
 
+    def mean_change(self, updates: Iterable[Update]) -> FlatTensors:
+        """The weighted mean of what the clients changed: parameters of the units that somebody trained.
 
-class ServerContext:
-    """What a stage may use: the resident model to train in, settings and seeds.
+        Batch-norm statistics, which are no parameters and may not be extrapolated, go into the global model as the
+        clients' mean; so a rule that makes a step of this change need not think of them.
+        """
+        mean = Mean(self.model)
+        for update in updates:
+            mean.add(update.model, update.share)
+        self._take_statistics(mean.value)
+        return mean.value.restrict(mean.clients, buffers=False, without=self.local) - self.model
+
+    def changes(self, updates: Iterable[Update]) -> Iterator[Update]:
+        """The same updates, each with its ``change``: its parameters less the global ones, on the client's units.
+
+        Batch-norm statistics are averaged aside and go into the global model when the last update has been taken. A
+        ``change`` that a rule has put there already, from what it sent in place of a model, is left alone.
+        """
+        statistics = Mean(self.model.restrict(self.model.units, without=self._parameters))
+        for update in updates:
+            statistics.add(update.model, update.share)
+            if update.change is None and update.model is not None:
+                update.change = update.model.restrict(update.model.units, buffers=False) - self.model
+            yield update
+        self._take_statistics(statistics.value)
+
+    def apply(self, step: FlatTensors, scale: float = 1.0) -> None:
+        """Add ``scale`` times a step to the global parameters that it holds; batch-norm statistics are left alone."""
+        parameters = step.restrict(step.units, buffers=False)
+        for _, here, there in self.model.layout.common(parameters.layout):
+            self.model.flat[here].add_(parameters.flat[there], alpha=scale)
+
+    def report(self, name: str, value: float) -> None:
+        """A number for the round in the run's history, e.g. a privacy budget spent so far."""
+        self.reports[name] = float(value)
+
+    def generator(self, *stream: str | int) -> torch.Generator:
+        """A generator on a stream of the server in this round; the same name gives the same numbers again."""
+        return self.computing.generator(*stream)
+
+    @property
+    def computing(self) -> ServerContext:
+        """:attr:`context`, which a federation's server always has."""
+        if self.context is None:
+            raise RuntimeError("this server belongs to no federation and has nothing to compute with")
+        return self.context
+
+    @property
+    def _parameters(self) -> frozenset[str]:
+        return frozenset(name for name, entry in self.model.layout.entries.items() if entry.trained)
+
+    def _take_statistics(self, values: FlatTensors) -> None:
+        self.model.load(values.restrict(values.units, without=self._parameters))
+
+
+class ServerContext(Computing):
+    """What the server may compute with, for rules (``server.computing``) and stages.
 
     Attributes:
         model: the resident work model; load ``server.model`` into it before use.
-        settings: the run's profile.
-        seed: the run's seed; derive streams from it, never draw from a global generator.
-        round: 0-based communication round.
         rounds: how many there are.
         tasks: the training tasks by name.
+        public: task -> the public samples.
         memory: the stage's own state between rounds, of the same kinds as the rule's; in the checkpoint.
+        settings, seed, round, batch: see :class:`Computing`.
     """
 
     def __init__(
@@ -113,30 +159,34 @@ class ServerContext:
         seed: int,
         rounds: int = 1,
         tasks: Mapping[str, Task] | None = None,
+        public: Mapping[str, CohortPart] | None = None,
     ) -> None:
-        self.model = model
-        self.settings = settings
-        self.seed = seed
-        self.round = 0
+        super().__init__(model, settings, seed=seed, round=0, where=("server",))
         self.rounds = rounds
         self.tasks = dict(tasks or {})
+        self.public = dict(public or {})
         self.memory: dict[str, Any] = {}
         self._resident: dict[Hashable, Any] = {}
 
     def fine_tune(
-        self, start: FlatTensors, public: Mapping[str, CohortPart], *, epochs: int, lr: float | None = None
-    ) -> tuple[FlatTensors, Trained]:
-        """Train from ``start`` on public data with the clients' own loop; returns the new values."""
-        from fedmeki_bench.models.training import schedule, train
+        self, start: FlatTensors, public: Mapping[str, CohortPart], *, epochs: int, lr: float | None = None,
+        loss: Loss | None = None,
+    ) -> tuple[FlatTensors, Trained]:  # fmt: skip
+        """Train from ``start`` on public data with the clients' own loop; returns the new values.
 
+        Args:
+            loss: parameters and batch -> the loss to minimise, such as the distance to what the clients say of the
+                batch; by default the loss of the task's kind.
+        """
         self.model.load(start)
-        stream = ("server", "round", self.round)
-        steps = schedule(public, epochs=epochs, batch_size=self.settings.batch_size, seed=self.seed, stream=stream)
-        trained = train(
-            self.model, public, steps, self.settings, seed=self.seed, stream=stream,
+        training = Training(
+            self.model, public, self.settings, seed=self.seed, stream=("server", "round", self.round),
             where=f"in round {self.round + 1} at the server", lr=lr,
         )  # fmt: skip
-        return self.model.values.clone(), trained
+        self._follow(training, loss or training.loss)
+        for batch in training.batches(epochs):
+            training.step(batch)
+        return self.model.values.clone(), training.trained
 
     def resident(self, key: Hashable, build: Callable[[], T]) -> T:
         """What ``build`` made when it was first asked for under ``key``: for what is too large to make every round.

@@ -6,7 +6,8 @@ encoder (multi-task scope); a task touches its own decoder and its modalities' e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,7 @@ class ClientModel(nn.Module):
         self._units = units
         self._single = {name: spec.how.outputs(spec) == 1 for name, spec in self.labels.items()}
         self.frozen: frozenset[str] = frozenset()
+        self._still: frozenset[str] = frozenset()
 
     @property
     def device(self) -> torch.device:
@@ -115,11 +117,30 @@ class ClientModel(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> ClientModel:
-        """As ever, but that frozen units stay in evaluation mode."""
+        """As ever, but that units which stand still stay in evaluation mode."""
         super().train(mode)
-        for unit in self.frozen:
+        for unit in self.frozen | self._still:
             self._units[unit].eval()
         return self
+
+    @contextmanager
+    def standing_still(self, units: Collection[str]) -> Iterator[None]:
+        """Inside, these units take no gradient, move no batch-norm statistic and drop nothing out."""
+        if not units:
+            yield
+            return
+        moving = [p for unit in units for p in self._units[unit].parameters() if p.requires_grad]
+        self._still = frozenset(units)
+        for parameter in moving:
+            parameter.requires_grad_(False)
+        self.train(self.training)
+        try:
+            yield
+        finally:
+            self._still = frozenset()
+            for parameter in moving:
+                parameter.requires_grad_(True)
+            self.train(self.training)
 
     def parameters_of(self, task: str, lacking: Collection[str] = ()) -> dict[str, nn.Parameter]:
         """The parameters of :meth:`units` by name: the mapping a rule's ``local_loss`` gets."""
@@ -167,8 +188,9 @@ class ClientModel(nn.Module):
         return Outputs(logits.squeeze(-1) if self._single[task] else logits, features)
 
     def functional(
-        self, values: Mapping[str, Tensor], task: str, inputs: Mapping[str, Tensor], *, training: bool = False
-    ) -> Outputs:
+        self, values: Mapping[str, Tensor], task: str, inputs: Mapping[str, Tensor], *, training: bool = False,
+        dropout: int | None = None,
+    ) -> Outputs:  # fmt: skip
         """The same computation with another set of weights (a previous model, the received one), without side effects.
 
         Buffers are copied first, so that no batch-norm statistic moves, here or in ``values``; what ``values`` lacks is
@@ -177,6 +199,7 @@ class ClientModel(nn.Module):
         Args:
             values: parameters and buffers by name.
             training: as in a training step, with batch statistics and dropout; by default as a model is scored.
+            dropout: seed of the dropout masks; drawn from the global stream's present state if not given.
         """
         renamed = {_attribute(name): values[name] for name in values}
         renamed |= {name: renamed.get(name, buffer).clone() for name, buffer in self.named_buffers()}
@@ -185,6 +208,8 @@ class ClientModel(nn.Module):
         try:
             self.train(training)
             with torch.random.fork_rng(devices=devices):
+                if dropout is not None:
+                    torch.manual_seed(dropout)
                 result: Outputs = torch.func.functional_call(self, renamed, (task, inputs), strict=False)
         finally:
             for module, mode in modes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.models.client_model import ClientModel, Outputs
     from fedmeki_bench.profiles import Profile
 
-LossHook = Callable[[Tensor, "Outputs", Mapping[str, Tensor], "Batch"], Tensor]
+Loss = Callable[[Mapping[str, Tensor], "Batch"], Tensor]
 GradientHook = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], None]
 
 
@@ -52,6 +52,19 @@ class Batch:
     inputs: Mapping[str, Tensor]
     labels: Tensor
 
+    def halves(self) -> tuple[Batch, Batch]:
+        """The first and the second half of the samples; a single sample is in both.
+
+        Raises:
+            RunFailed: samples have several arrays of a modality, or none, whose halves are not told apart here.
+        """
+        if any(there(modality) in self.inputs for modality in self.inputs):
+            raise RunFailed(f"batches of task {self.task!r} can't be halved: its samples differ in what they have")
+        n = len(self.labels)
+        first, second = slice(0, max(n // 2, 1)), slice(n // 2, n)
+        parts = [({m: x[s] for m, x in self.inputs.items()}, self.labels[s]) for s in (first, second)]
+        return Batch(self.task, *parts[0]), Batch(self.task, *parts[1])
+
 
 def without(inputs: Mapping[str, Tensor]) -> frozenset[str]:
     """The modalities of which no sample of a batch has an array, from what ``ClientModel.to_inputs`` gave."""
@@ -65,6 +78,16 @@ class Trained:
     loss: float
     steps: int
     unit_steps: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Trained) -> Trained:
+        """Both together: the mean over the steps of both."""
+        if not (self.steps and other.steps):
+            return self if self.steps else other
+        steps = self.steps + other.steps
+        units = dict(self.unit_steps)
+        for unit, more in other.unit_steps.items():
+            units[unit] = units.get(unit, 0) + more
+        return Trained((self.loss * self.steps + other.loss * other.steps) / steps, steps, units)
 
 
 def schedule(
@@ -97,7 +120,133 @@ def optimiser(values: Tensor, grads: Tensor, settings: Profile, lr: float) -> to
     parameter.grad = grads
     kinds: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
     kind: Callable[..., torch.optim.Optimizer] = kinds[settings.optimizer]
-    return kind([parameter], lr=lr, weight_decay=settings.weight_decay)
+    own = {"momentum": settings.momentum} if settings.momentum else {}
+    return kind([parameter], lr=lr, weight_decay=settings.weight_decay, **own)
+
+
+def autocast(model: ClientModel, settings: Profile) -> AbstractContextManager[object]:
+    """The arithmetic of the forward pass: bfloat16 where the profile asks for it, else float32."""
+    return torch.autocast(model.device.type, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
+
+
+class Training:
+    """Optimiser steps on a model's flat buffer, one at a time; :func:`train` takes all of a schedule.
+
+    A step touches only the units its task uses, and no encoder of a modality that none of its samples has: their
+    gradients are clipped together, and each unit has its own optimiser state, so other units' moments do not move.
+
+    Args:
+        model: trained in place.
+        data: task -> samples.
+        settings: optimiser, clipping, precision, batch size.
+        seed, stream: name the random streams of batches and dropout.
+        where: for error messages, e.g. ``in round 3 at client 1``.
+        lr: learning rate; the profile's if not given.
+        units: the units to train; all others stand still, in evaluation mode, and take no gradient. None trains all.
+        loss: parameters and batch -> the loss to minimise; by default the loss of the task's kind.
+        gradient_hook: changes gradients in place before clipping.
+
+    Attributes:
+        dropout: seed of the dropout masks of the step under way.
+    """
+
+    def __init__(
+        self,
+        model: ClientModel,
+        data: Mapping[str, CohortPart],
+        settings: Profile,
+        *,
+        seed: int,
+        stream: tuple[str | int, ...],
+        where: str,
+        lr: float | None = None,
+        units: Collection[str] | None = None,
+        loss: Loss | None = None,
+        gradient_hook: GradientHook | None = None,
+    ) -> None:
+        self.model, self.data, self.settings = model, data, settings
+        self.seed, self.stream, self.where, self.lr = seed, stream, where, lr or settings.lr
+        self._still = frozenset() if units is None else frozenset(model.values.units) - frozenset(units)
+        self.loss = loss or (lambda params, batch: self.task_loss(batch)[0])
+        self._gradient_hook = gradient_hook
+        self._optimisers: dict[str, torch.optim.Optimizer] = {}
+        self._parameters = {
+            task: {
+                n: p
+                for n, p in model.parameters_of(task, part.lacking).items()
+                if model.values.layout.entries[n].unit not in self._still
+            }
+            for task, part in data.items()
+        }
+        self._gradients = {
+            task: {n: p.grad for n, p in ps.items() if p.grad is not None} for task, ps in self._parameters.items()
+        }
+        self._targets = {task: torch.from_numpy(part.targets) for task, part in data.items()}
+        self._taken = dict.fromkeys(data, 0)
+        self._total, self._unit_steps = torch.zeros((), device=model.device), dict[str, int]()
+        self.dropout = 0
+
+    def task_loss(self, batch: Batch) -> tuple[Tensor, Outputs]:
+        """The loss of the task's kind under the model's own weights, in training mode, and the outputs behind it."""
+        with autocast(self.model, self.settings):
+            outputs = self.model(batch.task, batch.inputs)
+        return self.model.labels[batch.task].how.loss(outputs.logits, batch.labels), outputs
+
+    def batches(self, epochs: int = 1) -> Iterator[Batch]:
+        """Every sample once per epoch, in an order of its own each time; the tasks' batches interleaved evenly."""
+        size = self.settings.batch_size
+        for step in schedule(self.data, epochs=epochs, batch_size=size, seed=self.seed, stream=self.stream):
+            yield self.batch(step)
+
+    def batch(self, step: Step) -> Batch:
+        """The samples of a step of a schedule."""
+        labels = self._targets[step.task][torch.from_numpy(step.index)].to(self.model.device)
+        return Batch(step.task, self.model.to_inputs(self.data[step.task].batch(step.index)), labels)
+
+    def step(self, batch: Batch) -> None:
+        """One optimiser step; none if the batch's task uses no unit that is trained."""
+        model = self.model
+        units = [u for u in model.units(batch.task, without(batch.inputs)) if u not in self._still]
+        if not units:
+            return
+        # dropout masks, like batches, depend on the task's own step count and on nothing that ran before
+        self.dropout = seeds.derive(self.seed, "dropout", batch.task, *self.stream, self._taken[batch.task])
+        self._taken[batch.task] += 1
+        torch.manual_seed(self.dropout)
+        with torch.enable_grad(), model.standing_still(self._still):
+            if not model.training:
+                model.train()
+            loss = self.loss(self._parameters[batch.task], batch)
+            segments = {u: model.grads.segment(u, trained_only=True) for u in units}
+            for gradient in segments.values():
+                gradient.zero_()
+            loss.backward()
+            if self._gradient_hook is not None:
+                with torch.no_grad():
+                    self._gradient_hook(self._gradients[batch.task], self._parameters[batch.task])
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in segments.values()]))
+        scale = torch.clamp(self.settings.clip / (norm + 1e-6), max=1.0)
+        for unit, gradient in segments.items():
+            gradient.mul_(scale)
+            if unit not in self._optimisers:
+                values = model.values.segment(unit, trained_only=True)
+                self._optimisers[unit] = optimiser(values, gradient, self.settings, self.lr)
+            self._optimisers[unit].step()
+            self._unit_steps[unit] = self._unit_steps.get(unit, 0) + 1
+        self._total += loss.detach()
+
+    @property
+    def trained(self) -> Trained:
+        """What has been done so far.
+
+        Raises:
+            Diverged: the loss is not finite; the sentence says where.
+        """
+        taken = sum(self._taken.values())
+        mean = float(self._total) / taken if taken else float("nan")
+        if taken and not math.isfinite(mean):
+            raise Diverged(f"the loss became {mean} {self.where}; a smaller lr may help")
+        return Trained(mean, taken, dict(self._unit_steps))
 
 
 def train(
@@ -110,61 +259,9 @@ def train(
     stream: tuple[str | int, ...],
     where: str,
     lr: float | None = None,
-    loss_hook: LossHook | None = None,
-    gradient_hook: GradientHook | None = None,
 ) -> Trained:
-    """Minimise the loss of each task's kind over the steps, in place.
-
-    A step touches only the units its task uses, and no encoder of a modality that none of its samples has: their
-    gradients are clipped together, and each unit has its own optimiser state, so other units' moments do not move.
-
-    Raises:
-        Diverged: the loss is not finite; the sentence says where.
-    """
-    model.train()
-    optimisers: dict[str, torch.optim.Optimizer] = {}
-    lacking = {task: part.lacking for task, part in data.items()}
-    parameters = {task: model.parameters_of(task, lacking[task]) for task in data}
-    gradients = {task: {n: p.grad for n, p in ps.items() if p.grad is not None} for task, ps in parameters.items()}
-    targets = {task: torch.from_numpy(part.targets) for task, part in data.items()}
-    kinds = {task: model.labels[task].how for task in data}
-    total, taken = torch.zeros((), device=model.device), 0
-    unit_steps: dict[str, int] = {}
-    autocast = (
-        torch.autocast(model.device.type, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
-    )
-    with torch.enable_grad():
-        for step in steps:
-            part = data[step.task]
-            labels = targets[step.task][torch.from_numpy(step.index)].to(model.device)
-            batch = Batch(step.task, model.to_inputs(part.batch(step.index)), labels)
-            units = model.units(step.task, without(batch.inputs))
-            # dropout masks, like batches, depend on the task's own step count and on nothing that ran before
-            torch.manual_seed(seeds.derive(seed, "dropout", step.task, *stream, step.number))
-            with autocast:
-                outputs = model(step.task, batch.inputs)
-            loss = kinds[step.task].loss(outputs.logits, labels)
-            if loss_hook is not None:
-                loss = loss_hook(loss, outputs, parameters[step.task], batch)
-            segments = {u: model.grads.segment(u, trained_only=True) for u in units}
-            for gradient in segments.values():
-                gradient.zero_()
-            loss.backward()
-            if gradient_hook is not None:
-                with torch.no_grad():
-                    gradient_hook(gradients[step.task], parameters[step.task])
-            norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in segments.values()]))
-            scale = torch.clamp(settings.clip / (norm + 1e-6), max=1.0)
-            for unit, gradient in segments.items():
-                gradient.mul_(scale)
-                if unit not in optimisers:
-                    values = model.values.segment(unit, trained_only=True)
-                    optimisers[unit] = optimiser(values, gradient, settings, lr or settings.lr)
-                optimisers[unit].step()
-                unit_steps[unit] = unit_steps.get(unit, 0) + 1
-            total += loss.detach()
-            taken += 1
-    mean = float(total) / taken if taken else float("nan")
-    if taken and not math.isfinite(mean):
-        raise Diverged(f"the loss became {mean} {where}; a smaller lr may help")
-    return Trained(mean, taken, unit_steps)
+    """Minimise the loss of each task's kind over the steps, in place; see :class:`Training`."""
+    training = Training(model, data, settings, seed=seed, stream=stream, where=where, lr=lr)
+    for step in steps:
+        training.step(training.batch(step))
+    return training.trained

@@ -99,12 +99,15 @@ class RoundRecord(_Strict):
     bytes_down: int = 0
     seconds: float = 0.0
     clients: list[int] = Field(default_factory=list)  # who took part; empty in records from before this was kept
+    reports: dict[str, float] = Field(default_factory=dict)  # what the rule reports, such as a privacy budget spent
     note: str = ""
 
     @model_validator(mode="before")
     @classmethod
     def _no_nan(cls, data: Any) -> Any:
         data = _nullify(data, ("loss",))
+        if isinstance(data, dict) and isinstance(data.get("reports"), Mapping):
+            data["reports"] = {k: v for k, v in data["reports"].items() if not _lacks_value(v)}
         if isinstance(data, dict) and isinstance(data.get("valid"), Mapping):
             valid = data["valid"]
             undefined = [name for name, value in valid.items() if _lacks_value(value)]

@@ -38,6 +38,8 @@ from fedmeki_bench.task import Task
 
 if TYPE_CHECKING:
     from fedmeki_bench.federation.loop import Round
+    from fedmeki_bench.federation.rule import Rule
+    from fedmeki_bench.profiles import Profile
 
 CHECKPOINT = "checkpoint"
 KILLED = "ProcessKilled"
@@ -221,7 +223,7 @@ def _train_and_score(
     record.cost.bytes_down = sum(r.bytes_down for r in record.history)
     tasks = plugins.all_tasks
     doubts = validation.remarks(federation)
-    record.notes += doubts.values()
+    record.notes += [*doubts.values(), *_assumptions(plugins.rule, settings)]
     record.evaluations = score_test(
         federation, plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder, doubts=doubts
     )
@@ -229,6 +231,15 @@ def _train_and_score(
     if keep_model:
         keep(federation, spec, record.key, cohorts, tasks, folder)
     record.status = "ok"
+
+
+def _assumptions(rule: Rule, settings: Profile) -> list[str]:
+    """What a rule's paper assumes and the run does not follow, in sentences."""
+    said, title = [], rule.title or type(rule).__name__
+    for name, value in rule.assumes.items():
+        if getattr(settings, name) != value:
+            said.append(f"{title}'s paper assumes {name}={value}; this run has {name}={getattr(settings, name)}")
+    return said
 
 
 def _needed(task: Task) -> str:
@@ -301,6 +312,7 @@ def _round(done: Round) -> RoundRecord:
     return RoundRecord(
         round=done.round, loss=done.loss, valid=dict(done.valid), bytes_up=done.bytes_up,
         bytes_down=done.bytes_down, seconds=round(done.seconds, 4), clients=done.clients,
+        reports=dict(done.reports),
     )  # fmt: skip
 
 

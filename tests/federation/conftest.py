@@ -83,6 +83,6 @@ def same(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-def backwards(rule: Rule, contexts: Any, send: Any) -> Iterator[Update]:
+def backwards(rule: Rule, contexts: Any, send: Any, work: Any) -> Iterator[Update]:
     """Clients run in reverse; their updates still come back in client order."""
-    return iter(sorted(one_by_one(rule, reversed(list(contexts)), send), key=lambda update: update.client))
+    return iter(sorted(one_by_one(rule, reversed(list(contexts)), send, work), key=lambda update: update.client))

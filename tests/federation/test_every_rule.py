@@ -31,6 +31,7 @@ def alike(one, other):
         torch.equal(one.server.model.flat, other.server.model.flat)
         and same(one.server.memory, other.server.memory)
         and all(same(a.memory, b.memory) for a, b in zip(one.clients, other.clients, strict=True))
+        and all(same(a.personal, b.personal) for a, b in zip(one.clients, other.clients, strict=True))
     )
 
 
@@ -42,7 +43,7 @@ def test_resumed_and_in_another_order_to_the_same_bits(build, tmp_path, rule):
     turned.execute = backwards
     finish(turned)
     assert alike(whole, turned)
-    assert whole.clients[1].memory == {}
+    assert whole.clients[1].memory == whole.clients[1].personal == {}
     assert [r.bytes_up for r in whole.history] == [r.bytes_up for r in again.history]
 
 

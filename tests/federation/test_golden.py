@@ -9,7 +9,7 @@ from fedmeki_bench.api import Rule, Update
 from fedmeki_bench.models.flat import FlatTensors
 from fedmeki_bench.models.training import schedule, train
 
-from .conftest import PUBLISHED_ECG, SMALL, finish, under
+from .conftest import PUBLISHED_ECG, SMALL, finish, same, under
 
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
 
@@ -157,9 +157,8 @@ def test_resumed_equals_uninterrupted(build, tmp_path, algorithm):
     assert torch.equal(again.server.model.flat, whole.server.model.flat)
     assert [r.loss for r in again.history] == [r.loss for r in whole.history]
     for mine, theirs in zip(again.clients, whole.clients, strict=True):
-        assert mine.memory.keys() == theirs.memory.keys()
-        for name in mine.memory:
-            assert torch.equal(mine.memory[name].flat, theirs.memory[name].flat)
+        assert same(mine.memory, theirs.memory)
+        assert same(mine.personal, theirs.personal)
 
 
 def test_resuming_a_finished_federation_does_nothing(build, tmp_path):

@@ -32,12 +32,13 @@ def watch(federation, unit=DECODER):
     seen, aggregate = [], federation.rule.aggregate
 
     def watched(server, updates):
-        one = SimpleNamespace(before=vector(server.model, unit), results=[], shares=[], updates=[])
+        one = SimpleNamespace(before=vector(server.model, unit), results=[], shares=[], total_shares=[], updates=[])
 
         def passing():
             for update in updates:
                 one.results.append(vector(update.model, unit))
                 one.shares.append(update.share[unit])
+                one.total_shares.append(update.total_share[unit])
                 one.updates.append(update)
                 yield update
 
@@ -161,12 +162,12 @@ def test_scaffolds_new_control_variate_is_option_two_under_sgd(build):
         np.testing.assert_allclose(new, want, rtol=1e-3, atol=1e-5)
 
 
-def test_scaffold_counts_the_share_of_clients_that_was_sampled(build):
+def test_scaffolds_control_variate_counts_clients_that_were_not_sampled(build):
     federation = build("scaffold_s", ECG, clients=4, participation=0.5, rounds=1)
     finish(federation)
     chosen = federation.sampled(0)
-    shares = federation._shares([federation.context(c, 0) for c in chosen])
-    want = sum(shares[c][DECODER] * federation.clients[c].memory["c_i"].segment(DECODER) for c in chosen) * 2 / 4
+    shares = federation._shares([federation.context(c, 0) for c in range(4)])  # over all clients: those absent count 0
+    want = sum(shares[c][DECODER] * federation.clients[c].memory["c_i"].segment(DECODER) for c in chosen)
     torch.testing.assert_close(federation.server.memory["c"].segment(DECODER), want)
     assert all("c_i" not in federation.clients[c].memory for c in range(4) if c not in chosen)
 
@@ -227,8 +228,8 @@ def test_feddyn_two_rounds_of_algorithm_1(build):
     finish(federation)
     h, gradients = 0.0, dict.fromkeys(range(4), 0.0)
     for number, one in enumerate(seen):
-        drift = sum(p * (y - one.before) for p, y in zip(one.shares, one.results, strict=True))  # mean over P_t
-        h = h - alpha * (2 / 4) * drift
+        drift = sum(p * (y - one.before) for p, y in zip(one.total_shares, one.results, strict=True))
+        h = h - alpha * drift  # over all clients, of which those outside P_t changed nothing
         np.testing.assert_allclose(one.after, one.mean - h / alpha, rtol=1e-5, atol=1e-6)
         for client, y in zip(federation.sampled(number), one.results, strict=True):
             gradients[client] = gradients[client] - alpha * (y - one.before)
@@ -319,8 +320,9 @@ def test_dittos_personal_models_with_lambda_zero_train_alone(build):
     finish(ditto)
     finish(local)
     for mine, theirs in zip(ditto.clients, local.clients, strict=True):
-        for unit, values in mine.memory["v"].items():
-            assert torch.equal(values.segment(unit), theirs.memory["model"].segment(unit))
+        own, alone = mine.personal["personal"], theirs.personal["personal"]
+        assert set(own) == set(alone) == {"encoder.signal", DECODER}
+        assert all(torch.equal(own[unit].flat, alone[unit].flat) for unit in own)
 
 
 def test_lambda_pulls_dittos_personal_model_to_the_global_one(build):
@@ -330,7 +332,7 @@ def test_lambda_pulls_dittos_personal_model_to_the_global_one(build):
         start = federation.server.model.clone()
         ctx = federation.context(0, 0)
         federation.rule.client_update(ctx, federation.rule.broadcast(federation.server, ctx.client, ctx.units))
-        own = ctx.memory["v"].values()
+        own = federation.clients[0].personal["personal"].values()
         distances.append(
             sum(float((v - start.restrict(v.units)).restrict(v.units, buffers=False).flat.norm()) for v in own)
         )
@@ -364,5 +366,5 @@ def test_a_row_of_fedprox_has_a_mu_that_acts(build):
 
 def test_feddyns_default_is_the_one_that_was_chosen():
     cls = registry.load("rules", "feddyn")
-    assert (cls.Params().alpha, cls.version) == (0.3, 2)
+    assert (cls.Params().alpha, cls.version) == (0.3, 3)
     assert "valid" in cls.Params.model_fields["alpha"].description
