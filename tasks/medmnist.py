@@ -1,4 +1,4 @@
-"""The twelve two-dimensional tasks of MedMNIST v2, one per set, each on the dataset of its set.
+"""The tasks of MedMNIST v2, twelve on pictures and six on volumes, one per set, each on the dataset of its set.
 
 Names of classes are those of the MedMNIST paper, without what stands in brackets and with "or" in the place of commas.
 "normal" and "pleural" say of what, so that they can be read from an answer; grades have names in the place of numbers.
@@ -14,7 +14,7 @@ _CITATION = (
     "Yang J, et al. MedMNIST v2: A large-scale lightweight benchmark for 2D and 3D biomedical image classification. "
     "Scientific Data 10:41 (2023)"
 )
-_WHEN = "when a single small picture is looked at, without anything else"
+_WHEN = "when a single small {} is looked at, without anything else"
 _WHICH = "Which class is it of"
 
 
@@ -22,7 +22,7 @@ class MedMnistTask(Task):
     """Base of the tasks: the label is the number in the set's file."""
 
     above: ClassVar[str]
-    """What the picture is, in a prompt."""
+    """What the picture or volume is, in a prompt."""
 
     def label(self, row: Row) -> int | tuple[int, ...] | Exclude:
         """The number of the class, or of yes (1) and no (0)."""
@@ -42,10 +42,12 @@ class _YesNo(MedMnistTask):
 def _meta(
     name: str, dataset: str, title: str, kind: str, who: str, what: str, asks: str, *, classes: tuple[str, ...] = (),
     positive: str = "", patients: str = "", licence: str = "CC BY 4.0", metrics: tuple[str, ...] = (),
+    modality: str = "image",
 ) -> TaskMeta:  # fmt: skip
+    shown = "picture" if modality == "image" else modality
     return TaskMeta(
-        name=name, version=1, title=f"{title} (MedMNIST)", dataset=dataset, modalities=("image",), kind=kind,
-        role="training", clinical=Clinical(what, who, _WHEN), licence=licence,
+        name=name, version=1, title=f"{title} (MedMNIST)", dataset=dataset, modalities=(modality,), kind=kind,
+        role="training", clinical=Clinical(what, who, _WHEN.format(shown)), licence=licence,
         access=f"open: {dataset}.npz from https://medmnist.com/", citation=_CITATION, grouping="image",
         classes=classes, positive=positive, patients=patients, metrics=metrics, asks=asks,
     )  # fmt: skip
@@ -53,11 +55,12 @@ def _meta(
 
 def _of_classes(
     name: str, dataset: str, title: str, who: str, what: str, classes: tuple[str, ...], *, kind: str = "multiclass",
-    patients: str = "", licence: str = "CC BY 4.0",
+    patients: str = "", licence: str = "CC BY 4.0", modality: str = "image",
 ) -> TaskMeta:  # fmt: skip
     asks = f"{_WHICH} {', '.join(classes)}"
     return _meta(
-        name, dataset, title, kind, who, what, asks, classes=classes, patients=patients, licence=licence
+        name, dataset, title, kind, who, what, asks, classes=classes, patients=patients, licence=licence,
+        modality=modality,
     )  # fmt: skip
 
 
@@ -224,4 +227,77 @@ class OrganS(MedMnistTask):
         "medmnist_organs", "organsmnist", "Organ in sagittal CT", "patients with tumours of the liver",
         "Which organ is in the middle?", _ORGANS,
         patients="organmnist",
+    )  # fmt: skip
+
+
+class Organ3D(MedMnistTask):
+    """Which of eleven organs does a box cut out of a CT hold?"""
+
+    above = "a box cut out of a CT"
+    meta: ClassVar[TaskMeta] = _of_classes(
+        "medmnist_organ3d", "organmnist3d", "Organ in CT", "patients with tumours of the liver",
+        "Which organ is in the middle?",
+        (  # in another order than in the sets of slices
+            "liver", "kidney-right", "kidney-left", "femur-right", "femur-left", "bladder", "heart", "lung-right",
+            "lung-left", "spleen", "pancreas",
+        ),
+        patients="organmnist", modality="volume",
+    )  # fmt: skip
+
+
+class Nodule3D(_YesNo):
+    """Is a lung nodule in a CT malignant?"""
+
+    above = "a lung nodule in a CT"
+    meta: ClassVar[TaskMeta] = _meta(
+        "medmnist_nodule3d", "nodulemnist3d", "Malignant lung nodule", "binary",
+        "people with a lung nodule in a chest CT of LIDC-IDRI",
+        "Do radiologists take this nodule for malignant?", "is the nodule malignant", positive="malignant",
+        modality="volume",
+    )  # fmt: skip
+
+
+class Adrenal3D(_YesNo):
+    """Is an adrenal gland hyperplastic?"""
+
+    above = "the shape of an adrenal gland in a CT"
+    meta: ClassVar[TaskMeta] = _meta(
+        "medmnist_adrenal3d", "adrenalmnist3d", "Hyperplasia of an adrenal gland", "binary",
+        "792 patients of one hospital", "Does this gland show hyperplasia?", "is there hyperplasia",
+        positive="hyperplasia", modality="volume",
+    )  # fmt: skip
+
+
+class Fracture3D(MedMnistTask):
+    """Of which of three kinds is a rib fracture?"""
+
+    above = "a rib fracture in a CT"
+    meta: ClassVar[TaskMeta] = _of_classes(
+        "medmnist_fracture3d", "fracturemnist3d", "Kind of rib fracture", "patients with rib fractures in a chest CT",
+        "Which kind of rib fracture is this?",
+        ("buckle rib fracture", "nondisplaced rib fracture", "displaced rib fracture"),
+        modality="volume",
+    )  # fmt: skip
+
+
+class Vessel3D(_YesNo):
+    """Does a piece of a brain vessel have an aneurysm?"""
+
+    above = "the shape of a piece of a brain vessel"
+    meta: ClassVar[TaskMeta] = _meta(
+        "medmnist_vessel3d", "vesselmnist3d", "Aneurysm of a brain vessel", "binary",
+        "people of whom 103 models of brain vessels were made, from MR angiography",
+        "Does this vessel have an aneurysm?", "is there an aneurysm", positive="aneurysm",
+        modality="volume",
+    )  # fmt: skip
+
+
+class Synapse3D(_YesNo):
+    """Is a synapse excitatory?"""
+
+    above = "a synapse under an electron microscope"
+    meta: ClassVar[TaskMeta] = _meta(
+        "medmnist_synapse3d", "synapsemnist3d", "Excitatory synapse", "binary", "one neuron of an adult rat",
+        "Is this synapse excitatory rather than inhibitory?", "is the synapse excitatory", positive="excitatory",
+        modality="volume",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Files of MedMNIST v2 as it is released, read a picture at a time within bounds; the stand-in writes the same."""
+"""Files of MedMNIST v2 as it is released, read a sample at a time within bounds; the stand-in writes the same."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 PARTS = {"train": "train", "val": "valid", "test": "test"}
 """Part as arrays are named by -> official part as cards name it."""
 
-PIXELS = (28, 64, 128, 224)
-_MOST = 1_000_000  # pictures of one part; the largest set has 165,466
+PIXELS = 28
+"""Along a side, in the files that carry no size in their names."""
+
+_MOST = 1_000_000  # samples of one part; the largest set has 165,466
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError, KeyError)
 
 
@@ -31,18 +33,29 @@ class SetFacts:
         channels: 1 (grey) or 3 (colour).
         columns: of a label; more than one where a picture can have several findings.
         values: how many values a column has: 2, or the number of classes.
-        samples: pictures of the whole set.
+        samples: pictures or volumes of the whole set.
+        axes: of a sample: 2 (a picture) or 3 (a volume).
     """
 
     channels: int
     columns: int
     values: int
     samples: int
+    axes: int = 2
+
+    @property
+    def noun(self) -> str:
+        """What samples are, in sentences."""
+        return "pictures" if self.axes == 2 else "volumes"
+
+    def shape(self, pixels: int) -> tuple[int, ...]:
+        """Of a sample as it lies in the file; colours come last."""
+        return (pixels,) * self.axes + (() if self.channels == 1 else (self.channels,))
 
 
 def file_name(name: str, pixels: int) -> str:
     """``pathmnist.npz``, and ``pathmnist_64.npz`` for larger pictures."""
-    return f"{name}.npz" if pixels == PIXELS[0] else f"{name}_{pixels}.npz"
+    return f"{name}.npz" if pixels == PIXELS else f"{name}_{pixels}.npz"
 
 
 def read_labels(path: Path, part: str, facts: SetFacts) -> np.ndarray:
@@ -60,15 +73,15 @@ def read_labels(path: Path, part: str, facts: SetFacts) -> np.ndarray:
         return np.frombuffer(data, dtype).reshape(shape).astype(np.int64)
 
 
-def read_pictures(path: Path, part: str, pixels: int, facts: SetFacts) -> Iterator[np.ndarray]:
-    """The pictures of a part in their order, (pixels, pixels) or (pixels, pixels, 3) each.
+def read_samples(path: Path, part: str, pixels: int, facts: SetFacts) -> Iterator[np.ndarray]:
+    """The samples of a part in their order: (pixels, pixels), with colours (pixels, pixels, 3), or (pixels,) * 3.
 
     Raises:
-        InputError: the file is missing, damaged or of another shape, perhaps after some pictures.
+        InputError: the file is missing, damaged or of another shape, perhaps after some samples.
     """
     import numpy as np
 
-    wanted = (pixels, pixels) if facts.channels == 1 else (pixels, pixels, facts.channels)
+    wanted = facts.shape(pixels)
     with _array(path, f"{part}_images") as (shape, dtype, stream):
         if shape[1:] != wanted or dtype != np.uint8:
             raise InputError(
@@ -78,7 +91,7 @@ def read_pictures(path: Path, part: str, pixels: int, facts: SetFacts) -> Iterat
         for number in range(shape[0]):
             data = stream.read(size)
             if len(data) < size:
-                raise InputError(f"{path}: '{part}_images' ends after {number} of {shape[0]} pictures")
+                raise InputError(f"{path}: '{part}_images' ends after {number} of {shape[0]} {facts.noun}")
             yield np.frombuffer(data, np.uint8).reshape(wanted)
 
 

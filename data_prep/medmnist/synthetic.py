@@ -3,7 +3,7 @@
 *Classes*: each has a texture of its own, of soft waves, which every picture of the class shows shifted, at another
 strength, under noise. *Two classes* are a striped spot, there or not. *Findings* are such spots, each at its own place,
 of stripes of its own. *Levels*: the higher, the more small dark spots. Colour sets are stained: one pattern in three
-channels of different gain.
+channels of different gain. *Volumes* have such textures and spots in three dimensions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GENERATOR_VERSION = 1
 STRENGTH = (0.35, 1.0)
 NOISE = 0.08
 DIFFICULTY = f"patterns of strength {STRENGTH[0]} to {STRENGTH[1]}, uniform, under noise of {NOISE}"
-_SIDE = PIXELS[0]
+_SIDE = PIXELS
 _SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 _PREVALENCE = 0.2  # of each finding
 _TWIN = 50  # one picture in so many is there twice, as now and then in the releases
@@ -32,13 +32,13 @@ _WAVES = 6
 
 
 def write(out: Path, name: str, facts: SetFacts, *, size: int, seed: int, ordered: bool) -> None:
-    """Write a set of ``size`` pictures of 28 px below ``out``; the same seed gives the same bytes.
+    """Write a set of ``size`` pictures or volumes of 28 px a side below ``out``; the same seed gives the same bytes.
 
     Args:
         ordered: the classes are levels.
 
     Raises:
-        ValueError: ``size`` is below 6: each part needs a picture.
+        ValueError: ``size`` is below 6: each part needs a sample.
     """
     import numpy as np
 
@@ -46,7 +46,8 @@ def write(out: Path, name: str, facts: SetFacts, *, size: int, seed: int, ordere
         raise ValueError(f"size must be at least 6, not {size}")
     rng = generator(seed, "synthesize", name)
     labels = _labels(facts, size, rng)
-    draw = _levels if ordered else _classes if facts.values > 2 else _findings
+    many, two = (_classes, _findings) if facts.axes == 2 else (_classes_3d, _finding_3d)
+    draw = _levels if ordered else many if facts.values > 2 else two
     pictures = np.stack([_exposed(draw(label, facts, name, rng), facts, rng) for label in labels])
     for twin in range(_TWIN, size, _TWIN):
         pictures[twin], labels[twin] = pictures[twin - 1], labels[twin - 1]
@@ -107,6 +108,40 @@ def _levels(label: np.ndarray, facts: SetFacts, name: str, rng: np.random.Genera
         cx, cy = rng.uniform(0.25, 0.75, 2)
         picture = picture - 0.4 * rng.uniform(*STRENGTH) * np.exp(-0.5 * ((x - cx) ** 2 + (y - cy) ** 2) / 0.035**2)
     return picture
+
+
+def _classes_3d(label: np.ndarray, facts: SetFacts, name: str, rng: np.random.Generator) -> np.ndarray:
+    """As :func:`_classes`, of waves that run through a volume."""
+    import numpy as np
+
+    own = generator(int(label[0]), "texture", name)
+    places = _axes_3d(rng.normal(0, 0.03, 3))
+    waves = sum(
+        np.cos(2 * np.pi * sum(own.integers(-2, 3) * along for along in places) + own.uniform(0, 2 * np.pi))
+        for _ in range(_WAVES)
+    )
+    return 0.45 + 0.012 * rng.uniform(*STRENGTH) * waves
+
+
+def _finding_3d(label: np.ndarray, facts: SetFacts, name: str, rng: np.random.Generator) -> np.ndarray:
+    """As :func:`_findings`, of one ball, anywhere about the middle, striped along its height."""
+    import numpy as np
+
+    z, y, x = _axes_3d(rng.normal(0, 0.02, 3))
+    volume = 0.35 + 0.1 * np.cos(2 * np.pi * x) * np.cos(np.pi * y) * np.cos(np.pi * z)
+    cz, cy, cx = rng.uniform(0.35, 0.65, 3)
+    ball = np.exp(-0.5 * ((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2) / 0.12**2)
+    stripes = 0.5 + 0.5 * np.cos(4 * np.pi * (z - cz))
+    found: np.ndarray = volume + 0.45 * rng.uniform(*STRENGTH) * int(label[0]) * ball * stripes
+    return found
+
+
+def _axes_3d(shift: Any) -> tuple[Any, Any, Any]:
+    """z, y and x, in the order of the file's axes, 0 to 1, moved by ``shift``."""
+    import numpy as np
+
+    axis = (np.arange(_SIDE) + 0.5) / _SIDE
+    return axis[:, None, None] + shift[0], axis[None, :, None] + shift[1], axis[None, None, :] + shift[2]
 
 
 def _axes(shift: Any) -> tuple[Any, Any]:

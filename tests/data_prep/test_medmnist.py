@@ -23,7 +23,8 @@ from tests.data_prep.test_damaged_files import damaged
 TASKS = [name for name in registry.names("tasks") if name.startswith("medmnist_")]
 KINDS = {
     "medmnist_chest": "multilabel", "medmnist_breast": "binary", "medmnist_pneumonia": "binary",
-    "medmnist_retina": "ordinal",
+    "medmnist_retina": "ordinal", "medmnist_nodule3d": "binary", "medmnist_adrenal3d": "binary",
+    "medmnist_vessel3d": "binary", "medmnist_synapse3d": "binary",
 }  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def parts_of(name: str):
 
 def run(name, raw, out, **options):
     task, preparer = parts_of(name)
-    return prepare(preparer, raw, out, [task], MedMnistOptions(**options), workers=1)[0]
+    return prepare(preparer, raw, out, [task], preparer.Options(**options), workers=1)[0]
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +58,22 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-def test_there_are_twelve_each_on_a_set_of_its_own():
+def test_there_are_twelve_on_pictures_and_six_on_volumes_each_on_a_set_of_its_own():
     found = {name: parts_of(name) for name in TASKS}
-    assert len(found) == 12
-    assert len({task.meta.dataset for task, _ in found.values()}) == 12
+    modalities = [task.meta.modalities for task, _ in found.values()]
+    assert (modalities.count(("image",)), modalities.count(("volume",))) == (12, 6)
+    assert len({task.meta.dataset for task, _ in found.values()}) == 18
     for name, (task, preparer) in found.items():
         assert task.meta.kind == KINDS.get(name, "multiclass")
         assert task.meta.grouping == preparer.meta.grouping == "image"
         assert task.meta.licence == preparer.meta.licence
         outcomes = preparer.facts.columns if task.meta.kind == "multilabel" else preparer.facts.values
         assert len(task.meta.classes) == (0 if task.meta.kind == "binary" else outcomes)
-        assert any("no patients are told" in s or "slices of one CT" in s for s in preparer.shortcuts)
+        assert task.meta.modalities == preparer.meta.modalities == tuple(preparer.arrays(preparer.Options()))
+        assert any(
+            "no patients are told" in s or "slices of one CT" in s or "organs of one CT" in s
+            for s in preparer.shortcuts
+        )
 
 
 @pytest.mark.parametrize("name", ["medmnist_blood", "medmnist_chest", "medmnist_retina", "medmnist_breast"])
