@@ -1,6 +1,7 @@
 """An algorithm is a row of a leaderboard: rule x scope x stage x view; and from a name to one.
 
-``<rule>_<scope>`` plus a suffix names it (``fedavg_m_star``): the table of algorithms comes first, then this grammar.
+``<rule>_<scope>`` plus a suffix names it (``fedavg_m_star``): the table of algorithms comes first, then this grammar. A
+view of the rule's may follow (``ditto_m_own``): the row then scores that one.
 
 So ``scaffold_m_plus`` means something the moment somebody registers a rule called ``scaffold``, and so does
 ``./my_rule.py:MyRule`` with a variant.
@@ -99,6 +100,7 @@ def resolve(name: str, variant: str | None = None) -> Algorithm:
     rule, chosen = _split(name, variant)
     scope, _, suffix = chosen.partition("_")
     known = suffixes()
+    suffix, asked = _view_of(suffix)
     if suffix not in known:
         offered = [f"{scope}_{s}" if s else scope for s in known]
         raise UsageError(f"unknown variant {chosen!r} in {name!r}; {nearest(chosen, offered)}")
@@ -109,9 +111,14 @@ def resolve(name: str, variant: str | None = None) -> Algorithm:
     stage, view, mark = known[suffix]
     typed: Scope = "s" if scope == "s" else "m"
     left = views(rule, stage)  # a rule that personalises leaves no aggregate to be scored
+    if asked and asked not in left:
+        raise UsageError(
+            f"{name!r} asks for the view {asked}, but this algorithm leaves {', '.join(left)} to be scored"
+        )
+    of = f", view {asked}" if asked else ""
     return Algorithm(
-        f"{rule}_{chosen}", rule, typed, stage, base=title, sub=scope, sup=mark,
-        view=view if view in left else left[0], summary=f"{title}, scope {scope}, stage {stage}",
+        f"{rule}_{chosen}", rule, typed, stage, base=title, sub=f"{scope}, {asked}" if asked else scope, sup=mark,
+        view=asked or (view if view in left else left[0]), summary=f"{title}, scope {scope}, stage {stage}{of}",
     )  # fmt: skip
 
 
@@ -125,13 +132,15 @@ def described(name: str) -> Algorithm:
         return resolve(name)
     rule, chosen = _split(name, None)
     scope, _, suffix = chosen.partition("_")
+    suffix, asked = _view_of(suffix)
     if suffix not in suffixes():
         raise UsageError(f"unknown variant {chosen!r} in {name!r}; {nearest(suffix, suffixes())}")
     stage, view, mark = suffixes()[suffix]
     title = rule.rpartition(":")[2]
     typed: Scope = "s" if scope == "s" else "m"
     return Algorithm(
-        f"{rule}_{chosen}", rule, typed, stage, base=title, sub=scope, sup=mark, view=view or "aggregated",
+        f"{rule}_{chosen}", rule, typed, stage, base=title, sub=f"{scope}, {asked}" if asked else scope, sup=mark,
+        view=asked or view or "aggregated",
         summary=f"{title}, scope {scope}, stage {stage}, from a file",
     )  # fmt: skip
 
@@ -152,10 +161,20 @@ def suffixes() -> dict[str, tuple[str, str, str]]:
     return known
 
 
+def _view_of(suffix: str) -> tuple[str, str]:
+    """A suffix that ends in the name of a view, taken apart: ``plus_own`` -> ``plus``, ``own``; else as it is, and ""."""
+    if suffix in suffixes():
+        return suffix, ""
+    stage, _, view = suffix.rpartition("_")
+    return (stage, view) if view in registry.names("views") else (suffix, "")
+
+
 def views(rule: str, stage: str) -> tuple[str, ...]:
     """The views that a training of this rule and stage leaves to be scored."""
-    own = tuple(registry.load("rules", rule).views)
-    return own + tuple(v for v in registry.load("stages", stage).views if v not in own)
+    left = (*registry.load("rules", rule).views, *registry.load("stages", stage).views)
+    known = registry.names("views")
+    also = (other for view in left if view in known for other in registry.load("views", view).also)
+    return tuple(dict.fromkeys((*left, *also)))
 
 
 def _split(name: str, variant: str | None) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.data.clients.own_patients import owners
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.evaluation.view import Served, View
 
@@ -50,6 +51,9 @@ class Aggregated(View):
 class Personal(View):
     """Every client's own model on the same samples, (clients, n[, K]); those without the task are left out."""
 
+    explained = "The mean over clients of what each client's own model scores on the patients of all hospitals."
+    also = ("own",)
+
     def predict(self, federation: Federation, task: Task, part: CohortPart) -> np.ndarray:  # type: ignore[override]
         """See :class:`View`; only a federation has clients."""
         import numpy as np
@@ -64,6 +68,42 @@ class Personal(View):
         if not rows:
             raise RunFailed(f"no client holds data for the task {task.meta.name!r}")
         return np.stack(rows)
+
+
+class Own(View):
+    """Each sample by the model of the client whose patient it would be, (n[, K]), as personalised learning publishes.
+
+    Held-out patients are shared out as the private ones are (:func:`fedmeki_bench.data.clients.own_patients.owners`), each
+    to one client, and all of them are scored together. So a global model has the same value here as on the common
+    split, and rows of both kinds can be compared.
+    """
+
+    explained = (
+        "Each patient is scored once, by the model of the hospital whose patient they would be: held-out patients are "
+        "shared out over the clients by site and label as the private ones are. A global model has its usual value here."
+    )
+
+    def predict(self, federation: Federation, task: Task, part: CohortPart) -> np.ndarray:  # type: ignore[override]
+        """See :class:`View`; only a federation has clients."""
+        import numpy as np
+
+        name = task.meta.name
+        contexts = [federation.context(client.number, federation.server.round) for client in federation.clients]
+        holding = {ctx.client: ctx for ctx in contexts if name in ctx.data}
+        if not holding:
+            raise RunFailed(f"no client holds data for the task {name!r}")
+        owner = owners({client: ctx.data[name] for client, ctx in holding.items()}, part, federation.seed)
+        found: np.ndarray | None = None
+        for client, ctx in holding.items():
+            index = np.flatnonzero(owner == client)
+            if not len(index):
+                continue
+            federation.load_personal(ctx)
+            mine = scores(federation.model, name, part.take(index), precision=federation.settings.precision)
+            if found is None:
+                found = np.empty((len(part), *mine.shape[1:]), dtype=mine.dtype)
+            found[index] = mine
+        return np.empty(0) if found is None else found
 
 
 class Constant(View):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fedmeki_bench import registry
 from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.evaluation.text_metrics import UNPARSED
@@ -61,6 +62,11 @@ def definitions(grid: Grid, tasks: Sequence[str]) -> list[tuple[str, str]]:
             "Accuracy, F1 and other metrics of a prediction come from their answers, an unparsed one counting as "
             "wrong; AUROC and other metrics of a probability from that of yes against no.",
         ))  # fmt: skip
+    for name in dict.fromkeys(row.view for row in grid.algorithms.values()):
+        told = registry.load("views", name).explained if name in registry.names("views") else ""
+        if told:
+            rows = ", ".join(row.title for row in grid.algorithms.values() if row.view == name)
+            found.append((f"View {name}", f"{told} Here: {rows}."))
     marks = {mark(grid, name, tasks) for name in grid.algorithms}
     if any(MUMBLES in one for one in marks):
         found.append((MUMBLES, f"More than {100 * UNREADABLE:.0f} % of the row's answers to a task could not be read."))

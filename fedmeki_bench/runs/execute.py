@@ -112,6 +112,8 @@ def execute(
     with store.lock(key):
         kept = (store.folder(key) / KEPT_FOLDER).is_dir()
         known = None if fresh or (keep_model and not kept) else _known(store, key)
+        if known is not None and known.status == "ok" and set(plugins.views) - set(known.views):
+            known = None  # made before one of the views was scored; its model is gone
         if known is not None and known.status == "ok":
             known = up_to_date(known, store)
             shutil.rmtree(store.folder(key) / CHECKPOINT, ignore_errors=True)  # of a run killed at its very end

@@ -147,7 +147,11 @@ def inspect(board: Board, data: Path, store: RecordStore, *, load: bool = True) 
         elif record is not None:
             entry.status, entry.record = record.status, record
             entry.reason = record.error.message if record.error else ""
-            if record.status == "ok" and (changes := list(outdated(record))):
+            if lacking := sorted({cell.algorithm.view for cell in entry.cells} - set(record.views)):
+                if record.status == "ok":
+                    entry.status, entry.record = "missing", None
+                    entry.reason = f"made before the view {lacking[0]} was scored"
+            elif record.status == "ok" and (changes := list(outdated(record))):
                 entry.reason = f"to be scored anew: {', '.join(changes)}"
         elif (store.folder(entry.key) / "checkpoint").is_dir():
             entry.status, entry.reason = "interrupted", "stopped in mid-run; sweep goes on from its checkpoint"
