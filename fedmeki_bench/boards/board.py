@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fedmeki_bench import registry
+from fedmeki_bench.boards.rows import BY_NAME, IN_DETAIL, NAME, BoardRow, Entry, OptionValue, RowSpec, Scalar, rows_of
 from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.options import safe_yaml
 from fedmeki_bench.plain import one_line, plain_text, plain_values
-
-Scalar = bool | int | float | str
 
 _LARGEST = 1_000_000
 
@@ -59,7 +59,9 @@ class Board(BaseModel):
         profile: named budget, ``demo`` or ``paper``.
         seeds, clients, partition: the federation; every algorithm gets the same.
         partitions: several partitions instead of one, e.g. ``[iid, {dirichlet: {alpha: 0.3}}]``.
-        tasks, algorithms: columns and rows, by name.
+        tasks: columns, by name.
+        algorithms: rows: names of algorithms, or one name with what is the row's own (see
+            :class:`~fedmeki_bench.boards.rows.RowSpec`), e.g. ``[fedavg_m, {feddyn_m: {options: {lr: 0.05}}}]``.
         reference: the row others are compared with.
         margins: metric -> the smallest difference that matters; of one that is not named ``MetricSpec.margin``, mostly
             0.01.
@@ -73,7 +75,7 @@ class Board(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,100}$")
+    name: str = Field(pattern=NAME)
     title: str = ""
     summary: str = ""
     profile: str
@@ -82,21 +84,36 @@ class Board(BaseModel):
     partition: str = "iid"
     partitions: list[str | dict[str, dict[str, Scalar]]] = Field(default_factory=list)
     tasks: list[str] = Field(min_length=1)
-    algorithms: list[str] = Field(min_length=1)
+    algorithms: list[Entry] = Field(min_length=1)
     reference: str | None = None
     margins: dict[str, float] = Field(default_factory=dict)
     questions: dict[str, Literal["better", "not_worse"]] | None = None
     groups: dict[str, list[str]] = Field(default_factory=dict)
-    options: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
+    options: dict[str, OptionValue] = Field(default_factory=dict)
     synth: dict[str, SynthSpec] = Field(default_factory=dict)
     prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
     published: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,100}$")
     _source: Path | None = PrivateAttr(default=None)
+    _lines: dict[tuple[Any, ...], int] = PrivateAttr(default_factory=dict)
 
     @property
     def source(self) -> Path | None:
         """The file the board was read from."""
         return self._source
+
+    def where(self, *place: Any) -> str:
+        """Where a key or an item of a list is, in sentences: ``FILE:LINE``, or ``the board`` where there is no file."""
+        return _where(self._source, self._lines, place)
+
+    @property
+    def rows(self) -> list[BoardRow]:
+        """The rows, in order."""
+        return rows_of(self.algorithms)
+
+    @property
+    def row_names(self) -> list[str]:
+        """What the rows are called, in order."""
+        return [row.name for row in self.rows]
 
     @property
     def called(self) -> str:
@@ -137,7 +154,18 @@ class Board(BaseModel):
             raise ValueError("an entry of partitions is a name or one name with its options")
         return self
 
-    @field_validator("seeds", "tasks", "algorithms", "partitions")
+    @field_validator("algorithms")
+    @classmethod
+    def _own_names(cls, values: list[str | dict[str, RowSpec]]) -> list[str | dict[str, RowSpec]]:
+        rows = rows_of(values)
+        for row in rows:
+            if any(other.name == row.name for other in rows[: row.place]):
+                _refuse(row.place, f"{row.name!r} is listed twice; rows of one algorithm have a `name` each")
+            if row.label and any(other.label == row.label for other in rows[: row.place]):
+                _refuse(row.place, f"the label {row.label!r} is that of another row")
+        return values
+
+    @field_validator("seeds", "tasks", "partitions")
     @classmethod
     def _unique(cls, values: list[Any]) -> list[Any]:
         twice = [v for i, v in enumerate(values) if v in values[:i]]
@@ -182,14 +210,22 @@ def load_board(path: Path) -> Board:
     if not isinstance(content, dict) or node is None:
         raise InputError(f"{path}: a board is a mapping of keys such as name, tasks and algorithms")
     lines = dict(_lines(node, (), path))
-
-    def where(*place: Any) -> str:
-        line = next((lines[place[:k]] for k in range(len(place), 0, -1) if place[:k] in lines), 1)
-        return f"{path}:{line}"
-
-    board = _checked(content, where)
-    board._source = path
+    board = _checked(content, lambda *place: _where(path, lines, place))
+    board._source, board._lines = path, lines
     return board
+
+
+def _where(source: Path | None, lines: Mapping[tuple[Any, ...], int], place: tuple[Any, ...]) -> str:
+    if source is None:
+        return "the board"
+    line = next((lines[place[:k]] for k in range(len(place), 0, -1) if place[:k] in lines), 1)
+    return f"{source}:{line}"
+
+
+def _refuse(item: int, sentence: str) -> None:
+    """Raise what pydantic takes for an error of one item of the list that is validated."""
+    error = PydanticCustomError("row", "{sentence}", {"sentence": sentence})
+    raise ValidationError.from_exception_data("Board", [InitErrorDetails(type=error, loc=(item,), input=None)])
 
 
 def board_from(content: Mapping[str, Any]) -> Board:
@@ -210,12 +246,13 @@ def _checked(content: dict[Any, Any], at: Callable[..., str]) -> Board:
         board = Board.model_validate(content)
     except ValidationError as error:
         raise InputError(_explain(error, at)) from error
-    if board.reference is not None and board.reference not in board.algorithms:
-        hint = nearest(board.reference, board.algorithms)
+    rows = board.row_names
+    if board.reference is not None and board.reference not in rows:
+        hint = nearest(board.reference, rows)
         raise InputError(f"{at('reference')}: reference {board.reference!r} is not among its algorithms; {hint}")
     for name in board.questions or {}:
-        if name not in board.algorithms:
-            hint = nearest(name, board.algorithms)
+        if name not in rows:
+            hint = nearest(name, rows)
             raise InputError(f"{at('questions', name)}: {name!r} of questions is not among its algorithms; {hint}")
     for title, tasks in board.groups.items():
         for task in tasks:
@@ -260,14 +297,18 @@ def _explain(error: ValidationError, at: Callable[..., str]) -> str:
     problems = error.errors(include_url=False)
     # A misspelt key is also a missing one; the misspelling is what the reader can mend.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    place = tuple(problem["loc"])
+    place = tuple(part for part in problem["loc"] if part not in (BY_NAME, IN_DETAIL))
     key = ".".join(str(part) for part in place) or "the board"
     if problem["type"] == "extra_forbidden":
-        known = SynthSpec.model_fields if place[0] == "synth" else Board.model_fields
+        known = _PARTS.get(str(place[0]), Board).model_fields
         return f"{at(*place)}: unknown key {key!r}; {nearest(str(place[-1]), known)}"
     if problem["type"] == "missing":
         return f"{at(*place)}: key {key!r} is missing"
     return f"{at(*place)}: {key}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+_PARTS: dict[str, type[BaseModel]] = {"synth": SynthSpec, "algorithms": RowSpec}
+"""Key of a board -> the model that its values' own keys belong to."""
 
 
 def board_folders() -> list[Path]:

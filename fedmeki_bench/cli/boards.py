@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @options.data
 @options.results
 @options.jobs
-@click.option("--only", default=None, help="missing, failed, or the name of an algorithm.")
+@click.option("--only", default=None, help="missing, failed, or the name of a row.")
 @options.device
 @options.plain
 @goes_on(only=["missing"])
@@ -126,19 +126,22 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
 def _cost(entry: Planned, entries: Sequence[Planned]) -> tuple[float | None, float | None, bool]:
     """Seconds and bytes of a run: measured if it is done, else the median of done runs like it, over the same tasks.
 
-    Alike is the same rule and stage; failing that the same stage, failing that any competitor, for it is the stage that
-    costs. A bound is like its own kind alone: a constant predictor takes no time, pooled data much.
+    Alike is the same rule and stage, of rows with the same options where there are any; failing that the same stage,
+    failing that any competitor, for it is the stage that costs. A bound is like its own kind alone: a constant predictor
+    takes no time, pooled data much.
     """
     if entry.status == "ok" and entry.record is not None:
         cost = entry.record.cost
         return cost.seconds, cost.bytes_up + cost.bytes_down, False
     bound, *kind = _kind(entry)
+    same = [e.record.cost for e in entries if e.status == "ok" and e.record is not None and _own(e) == _own(entry)
+            and (_kind(e), e.spec.tasks) == (_kind(entry), entry.spec.tasks)]  # fmt: skip
     done = [
         (_kind(e), e.record.cost)
         for e in entries
         if e.status == "ok" and e.record is not None and e.spec.tasks == entry.spec.tasks
     ]
-    ways = [[cost for (_, *other), cost in done if other == kind]]
+    ways = [same, [cost for (_, *other), cost in done if other == kind]]
     if not bound:
         ways += [[cost for (limit, _, stage, _), cost in done if not limit and stage == kind[1]]]
         ways += [[cost for (limit, *_), cost in done if not limit]]
@@ -156,6 +159,11 @@ def _kind(entry: Planned) -> tuple[bool, str, str, bool]:
     """Whether a training fills rows of bounds alone, its rule and stage, and whether the data are pooled."""
     rows = [cell.algorithm for cell in entry.cells]
     return all(a.bound for a in rows), entry.spec.rule, entry.spec.stage, all(a.pooled for a in rows)
+
+
+def _own(entry: Planned) -> list[object]:
+    """The options that make the rows of a training, which may cost more or less than others of their kind."""
+    return [cell.algorithm.options for cell in entry.cells[:1]]
 
 
 @click.command("leaderboard")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.leaderboard.names import Names
+from fedmeki_bench.leaderboard.own_options import own_options
 from fedmeki_bench.leaderboard.plots import PLOTS, overview
 from fedmeki_bench.leaderboard.render import BANNERS, DECIMALS, SAME_KEY
 from fedmeki_bench.leaderboard.settings import short
@@ -31,7 +32,7 @@ def page_html(page: Page) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    names = Names(page.algorithms)
+    names, own = Names(page.algorithms), own_options(page.board)
 
     def named(text: str) -> Markup:
         """The text escaped, with the names of algorithms in it typeset."""
@@ -55,7 +56,7 @@ def page_html(page: Page) -> str:
         tables=[_table(t) for section in page.sections for t in section.details],
         runs=[_run(page, record) for record in page.collected.records],
         algorithms=page.algorithms,
-        options={a.name: short(a) for a in page.algorithms},
+        options={a.name: short(a, own=a.name in own) for a in page.algorithms},
         banners=BANNERS,
         licences=_licences(page),
         words=_SECTION_WORDS,

@@ -18,6 +18,7 @@ from fedmeki_bench.leaderboard.glossary import Definition, glossary
 from fedmeki_bench.leaderboard.grid import Facts, Grid
 from fedmeki_bench.leaderboard.groups import client_tables, group_tables, target_table
 from fedmeki_bench.leaderboard.overview import across, overview_table
+from fedmeki_bench.leaderboard.own_options import own_options_notes
 from fedmeki_bench.leaderboard.published import PaperTable, Published, paper_tables
 from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.leaderboard.section import Section
@@ -161,14 +162,24 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
     )
     page = replace(
         page,
-        overview=overview_table(sections),
+        overview=_noted(board, overview_table(sections)),
         across=across(sections),
-        settings=settings_table(sections, _changed(records, context), board.options),
+        settings=_noted(board, settings_table(sections, _changed(records, context), board.options)),
     )
     page = replace(page, terms=glossary(page.tables, context.metrics))
     if context.published is None:
         return page
-    return replace(page, papers=paper_tables(context.published, sections, page.stamp))
+    papers = paper_tables(context.published, sections, page.stamp)
+    return replace(
+        page, papers=tuple(replace(p, notes=(*p.notes, *own_options_notes(board, p.algorithms))) for p in papers)
+    )  # fmt: skip
+
+
+def _noted(board: Board, table: Table | None) -> Table | None:
+    """A table that says which of its rows have options of their own."""
+    if table is None:
+        return None
+    return replace(table, notes=(*table.notes, *own_options_notes(board, [row.algorithm for row in table.rows])))
 
 
 def _changed(records: Sequence[Record], context: Context) -> dict[str, Mapping[str, Any] | None]:
@@ -200,6 +211,7 @@ def _section(
     said = f", {partition}" if partition else ""
     targets = target_table(grid, analysis)
     table = main_table(grid, analysis)
+    own = own_options_notes(board, [row.algorithm for row in table.rows])
     details = [t for t in (task_group_table(grid), unseeing_table(grid), targets) if t is not None]
     details += [*group_tables(grid), *client_tables(grid)]
     details = [
@@ -216,9 +228,9 @@ def _section(
     details += [task_table(grid, task) for task in grid.tasks]
     return Section(
         key, title + said, partition, zero_shot, grid, analysis,
-        replace(table, key=key, title=title + said),
+        replace(table, key=key, title=title + said, notes=(*table.notes, *own)),
         verdict(grid, analysis),
-        differences,
+        _noted(board, differences),
         tuple(replace(t, title=t.title + (said or (f" ({asked.lower()})" if zero_shot and t.key in _SHARED else "")))
               for t in details),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from fedmeki_bench.leaderboard.collect import Row
 from fedmeki_bench.leaderboard.grid import Column
 from fedmeki_bench.leaderboard.judging import Comparison
 from fedmeki_bench.leaderboard.names import Names
+from fedmeki_bench.leaderboard.own_options import own_options
 from fedmeki_bench.leaderboard.page import Gap, Page
 from fedmeki_bench.leaderboard.published import PaperTable
 from fedmeki_bench.leaderboard.section import Section
@@ -215,13 +216,18 @@ def _number(value: Any) -> Any:
 
 
 def rows_csv(page: Page) -> str:
-    """The tidy rows: one per algorithm, task, seed and metric; empty where there is no number."""
+    """The tidy rows: one per algorithm, task, seed and metric; empty where there is no number.
+
+    Where rows have options of their own, a last column says which.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = [f.name for f in fields(Row)]
-    writer.writerow(names)
+    own = own_options(page.board)
+    writer.writerow(names + ["options"] * bool(own))
     for row in page.rows:
-        writer.writerow([_csv_value(getattr(row, name)) for name in names])
+        values = [getattr(row, name) for name in names] + [own.get(row.algorithm, "")] * bool(own)
+        writer.writerow([_csv_value(value) for value in values])
     return out.getvalue()
 
 
@@ -239,8 +245,10 @@ def _csv_value(value: Any) -> str:
 
 def page_json(page: Page) -> str:
     """The whole page as JSON: tables with shown text and value, tidy rows, gaps and provenance."""
+    own = own_options(page.board)
     content = {
         "board": page.board.model_dump(mode="json"),
+        **({"own_options": own} if own else {}),
         "stamp": page.stamp,
         "across": page.across,
         "tables": [_table_json(table) for table in page.tables],

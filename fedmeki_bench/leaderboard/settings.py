@@ -93,8 +93,14 @@ def apart_of(algorithm: Algorithm, records: Sequence[Record], changed: Changed) 
     return dict(sorted(found.items()))
 
 
-def short(algorithm: Algorithm) -> str:
-    """What defines the row beside its name, e.g. ``mu 0.01``; empty for a row without options."""
+def short(algorithm: Algorithm, *, own: bool = False) -> str:
+    """What defines the row beside its name, e.g. ``mu 0.01``; empty for a row without options.
+
+    Args:
+        own: the board gives it options of its own, among which those of a stage are told from the clients'.
+    """
+    if own:
+        return _listed({key: [_said(value)] for key, value in algorithm.options})
     return ", ".join(f"{key.rpartition('.')[2]} {_said(value)}" for key, value in algorithm.options)
 
 

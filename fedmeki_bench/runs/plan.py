@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-from fedmeki_bench import algorithms, registry
-from fedmeki_bench.algorithms import Algorithm
+from fedmeki_bench import registry
 from fedmeki_bench.boards.board import Board, PartitionChoice
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.errors import InputError, nearest
@@ -19,6 +17,7 @@ from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord, RecordStore
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.recorded import is_file, recorded
+from fedmeki_bench.runs.rows import ResolvedRow, has_option, options_of, resolve_rows
 from fedmeki_bench.runs.spec import RunSpec, by_role, option_models, specify, zero_shot_of
 from fedmeki_bench.runs.superseded import sentence, superseded
 
@@ -52,47 +51,58 @@ def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> l
         UsageError: an unknown algorithm, task, profile or partition.
         InputError: an option that none of the board's algorithms has, or a bad value.
     """
-    resolve = algorithms.resolve if records is None else algorithms.described
-    rows = [resolve(name) for name in board.algorithms]
+    rows = resolve_rows(board, load=records is None)
     _check_options(board, rows, shown=records is not None)
     training, zero_shot = by_role(board.tasks)
     planned: dict[str, Planned] = {}
-    for algorithm in rows:
+    for row in rows:
         for choice, seed in product(board.partition_choices, board.seeds):
-            if records is not None and (is_file(algorithm.rule) or is_file(choice.partition)):
-                for entry in _recorded(board, algorithm, choice, seed, training, zero_shot, records):
+            if records is not None and (is_file(row.trained.rule) or is_file(choice.partition)):
+                for entry in _recorded(board, row, rows, choice, seed, training, zero_shot, records):
                     known = planned.setdefault(entry.cells[0].setting, entry)
                     if known is not entry:  # another view of the same training
                         known.cells += entry.cells
                 continue
-            specs = specify(
-                algorithm, training, profile_name=board.profile, seed=seed, clients=board.clients,
-                partition=choice.partition, options=_accepted(board, algorithm, choice), zero_shot=zero_shot,
-                to_run=records is None,
-            )  # fmt: skip
-            for spec in specs:
+            for spec in _specified(board, row, choice, seed, training, zero_shot, to_run=records is None):
                 entry = planned.setdefault(spec.setting, Planned(spec))
-                answered = spec.zero_shot if answers_zero_shot(algorithm.view) else ()
+                answered = spec.zero_shot if answers_zero_shot(row.shown.view) else ()
                 entry.cells += [
-                    Cell(algorithm, task, seed, spec.setting, partition=choice.label)
+                    Cell(row.shown, task, seed, spec.setting, partition=choice.label)
                     for task in (*spec.tasks, *answered)
                 ]
     return list(planned.values())
 
 
+def _specified(
+    board: Board, row: ResolvedRow, choice: PartitionChoice, seed: int, training: list[str], zero_shot: list[str], *,
+    to_run: bool,
+) -> list[RunSpec]:  # fmt: skip
+    """The training runs of a row under one partition and seed."""
+    try:
+        return specify(
+            row.trained, training, profile_name=board.profile, seed=seed, clients=board.clients,
+            partition=choice.partition, options=options_of(board, row, choice), zero_shot=zero_shot, to_run=to_run,
+        )  # fmt: skip
+    except InputError as error:
+        if not row.row.options:
+            raise
+        raise InputError(f"{row.where(board, 'options')}: row {row.row.name!r}: {error}") from error
+
+
 def _recorded(
-    board: Board, algorithm: Algorithm, choice: PartitionChoice, seed: int, training: list[str], zero_shot: list[str],
-    records: Sequence[Record | BadRecord],
+    board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: PartitionChoice, seed: int,
+    training: list[str], zero_shot: list[str], records: Sequence[Record | BadRecord],
 ) -> Iterator[Planned]:  # fmt: skip
     """What stands for the training runs of a row whose code is not loaded."""
+    algorithm = row.trained
     asks = any(map(answers_zero_shot, registry.load("stages", algorithm.stage).views))
     groups = [(name,) for name in sorted(training)] if algorithm.scope == "s" else [tuple(sorted(training))]
     for group in groups:
         asked = zero_shot_of(algorithm, group, zero_shot) if asks else ()
-        spec, row, setting, why = recorded(board, algorithm, choice, seed, group, asked, records)
+        spec, shown, setting, why = recorded(board, row, rows, choice, seed, group, asked, records)
         entry = Planned(spec, reason=why)
-        shown = (*group, *asked) if answers_zero_shot(row.view) else group
-        entry.cells = [Cell(row, task, seed, setting, partition=choice.label) for task in shown]
+        answered = (*group, *asked) if answers_zero_shot(shown.view) else group
+        entry.cells = [Cell(shown, task, seed, setting, partition=choice.label) for task in answered]
         entry.record = next((r for r in records if isinstance(r, Record) and not why and r.setting == setting), None)
         yield entry
 
@@ -103,7 +113,8 @@ def cells(board: Board, records: Sequence[Record | BadRecord] = ()) -> list[Cell
     _, zero_shot = by_role(board.tasks)
     there = {(cell.algorithm.name, cell.task) for cell in found}
     partitions = [choice.label for choice in board.partition_choices]
-    for row in (algorithms.described(name) for name in board.algorithms):
+    shown = [row.shown for row in resolve_rows(board, load=False)]
+    for row in shown:
         reason = (
             "nothing was trained for it"
             if answers_zero_shot(row.view)
@@ -114,7 +125,7 @@ def cells(board: Board, records: Sequence[Record | BadRecord] = ()) -> list[Cell
             Cell(row, task, seed, "", reason, partition)
             for task, partition, seed in product(lacking, partitions, board.seeds)
         ]
-    rows = {algorithms.described(name).name: i for i, name in enumerate(board.algorithms)}
+    rows = {row.name: i for i, row in enumerate(shown)}
     columns = {name: i for i, name in enumerate(board.tasks)}
     return sorted(found, key=lambda c: (partitions.index(c.partition), rows[c.algorithm.name], columns[c.task], c.seed))
 
@@ -170,29 +181,13 @@ def _take(entry: Planned, record: Record, cards: Mapping[str, str]) -> None:
     entry.reason = record.error.message if record.error else ""
 
 
-def _has(models: Mapping[str, Any], option: str) -> bool:
-    section, dot, key = option.partition(".")
-    if dot:
-        return section in models and key in models[section].model_fields
-    return any(option in model.model_fields for model in models.values())
-
-
-def _accepted(board: Board, algorithm: Algorithm, choice: PartitionChoice) -> dict[str, Any]:
-    """The board's options that this algorithm has: ``mu`` reaches FedProx and leaves FedAvg alone."""
-    models = option_models(algorithm, choice.partition)
-    options = {key: value for key, value in board.options.items() if _has(models, key)}
-    if algorithm.pooled:  # there is nothing to share out
-        return options
-    return options | {f"partition.{key}": value for key, value in choice.options}
-
-
-def _check_options(board: Board, rows: list[Algorithm], *, shown: bool) -> None:
-    names = [(row, choice.partition) for row in rows for choice in board.partition_choices]
+def _check_options(board: Board, rows: Sequence[ResolvedRow], *, shown: bool) -> None:
+    names = [(row.trained, choice.partition) for row in rows for choice in board.partition_choices]
     if shown and any(is_file(row.rule) or is_file(partition) for row, partition in names):
         return  # whose options they are is known to a file that is not loaded
     models = [option_models(row, partition) for row, partition in names]
     known = {key for found in models for model in found.values() for key in model.model_fields}
     for option in board.options:
-        if not any(_has(found, option) for found in models):
+        if not any(has_option(found, option) for found in models):
             where = f" in {board.source}" if board.source else ""
             raise InputError(f"no algorithm of the board has the option {option!r}{where}; {nearest(option, known)}")

@@ -10,13 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import BaseModel
+
 from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.boards.board import Board, PartitionChoice
 from fedmeki_bench.errors import UsageError
+from fedmeki_bench.profiles import profile
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord
 from fedmeki_bench.runs.plugins import placeless
-from fedmeki_bench.runs.spec import RunSpec
+from fedmeki_bench.runs.rows import ResolvedRow, in_full
+from fedmeki_bench.runs.spec import RunSpec, installed_models
 from fedmeki_bench.sources import plugin_source
 
 
@@ -26,16 +30,18 @@ def is_file(name: str) -> bool:
 
 
 def recorded(
-    board: Board, algorithm: Algorithm, choice: PartitionChoice, seed: int, tasks: Sequence[str],
-    zero_shot: Sequence[str], records: Iterable[Record | BadRecord],
+    board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: PartitionChoice, seed: int,
+    tasks: Sequence[str], zero_shot: Sequence[str], records: Iterable[Record | BadRecord],
 ) -> tuple[RunSpec, Algorithm, str, str]:  # fmt: skip
-    """What stands for one training of such a row.
+    """What stands for one training of such a row; ``rows`` are all of the board, of which others may share its code.
 
     Returns:
-        A specification without parameters; the algorithm, with the view that the record scored; the setting of the
-        run, or a text that is no setting; and why there is none.
+        A specification without parameters; the algorithm as shown, with the view that the record scored; the setting of
+        the run, or a text that is no setting; and why there is none.
     """
+    algorithm = row.trained
     alike = [r for r in records if isinstance(r, Record) and _same(r, board, algorithm, choice, seed, tasks, zero_shot)]
+    alike = [r for r in alike if _of_row(r, board, row, rows, choice)]
     changed = {r.key: _changed(r, algorithm.rule, choice.partition) for r in alike}
     current = [r for r in alike if not changed[r.key]]
     spec = RunSpec(
@@ -45,11 +51,12 @@ def recorded(
     if not current:
         last = max(alike, key=_finished, default=None)
         why = f"finished as {last.key}, which no longer counts: {changed[last.key]}" if last else "not run yet"
-        return spec, algorithm, f"no setting: {algorithm.name} {seed} {','.join(tasks)} {choice.label}", why
+        return spec, row.shown, f"no setting: {row.shown.name} {seed} {','.join(tasks)} {choice.label}", why
     found = max(current, key=_finished)
-    if found.views and algorithm.view not in found.views:
-        algorithm = replace(algorithm, view=found.views[0])
-    return spec, algorithm, found.setting, ""
+    shown = row.shown
+    if found.views and shown.view not in found.views:
+        shown = replace(shown, view=found.views[0])
+    return spec, shown, found.setting, ""
 
 
 def _same(
@@ -59,13 +66,52 @@ def _same(
     asked = sorted(task for task in record.versions.tasks if task not in record.tasks)
     there = (record.scope, record.stage, record.profile, record.seed, record.clients, sorted(record.tasks), asked)
     here = (algorithm.scope, algorithm.stage, board.profile, seed, board.clients, sorted(tasks), sorted(zero_shot))
-    options = dict(board.options) | {f"partition.{key}": value for key, value in choice.options}
     return (
         there == here
         and placeless(record.rule) == placeless(algorithm.rule)
         and placeless(record.partition) == placeless(choice.partition)
-        and all(_has(record.params, key, value) for key, value in options.items())
     )
+
+
+def _of_row(
+    record: Record, board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: PartitionChoice
+) -> bool:
+    """Whether a record was run under the row's options, and not under those of another row of the same code.
+
+    A parameter that another row sets and this one leaves alone must stand at its default here. That of the file is
+    unknown: then the record is the other row's.
+    """
+    options = _laid_over(record, board, row, choice)
+    if not all(_has(record.params, key, value) for key, value in options.items()):
+        return False
+    models = installed_models(row.trained, choice.partition)
+    settled = {in_full(record.params, key) for key in options}
+    for other in rows:
+        if other is row or other.trained.rule != row.trained.rule:
+            continue
+        for key in {in_full(record.params, key) for key, _ in other.row.options} - settled:
+            section, _, name = key.partition(".")
+            if section in models:
+                default = _default(board, models, section, name)
+                at_default = record.params.get(section, {}).get(name, default) == default
+            else:
+                theirs = _laid_over(record, board, other, choice)
+                at_default = not all(_has(record.params, k, v) for k, v in theirs.items())
+            if not at_default:
+                return False
+    return True
+
+
+def _laid_over(record: Record, board: Board, row: ResolvedRow, choice: PartitionChoice) -> dict[str, Any]:
+    """The options of a row over the board's, each once whichever way it is written, and the partition's."""
+    own = {in_full(record.params, key): value for key, value in row.row.options}
+    shared = {key: value for key, value in board.options.items() if in_full(record.params, key) not in own}
+    return shared | own | {f"partition.{key}": value for key, value in choice.options}
+
+
+def _default(board: Board, models: Mapping[str, type[BaseModel]], section: str, key: str) -> Any:
+    found = profile(board.profile) if section == "profile" else models[section]()
+    return found.model_dump(mode="json").get(key)
 
 
 def _has(params: Mapping[str, Any], option: str, value: Any) -> bool:

@@ -22,7 +22,7 @@ _PATIENCE = 20.0  # seconds that an interrupted run has to write its record
 
 
 def choose(entries: Sequence[Planned], only: str | None) -> list[Planned]:
-    """Which training runs to run: all that are not done, the never-run, the failed, or those of one algorithm."""
+    """Which training runs to run: all that are not done, the never-run, the failed, or those of one row."""
     runnable = [e for e in entries if e.status != "no data"]
     if only == "missing":
         return [e for e in runnable if e.status in ("missing", "interrupted")]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fedmeki_bench.boards.board import Board, board_from, find_board
+from fedmeki_bench.boards.rows import RESERVED
 from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, Unfinished, UsageError, nearest
 from fedmeki_bench.events import Listener, RunEnded, silent
@@ -18,6 +19,7 @@ from fedmeki_bench.runs import sweep as sweeping
 from fedmeki_bench.runs.execute import main_scores, up_to_date
 from fedmeki_bench.runs.failures import pointer
 from fedmeki_bench.runs.plan import Planned, inspect
+from fedmeki_bench.runs.rows import resolve_rows
 from fedmeki_bench.workflow.reading import Records
 from fedmeki_bench.workflow.training import Building, build_stand_ins, check_device
 
@@ -80,7 +82,7 @@ def sweep(
         data: the folder of prepared cohorts.
         results: the folder of records.
         jobs: processes; by default as many as fill the cores. The numbers do not depend on it.
-        only: ``missing``, ``failed``, or the name of one of the board's algorithms.
+        only: ``missing``, ``failed``, or what one of the board's rows is called.
         device: where models live: ``cpu``, ``cuda``, ``cuda:1``.
         check: raise if a run failed or is not done; without it the records say so.
         listener: takes the events of all runs.
@@ -111,14 +113,14 @@ def planned(
     look_in(data)
     board, data, results = board_of(board), Path(data), Path(results)
     entries = inspect(board, data, RecordStore(results))
-    if only is not None and only not in ("missing", "failed") and only not in board.algorithms:
-        raise UsageError(
-            f"--only {only!r} is none of the board's; {nearest(only, [*board.algorithms, 'missing', 'failed'])}"
-        )
+    names = [*board.row_names, *RESERVED]
+    if only is not None and only not in names:
+        raise UsageError(f"--only {only!r} is none of the board's; {nearest(only, names)}")
     lacking = [e for e in entries if e.status == "no data"]
     if len(lacking) == len(entries):
         raise InputError(lacking[0].reason)
-    chosen = sweeping.choose(entries, only)
+    called = {row.row.name: row.shown.name for row in resolve_rows(board, load=False)}
+    chosen = sweeping.choose(entries, None if only is None else called.get(only, only))
     left_out = tuple(dict.fromkeys(e.reason for e in lacking))
     return Sweep(
         board, data, results, tuple(entries), tuple(chosen), jobs or sweeping.default_jobs(chosen), left_out
@@ -166,4 +168,4 @@ def _check(sweep: Sweep, after: Sequence[Planned]) -> None:
 
 
 def _named(entry: Planned) -> str:
-    return f"{entry.spec.algorithm} on {', '.join(entry.spec.tasks)}"
+    return f"{entry.cells[0].algorithm.name} on {', '.join(entry.spec.tasks)}"

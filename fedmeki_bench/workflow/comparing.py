@@ -21,6 +21,7 @@ from fedmeki_bench.leaderboard.reading import Reader, reader
 from fedmeki_bench.records.record import Evaluation, Record
 from fedmeki_bench.records.store import RecordStore, read_record
 from fedmeki_bench.runs.plan import cells
+from fedmeki_bench.runs.rows import resolve_rows
 from fedmeki_bench.workflow.boards import AnyBoard, board_of, no_record
 from fedmeki_bench.workflow.partitions import partition_in_words
 
@@ -125,14 +126,15 @@ def _of_board(a: str, b: str, chosen: Board, results: Path) -> _Sides:
     """All rows of the board where both sides have a number."""
 
     for name in (a, b):
-        if name not in chosen.algorithms:
-            raise UsageError(f"{name!r} is not a row of {chosen.name}; {nearest(name, chosen.algorithms)}")
+        if name not in chosen.row_names:
+            raise UsageError(f"{name!r} is not a row of {chosen.name}; {nearest(name, chosen.row_names)}")
     store = RecordStore(results)
     records = list(store.all())
     if not records:
         raise no_record(chosen, results)
     outcomes = collect(cells(chosen, records), records).outcomes
-    first, second = (described(name).name for name in (a, b))
+    shown = {row.row.name: row.shown.name for row in resolve_rows(chosen, load=False)}
+    first, second = shown[a], shown[b]
     found: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
     for partition, task in product([d.label for d in chosen.partition_choices], chosen.tasks):
         rows: dict[str, list[Outcome]] = {}

@@ -14,6 +14,7 @@ from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.leaderboard import build as building
 from fedmeki_bench.leaderboard.collect import Row
 from fedmeki_bench.leaderboard.judging import Comparison
+from fedmeki_bench.leaderboard.own_options import own_options
 from fedmeki_bench.leaderboard.page import Context, Page
 from fedmeki_bench.leaderboard.published import load_published, published_folder
 from fedmeki_bench.records.record import Record
@@ -43,11 +44,14 @@ class Leaderboard:
         """One row per algorithm, task, partition, seed and metric, as in ``leaderboard.csv``.
 
         ``value`` with its 95 % interval over patients, ``low`` to ``high``, is in the metric's own units; NaN where
-        there is no number, and then ``status`` and ``reason`` say why.
+        there is no number, and then ``status`` and ``reason`` say why. ``options`` are those that the board gives the
+        row alone.
         """
         import pandas as pd
 
-        frame = pd.DataFrame([asdict(row) for row in self.page.rows], columns=[f.name for f in fields(Row)])
+        own = own_options(self.page.board)
+        rows = [asdict(row) | {"options": own.get(row.algorithm, "")} for row in self.page.rows]
+        frame = pd.DataFrame(rows, columns=[*(f.name for f in fields(Row)), "options"])
         numbers = dict.fromkeys(("value", "low", "high"), "float64")
         return frame.astype(numbers | dict.fromkeys(("n", "groups"), "Int64"))
 

@@ -21,12 +21,12 @@ options: {rounds: 1, local_epochs: 1, lr: 1000000.0}
 """
 
 
-def entry(rule, seconds=None, *, stage="none", bound=False, pooled=False, tasks=("a",), status=None):
+def entry(rule, seconds=None, *, stage="none", bound=False, pooled=False, tasks=("a",), status=None, options=()):
     cost = SimpleNamespace(seconds=seconds, bytes_up=10, bytes_down=20)
     return SimpleNamespace(
         status=status or ("missing" if seconds is None else "ok"),
         spec=SimpleNamespace(rule=rule, stage=stage, tasks=tasks),
-        cells=[SimpleNamespace(algorithm=SimpleNamespace(bound=bound, pooled=pooled))],
+        cells=[SimpleNamespace(algorithm=SimpleNamespace(bound=bound, pooled=pooled, options=options))],
         record=SimpleNamespace(cost=cost),
     )
 
@@ -49,6 +49,13 @@ def test_what_is_alike_comes_first():
     assert _cost(entry("fedprox"), done)[0] == 20.0
     assert _cost(entry("fedavg", bound=True, pooled=True), done)[0] == 40.0
     assert _cost(entry("fedavg", tasks=("c",)), done)[0] is None
+
+
+def test_a_row_with_options_of_its_own_is_judged_by_its_own_runs():
+    long = (("profile.local_epochs", 20),)
+    done = [entry("fedavg", 10.0), entry("fedavg", 12.0), entry("fedavg", 200.0, options=long)]
+    assert _cost(entry("fedavg", options=long), done)[0] == 200.0
+    assert _cost(entry("fedavg"), done)[0] == 11.0
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,12 @@ def rows(name: str) -> list[str]:
     board = find_board(name)
     values = main_values(name, "auroc")
     lines = []
-    for algorithm in board.algorithms:
+    for row in board.rows:
         cells = []
         for tasks in board.groups.values():
-            seeds = [statistics.fmean(values[algorithm, task, seed] for task in tasks) for seed in board.seeds]
+            seeds = [statistics.fmean(values[row.name, task, seed] for task in tasks) for seed in board.seeds]
             cells.append(f"{statistics.fmean(seeds):.3f} ± {statistics.stdev(seeds):.3f}")
-        lines.append(f"| {resolve(algorithm).title} | {' | '.join(cells)} |")
+        lines.append(f"| {resolve(row.algorithm).title} | {' | '.join(cells)} |")
     return lines
 
 
