@@ -162,7 +162,7 @@ def suffixes() -> dict[str, tuple[str, str, str]]:
 
 
 def _view_of(suffix: str) -> tuple[str, str]:
-    """A suffix that ends in the name of a view, taken apart: ``plus_own`` -> ``plus``, ``own``; else as it is, and ""."""
+    """Stage's suffix and view of a suffix that ends in the name of a view, ``plus_own``; else as it is, and no view."""
     if suffix in suffixes():
         return suffix, ""
     stage, _, view = suffix.rpartition("_")

@@ -55,8 +55,8 @@ class View:
         version: raised whenever the view's predictions change.
         in_words: it gives :class:`Answers`; false for views that give scores.
         zero_shot: it also answers tasks that were never trained on.
-        explained: on whose samples which model is scored, a sentence for the tables that show it; empty where that is the
-            global model on the common split.
+        explained: on whose samples which model is scored, a sentence for the tables that show it; empty where that is
+            the global model on the common split.
         also: names of views that score the same models in another way, wherever this one is scored; each can be a row.
         beside: names of views that are scored beside it as controls and are no row of their own.
     """

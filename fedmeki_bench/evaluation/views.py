@@ -73,14 +73,14 @@ class Personal(View):
 class Own(View):
     """Each sample by the model of the client whose patient it would be, (n[, K]), as personalised learning publishes.
 
-    Held-out patients are shared out as the private ones are (:func:`fedmeki_bench.data.clients.own_patients.owners`), each
-    to one client, and all of them are scored together. So a global model has the same value here as on the common
+    Held-out patients are shared out as the private ones are (:mod:`fedmeki_bench.data.clients.own_patients`), each to one
+    client, and all of them are scored together. So a global model has the same value here as on the common
     split, and rows of both kinds can be compared.
     """
 
     explained = (
         "Each patient is scored once, by the model of the hospital whose patient they would be: held-out patients are "
-        "shared out over the clients by site and label as the private ones are. A global model has its usual value here."
+        "shared out over the clients by site and label as the private ones are. A global model has its usual value."
     )
 
     def predict(self, federation: Federation, task: Task, part: CohortPart) -> np.ndarray:  # type: ignore[override]
