@@ -40,6 +40,12 @@ class Profile(BaseModel):
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty inside the optimiser")
     clip: float = Field(1.0, gt=0, description="largest gradient norm; larger gradients are scaled down to it")
     participation: float = Field(1.0, gt=0, le=1, description="share of the clients that train in a round")
+    delay: Literal["halfnormal", "samples"] = later(
+        "halfnormal",
+        since="0.1.0",
+        description="how long a client takes on the simulated clock of asynchronous "
+        "rules: drawn anew each time, as in FedBuff's paper, or in proportion to its samples",
+    )
     weighting: Literal["samples", "uniform"] = Field(
         "samples", description="weights of the mean: sample counts, or uniform as in the published code"
     )

@@ -130,6 +130,8 @@ def _absent(subject: Subject) -> None:
 
 
 def _per_task(subject: Subject) -> None:
+    if make(subject).buffer:
+        raise NotApplicable("the rule is asynchronous, which an exchange after every task can't be")
     _lasts(subject, exchange="task")
 
 

@@ -73,9 +73,9 @@ class Personal(View):
 class Own(View):
     """Each sample by the model of the client whose patient it would be, (n[, K]), as personalised learning publishes.
 
-    Held-out patients are shared out as the private ones are (:mod:`fedmeki_bench.data.clients.own_patients`), each to one
-    client, and all of them are scored together. So a global model has the same value here as on the common
-    split, and rows of both kinds can be compared.
+    Held-out patients are shared out as the private ones are (``data/clients/own_patients.py``), each to one client, and
+    all of them are scored together. So a global model has the same value here as on the common split, and rows of both
+    kinds can be compared.
     """
 
     explained = (

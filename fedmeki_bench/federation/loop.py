@@ -14,8 +14,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import seeds
-from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.federation import checkpoint
+from fedmeki_bench.federation.arrivals import Arrivals, Trip, samples_of
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.exchange import Execute, one_by_one
 from fedmeki_bench.federation.payload import Payload, Update
@@ -95,6 +96,10 @@ class Federation:
         local = frozenset(entry.name for entry in layout.entries.values() if rule.keeps(entry))
         self.server = Server(model.values.clone(), len(self.clients), local=local, context=self.at_server)
         self._local = model.values.restrict(layout.units, without=layout.entries.keys() - local)
+        self._arrivals: Arrivals | None = None
+        self._under_way: dict[str, Any] | None = None
+        if rule.buffer and settings.exchange == "task":
+            raise InputError(f"rule {type(rule).__name__} is asynchronous, which exchange=task can't be: leave it out")
 
     def resume(self) -> int:
         """Load the last checkpoint, if any; returns the round to go on with."""
@@ -108,6 +113,7 @@ class Federation:
         for client, kept in zip(self.clients, state["clients"], strict=True):
             client.memory, client.local, client.personal = kept["memory"], kept["local"], kept["personal"]
         self.history = [Round(**r) for r in state["history"]]
+        self._under_way = state["under_way"]
         self.server.round = len(self.history)
         return len(self.history)
 
@@ -131,9 +137,10 @@ class Federation:
         self.server.reports = {}
         everybody = [self.context(client.number, number) for client in self.clients]
         self.server.holders, self.server.weights = self._held(everybody)
-        # 1. select clients: drawn, the same for every algorithm, unless the rule chooses them
+        # 1. select clients: drawn, the same for every algorithm, unless the rule chooses them or takes who comes back
         ledger = Round(number, None)
-        ledger.clients = self._selected(everybody, number, ledger)
+        back = self._back(everybody, number, ledger) if self.rule.buffer else {}
+        ledger.clients = sorted(back) if back else self._selected(everybody, number, ledger)
         # once per round by default; the published code exchanges after every task
         tasks = tuple(self.model.tasks)
         exchanges = [tasks] if self.settings.exchange == "round" else [(task,) for task in tasks]
@@ -142,11 +149,14 @@ class Federation:
             if group != tasks:
                 everybody = [self.context(client.number, number, group) for client in self.clients]
                 self.server.holders, self.server.weights = self._held(everybody)
-            contexts = [everybody[client] for client in ledger.clients if everybody[client].data]
+            contexts = [self.context(c, t.sent) for c, t in back.items()] or [
+                everybody[client] for client in ledger.clients if everybody[client].data
+            ]
             if not contexts:
                 continue
             # 2. send, train, receive: client by client, while the rule takes the updates in
-            updates = self._exchange(contexts, ledger, done)
+            payloads = {c: t.payload for c, t in back.items()} or self._broadcast(contexts, ledger)
+            updates = self._exchange(contexts, payloads, ledger, done)
             # 3. combine
             self.rule.aggregate(self.server, updates)
             for _ in updates:  # a rule that stops early, or combines nothing, still owes every client its turn
@@ -190,15 +200,42 @@ class Federation:
         if own is not None:
             self.model.load(own)
 
-    def _exchange(self, contexts: list[ClientContext], ledger: Round, done: list[Update]) -> Iterator[Update]:
+    def _exchange(
+        self, contexts: list[ClientContext], payloads: dict[int, Payload], ledger: Round, done: list[Update]
+    ) -> Iterator[Update]:
         shares, ctxs = self._shares(contexts), {ctx.client: ctx for ctx in contexts}
-        payloads = self._broadcast(contexts, ledger)
-        for update in self.execute(self.rule, contexts, lambda ctx: payloads.pop(ctx.client), "client_update"):
+        sent: dict[int, Payload] = {}
+
+        def send(ctx: ClientContext) -> Payload:
+            sent[ctx.client] = payloads.pop(ctx.client)
+            return sent[ctx.client]
+
+        for update in self.execute(self.rule, contexts, send, "client_update"):
+            start = sent.pop(update.client).model
+            update.staleness = self.server.round - ctxs[update.client].round
+            if update.staleness and update.model is not None and start is not None:
+                update.change = update.model.restrict(update.model.units, buffers=False) - start
             update.share = shares[update.client]
             update.total_share = {u: n / self.server.weights[u] for u, n in self._weights(ctxs[update.client]).items()}
             ledger.bytes_up += update.nbytes
             done.append(Update(update.client, loss=update.loss, steps=update.steps, reports=update.reports))
             yield update
+
+    def _back(self, everybody: Sequence[ClientContext], number: int, ledger: Round) -> dict[int, Trip]:
+        """Client -> its trip, of those who come back in time for this step of an asynchronous rule."""
+        if self._arrivals is None:
+            samples, at_once = samples_of(everybody), len(self.sampled(0))
+            self._arrivals = Arrivals(samples, at_once, self.settings.delay, self.seed)
+            if self._under_way:
+                self._arrivals.restore(self._under_way)
+
+        def send(clients: Sequence[int]) -> dict[int, Payload]:
+            return self._broadcast([everybody[client] for client in clients], ledger)
+
+        back = self._arrivals.next(self.rule.buffer, number, send)
+        self.server.report("clock", self._arrivals.clock)
+        self.server.report("staleness", fmean(number - trip.sent for trip in back))
+        return {trip.client: trip for trip in back}
 
     def _broadcast(self, contexts: Iterable[ClientContext], ledger: Round) -> dict[int, Payload]:
         """Client -> what goes down to it: all of it made before the first update comes, so that none can leak in."""
@@ -264,6 +301,7 @@ class Federation:
                 {"memory": client.memory, "local": client.local, "personal": client.personal} for client in self.clients
             ],
             "history": [asdict(r) for r in self.history],
+            "under_way": self._arrivals.state() if self._arrivals is not None else None,
         }
         checkpoint.save(self.folder, state)
 

@@ -71,7 +71,9 @@ class Update:
             unit; set by the loop before the rule sees the update.
         total_share: unit -> its weight relative to all clients that hold data for the unit, in this round or not; set
             by the loop. Sums over a round's clients to 1 at full participation.
-        change: the client's parameters less the global ones; set by ``Server.changes``, never sent.
+        change: the client's parameters less the global ones, or less those it was sent some rounds ago; set by
+            ``Server.changes`` or the loop, never sent.
+        staleness: how many steps the server has made since it sent the client its model; 0 but for asynchronous rules.
         reports: numbers for the run's history; no part of what is sent.
         loss: mean training loss over the client's steps.
         steps: optimiser steps taken.
@@ -83,6 +85,7 @@ class Update:
     share: dict[str, float] = field(default_factory=dict)
     total_share: dict[str, float] = field(default_factory=dict)
     change: FlatTensors | None = None
+    staleness: int = 0
     reports: dict[str, float] = field(default_factory=dict)
     extra: dict[str, FlatTensors | Tensor] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)

@@ -79,6 +79,15 @@ class Rule(Generic[ParamsT]):
     def __init__(self, params: ParamsT | None = None) -> None:
         self.params = params if params is not None else self.Params()  # type: ignore[assignment]
 
+    @property
+    def buffer(self) -> int:
+        """How many updates the server waits for before it makes a step; 0 is a round with everybody selected.
+
+        Otherwise the rule is asynchronous (``federation/arrivals.py``): as many clients as the profile's participation
+        says train at once, each on the model it got when it started, and ``Update.staleness`` says how old that is.
+        """
+        return 0
+
     def keeps(self, tensor: Entry) -> bool:
         """Whether this tensor stays with each client: neither sent nor averaged, found again in its next round.
 

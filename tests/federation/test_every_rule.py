@@ -14,12 +14,18 @@ from .conftest import backwards, finish, interrupted, same
 
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
 LUNG_TASK = registry.load("tasks", "lung_opacity")()
-RULES = ["ditto", "fedadam", "fedbn", "feddyn", "fednova", "scaffold"]
+QUICK = ["ditto", "fedadam", "fedbn", "feddyn", "fednova", "scaffold", "fedbuff"]
+APART = ["fedavg", "fedprox", "local", "majority", "public"]  # tested elsewhere, or nothing but a bound
+RULES = [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+    for name in registry.names("rules")
+    if name not in APART
+]
 
 
 def uneven(build, rule, folder=None):
     """Half of four clients each round, exchanging after every task; one has no data, one has no pictures."""
-    options = {"participation": 0.5, "exchange": "task"}
+    options = {"participation": 0.5, "exchange": "round" if registry.load("rules", rule)().buffer else "task"}
     federation = build(f"{rule}_m", ECG + LUNG, clients=4, folder=folder, **options)
     federation.clients[1].data = {}
     federation.clients[2].data = {"ecg_abnormal": federation.clients[2].data["ecg_abnormal"]}
