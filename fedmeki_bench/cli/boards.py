@@ -127,8 +127,8 @@ def _cost(entry: Planned, entries: Sequence[Planned]) -> tuple[float | None, flo
     """Seconds and bytes of a run: measured if it is done, else the median of done runs like it, over the same tasks.
 
     Alike is the same rule and stage, of rows with the same options where there are any; failing that the same stage,
-    failing that any competitor, for it is the stage that costs. A bound is like its own kind alone: a constant predictor
-    takes no time, pooled data much.
+    failing that any competitor, for it is the stage that costs. A bound is like its own kind alone: a constant
+    predictor takes no time, pooled data much.
     """
     if entry.status == "ok" and entry.record is not None:
         cost = entry.record.cost
