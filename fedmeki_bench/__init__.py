@@ -1,8 +1,8 @@
 """fedmeki-bench: a benchmark harness for federated medical knowledge injection.
 
 The door for programs: ``import fedmeki_bench as fb``, then :func:`synth`, :func:`prepare`, :func:`run`, :func:`sweep`,
-:func:`leaderboard`, :func:`compare` and :func:`records`, which are what the command line calls too. Importing this
-package loads nothing heavy; plug-in authors import from :mod:`fedmeki_bench.api`.
+:func:`tune`, :func:`leaderboard`, :func:`compare` and :func:`records`, which are what the command line calls too.
+Importing this package loads nothing heavy; plug-in authors import from :mod:`fedmeki_bench.api`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from fedmeki_bench.workflow.reading import records
     from fedmeki_bench.workflow.tables import leaderboard
     from fedmeki_bench.workflow.training import run
+    from fedmeki_bench.workflow.tuning import tune
 else:
     from fedmeki_bench import leaderboard, records
 
 __version__ = "0.1.0"
 
-__all__ = ["compare", "leaderboard", "prepare", "records", "run", "sweep", "synth"]
+__all__ = ["compare", "leaderboard", "prepare", "records", "run", "sweep", "synth", "tune"]
 
 _PLACES = {
     "synth": "data", "prepare": "data", "run": "training", "sweep": "boards", "leaderboard": "tables",
-    "compare": "comparing", "records": "reading",
+    "compare": "comparing", "records": "reading", "tune": "tuning",
 }  # fmt: skip
 
 

@@ -13,7 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fedmeki_bench import registry
-from fedmeki_bench.boards.rows import BY_NAME, IN_DETAIL, NAME, BoardRow, Entry, OptionValue, RowSpec, Scalar, rows_of
+from fedmeki_bench.boards.rows import (
+    BY_NAME,
+    IN_DETAIL,
+    NAME,
+    BoardRow,
+    Entry,
+    OptionValue,
+    RowSpec,
+    Scalar,
+    TunedSpec,
+    rows_of,
+)
 from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.options import safe_yaml
@@ -300,7 +311,7 @@ def _explain(error: ValidationError, at: Callable[..., str]) -> str:
     place = tuple(part for part in problem["loc"] if part not in (BY_NAME, IN_DETAIL))
     key = ".".join(str(part) for part in place) or "the board"
     if problem["type"] == "extra_forbidden":
-        known = _PARTS.get(str(place[0]), Board).model_fields
+        known = (TunedSpec if "tuned" in place[:-1] else _PARTS.get(str(place[0]), Board)).model_fields
         return f"{at(*place)}: unknown key {key!r}; {nearest(str(place[-1]), known)}"
     if problem["type"] == "missing":
         return f"{at(*place)}: key {key!r} is missing"

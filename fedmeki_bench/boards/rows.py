@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -16,6 +17,7 @@ from pydantic import (
     Tag,
     field_validator,
     model_serializer,
+    model_validator,
 )
 
 from fedmeki_bench.plain import one_line
@@ -43,6 +45,45 @@ OptionValue: TypeAlias = Annotated[Scalar | list[Scalar], BeforeValidator(_singl
 """The value of an option of a board or a row."""
 
 
+class TunedSpec(BaseModel):
+    """How some of a row's options were chosen.
+
+    Attributes:
+        over: option -> the values that were to be tried.
+        trials: how many combinations were.
+        split: the one that decided (not ``on``, which YAML reads as true).
+        seed: of the trials.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    over: dict[str, list[Scalar]] = Field(min_length=1)
+    trials: int = Field(ge=1)
+    split: Literal["valid"]
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def in_words(self) -> str:
+        """E.g. ``lr and mu chosen on valid among 6``."""
+        names = [key.removeprefix("profile.").removeprefix("rule.") for key in self.over]
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        return f"{listed} chosen on {self.split} among {self.trials}"
+
+    @field_validator("over")
+    @classmethod
+    def _values(cls, over: dict[str, list[Scalar]]) -> dict[str, list[Scalar]]:
+        for key, values in over.items():
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"the values of {key} are not one or more different ones")
+        return over
+
+    @model_validator(mode="after")
+    def _no_more_than_there_are(self) -> TunedSpec:
+        if self.trials > (most := math.prod(map(len, self.over.values()))):
+            raise ValueError(f"these values make {most} combinations, not {self.trials}")
+        return self
+
+
 class RowSpec(BaseModel):
     """What a board says of a row beyond its algorithm.
 
@@ -51,6 +92,7 @@ class RowSpec(BaseModel):
             default the algorithm's name.
         label: what people read in tables; by default the algorithm's title.
         options: the keys of ``-o``, laid over the board's own.
+        tuned: which of them were chosen on `valid`, and among how many, as ``tune --write`` leaves it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,6 +100,14 @@ class RowSpec(BaseModel):
     name: str | None = Field(default=None, pattern=NAME)
     label: str | None = Field(default=None, min_length=1, max_length=60)
     options: dict[str, OptionValue] = Field(default_factory=dict)
+    tuned: TunedSpec | None = None
+
+    @model_validator(mode="after")
+    def _chosen_among_them(self) -> RowSpec:
+        for key, values in (self.tuned.over if self.tuned else {}).items():
+            if self.options.get(key) not in values:
+                raise ValueError(f"{key} is said to be tuned, but options hold none of the values that were tried")
+        return self
 
     @field_validator("name")
     @classmethod
@@ -88,6 +138,7 @@ class BoardRow:
         name: what the row is called.
         label: what people read, empty for the algorithm's title.
         options: key of ``-o`` -> value, of this row alone, as the board writes them.
+        tuned: how some of them were chosen.
         detailed: whether it is more than a name in the board.
     """
 
@@ -96,6 +147,7 @@ class BoardRow:
     name: str
     label: str = ""
     options: tuple[tuple[str, Scalar | list[Scalar]], ...] = ()
+    tuned: TunedSpec | None = None
     detailed: bool = False
 
     @property
@@ -136,5 +188,6 @@ def rows_of(entries: Sequence[str | dict[str, RowSpec]]) -> list[BoardRow]:
             continue
         ((algorithm, said),) = entry.items()
         options = tuple(said.options.items())
-        found.append(BoardRow(place, algorithm, said.name or algorithm, said.label or "", options, detailed=True))
+        name, label = said.name or algorithm, said.label or ""
+        found.append(BoardRow(place, algorithm, name, label, options, said.tuned, detailed=True))
     return found

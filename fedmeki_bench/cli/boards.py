@@ -126,9 +126,9 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
 def _cost(entry: Planned, entries: Sequence[Planned]) -> tuple[float | None, float | None, bool]:
     """Seconds and bytes of a run: measured if it is done, else the median of done runs like it, over the same tasks.
 
-    Alike is the same rule and stage, of rows with the same options where there are any; failing that the same stage,
-    failing that any competitor, for it is the stage that costs. A bound is like its own kind alone: a constant predictor
-    takes no time, pooled data much.
+    Alike is the same rule and stage, of rows with the same options if there are any; failing that the same stage,
+    failing that any competitor, for it is the stage that costs. A bound is like its own kind alone: a constant
+    predictor takes no time, pooled data much.
     """
     if entry.status == "ok" and entry.record is not None:
         cost = entry.record.cost

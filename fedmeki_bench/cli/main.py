@@ -28,6 +28,7 @@ _COMMANDS = {
     "audit": ("audit", "Leakage inside and across cohorts, duplicates, shortcuts, class balance."),
     "run": ("run", "Train one algorithm and score it; leaves a record."),
     "sweep": ("boards", "Run what a board lacks."),
+    "tune": ("tune", "Choose options of a board's rows on `valid`, with one budget for all."),
     "status": ("boards", "The board's grid: done, missing (and why), failed, estimated time."),
     "leaderboard": ("boards", "Build a board's tables from its records, or check the committed ones."),
     "plan": ("plan", "Seeds and patients that a board needs to find a difference, from its own records."),

@@ -40,6 +40,14 @@ if TYPE_CHECKING:
 _NO_ANSWERS = "not applicable: clients train on the concepts of answers; answers are the foundation model's"
 
 
+def watched(task: Task, metrics: Mapping[str, MetricSpec]) -> MetricSpec:
+    """The metric by which a task is scored on `valid` after each round: its main one.
+
+    Clients that train on the concepts of answers are watched by these, as their model gives no answers.
+    """
+    return metrics[task.meta.metrics[0]] if task.meta.labels.how.labelled else AUROC_MACRO
+
+
 class Validation:
     """Scores a federation on `valid` by each task's main metric; the first view counts."""
 
@@ -48,11 +56,7 @@ class Validation:
         views: Mapping[str, View],
     ) -> None:  # fmt: skip
         self._parts = {name: cohorts[name].part("valid") for name in tasks}
-        # clients that train on the concepts of answers are watched by these: their model gives no answers
-        self._main = {
-            name: metrics[task.meta.metrics[0]] if task.meta.labels.how.labelled else AUROC_MACRO
-            for name, task in tasks.items()
-        }
+        self._main = {name: watched(task, metrics) for name, task in tasks.items()}
         self._tasks = dict(tasks)
         self._name, self._view = next(iter(views.items()))
         self._start: dict[str, int] = {}

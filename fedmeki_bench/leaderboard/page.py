@@ -164,7 +164,12 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
         page,
         overview=_noted(board, overview_table(sections)),
         across=across(sections),
-        settings=_noted(board, settings_table(sections, _changed(records, context), board.options)),
+        settings=_noted(
+            board,
+            settings_table(
+                sections, _changed(records, context), board.options, tuned=any(row.tuned for row in board.rows)
+            ),
+        ),
     )
     page = replace(page, terms=glossary(page.tables, context.metrics))
     if context.published is None:

@@ -27,20 +27,28 @@ _COLUMNS = (
     Column("by", "Set by", "Defaults: nothing is set apart. Board: the board sets it for every row that has the "
            "parameter. Row: the row is defined by it."),
 )  # fmt: skip
-TUNING = (
+UNTUNED = (
     "Tuning",
     "Neither a board nor a record says whether a value was chosen on validation data, with what budget, or taken from "
     "a paper: settings are shown, and none is called tuned.",
 )
+TUNED = (
+    "Tuning",
+    "Values that the note below the table calls chosen on valid were chosen there, among so many trials of one seed; "
+    "of all others neither a board nor a record says whether they were tuned or taken from a paper.",
+)
 
 
-def settings_table(sections: Sequence[Section], changed: Changed, common: Mapping[str, Any]) -> Table | None:
+def settings_table(
+    sections: Sequence[Section], changed: Changed, common: Mapping[str, Any], *, tuned: bool = False
+) -> Table | None:
     """One line per row of the board that was trained; None without a record.
 
     Args:
         sections: of the page.
         changed: what differs from the defaults, per record.
         common: what the board sets for all rows, as it writes it.
+        tuned: whether the board says that some rows' options were chosen on `valid`.
     """
     rows = []
     runs: dict[str, dict[str, Record]] = {}
@@ -74,7 +82,8 @@ def settings_table(sections: Sequence[Section], changed: Changed, common: Mappin
         notes.append(f"The board sets for all rows: {_listed({k: [_said(v)] for k, v in common.items()})}.")
     if shared:
         notes.append(f"The same in every server stage that has it: {_listed(shared)}.")
-    return Table("settings", "Settings of every row", _COLUMNS, tuple(rows), (), tuple(notes), (TUNING,))
+    tuning = TUNED if tuned else UNTUNED
+    return Table("settings", "Settings of every row", _COLUMNS, tuple(rows), (), tuple(notes), (tuning,))
 
 
 def apart_of(algorithm: Algorithm, records: Sequence[Record], changed: Changed) -> dict[str, list[str]] | None:

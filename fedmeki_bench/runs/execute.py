@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint"
 KILLED = "ProcessKilled"
 """The type of error of a run whose process ended without a word."""
+UNSCORED = "TestUnopened"
+"""The type of error of a run that is trained to its end and whose test split was left closed."""
 
 
 def open_cohorts(spec: RunSpec, data: Path, tasks: Mapping[str, Task] | None = None) -> dict[str, Cohort]:
@@ -91,7 +93,7 @@ def key_of(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> str:
 
 def execute(
     spec: RunSpec, data: Path, store: RecordStore, *, device: str = "cpu", fresh: bool = False,
-    listener: Listener = silent, keep_model: bool = False,
+    listener: Listener = silent, keep_model: bool = False, test: bool = True,
 ) -> Record:  # fmt: skip
     """Run ``spec`` unless its record already says ok, and leave a record whatever happens.
 
@@ -100,6 +102,8 @@ def execute(
     Args:
         fresh: forget record and checkpoint of this run first.
         keep_model: write what was trained beside the record; a finished run without it is run again.
+        test: score what was trained on the test split. Without it the record ends with the history on `valid` and
+            stands as interrupted; a later run of the same goes on from its checkpoint and has but to score it.
 
     Raises:
         InputError: a cohort is missing; nothing was run and no record is left.
@@ -114,6 +118,9 @@ def execute(
         known = None if fresh or (keep_model and not kept) else _known(store, key)
         if known is not None and known.status == "ok" and set(plugins.views) - set(known.views):
             known = None  # made before one of the views was scored; its model is gone
+        if known is not None and not test and trained(known):
+            listener(RunEnded(key, "cached", known.cost.seconds))
+            return known
         if known is not None and known.status == "ok":
             known = up_to_date(known, store)
             shutil.rmtree(store.folder(key) / CHECKPOINT, ignore_errors=True)  # of a run killed at its very end
@@ -128,7 +135,7 @@ def execute(
         started = time.perf_counter()
         failed: BaseException | None = None
         try:
-            _train_and_score(spec, plugins, record, cohorts, folder, device, listener, keep_model)
+            _train_and_score(spec, plugins, record, cohorts, folder, device, listener, keep_model, test)
         except KeyboardInterrupt:
             record.status = "interrupted"
             record.error = RunError(type="KeyboardInterrupt", message="interrupted by the user")
@@ -144,10 +151,16 @@ def execute(
             record.cost.peak_memory = peak_memory()
             store.write(record)
             message = record.error.message if record.error else ""
-            listener(RunEnded(key, record.status, record.cost.seconds, main_scores(record), message))
+            status = "ok" if trained(record) else record.status
+            listener(RunEnded(key, status, record.cost.seconds, main_scores(record), message))
         if record.status == "ok":
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
     return record
+
+
+def trained(record: Record) -> bool:
+    """Whether a run went through all its rounds, scored on the test split or not."""
+    return record.status == "ok" or (record.error is not None and record.error.type == UNSCORED)
 
 
 def record_death(spec: RunSpec, data: Path, store: RecordStore, message: str) -> None:
@@ -188,7 +201,7 @@ def _known(store: RecordStore, key: str) -> Record | None:
 
 def _train_and_score(
     spec: RunSpec, plugins: Resolved, record: Record, cohorts: Mapping[str, Cohort], folder: Path, device: str,
-    listener: Listener, keep_model: bool,
+    listener: Listener, keep_model: bool, test: bool,
 ) -> None:  # fmt: skip
     import torch
 
@@ -200,10 +213,10 @@ def _train_and_score(
     settings = spec.resolved_profile()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     record.environment = environment(device, torch.get_num_threads())
-    trained = {name: cohorts[name] for name in spec.tasks}
-    private = assignment(spec, plugins, trained)
+    own = {name: cohorts[name] for name in spec.tasks}
+    private = assignment(spec, plugins, own)
     record.assignment = AssignmentCounts(digest=private.digest, counts=private.counts())
-    federation = assemble(spec, plugins, trained, private, device=device, folder=folder / CHECKPOINT)
+    federation = assemble(spec, plugins, own, private, device=device, folder=folder / CHECKPOINT)
     federation.validate = validation = Validation(cohorts, plugins.tasks, plugins.metrics, plugins.views)
     validation.begin(federation)
     record.cost.parameters = sum(
@@ -226,6 +239,10 @@ def _train_and_score(
     tasks = plugins.all_tasks
     doubts = validation.remarks(federation)
     record.notes += [*doubts.values(), *_assumptions(plugins.rule, settings)]
+    if not test:
+        said = "trained to its end, the test split left closed; run or sweep scores it"
+        record.status, record.error = "interrupted", RunError(type=UNSCORED, message=said)
+        return
     record.evaluations = score_test(
         federation, plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder, doubts=doubts
     )

@@ -42,9 +42,9 @@ def default_jobs(entries: Sequence[Planned]) -> int:
 class _Worker:
     """A process that runs one training after another, and a pipe to it."""
 
-    def __init__(self, context: Any, data: Path, results: Path, device: str) -> None:
+    def __init__(self, context: Any, data: Path, results: Path, device: str, test: bool) -> None:
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, data, results, device), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, data, results, device, test), daemon=True)
         self.process.start()
         theirs.close()  # so that the process's death is the end of the pipe
         self.entry: Planned | None = None
@@ -63,9 +63,13 @@ class _Worker:
 
 
 def sweep(
-    entries: Sequence[Planned], data: Path, store: RecordStore, *, jobs: int, listener: Listener, device: str = "cpu"
-) -> None:
+    entries: Sequence[Planned], data: Path, store: RecordStore, *, jobs: int, listener: Listener, device: str = "cpu",
+    test: bool = True,
+) -> None:  # fmt: skip
     """Execute the training runs; failures become records and do not stop the others, nor does a process that is killed.
+
+    Args:
+        test: whether test splits are opened, see :func:`~fedmeki_bench.runs.execute.execute`.
 
     Raises:
         KeyboardInterrupt: after the runs under way were told to stop; their checkpoints stay.
@@ -75,7 +79,7 @@ def sweep(
     try:
         while waiting or any(worker.entry for worker in workers):
             while waiting and len(workers) < jobs:
-                workers.append(_Worker(context, data, store.root, device))
+                workers.append(_Worker(context, data, store.root, device, test))
             for worker in workers:
                 if waiting and worker.entry is None:
                     worker.begin(waiting.popleft())
@@ -130,7 +134,7 @@ def _interrupt(workers: Sequence[_Worker], listener: Listener) -> None:
                 break
 
 
-def _serve(connection: Connection, data: Path, results: Path, device: str) -> None:
+def _serve(connection: Connection, data: Path, results: Path, device: str, test: bool) -> None:
     """What a worker does: a specification in, events out, then None; until the pipe ends."""
     end_with_parent()
     interrupt_once()
@@ -143,7 +147,7 @@ def _serve(connection: Connection, data: Path, results: Path, device: str) -> No
             spec = connection.recv()
         except (EOFError, OSError, KeyboardInterrupt):
             return
-        stopped = _work(spec, data, results, device, tell)
+        stopped = _work(spec, data, results, device, test, tell)
         try:
             connection.send(None)
         except OSError:  # the command is gone
@@ -152,12 +156,12 @@ def _serve(connection: Connection, data: Path, results: Path, device: str) -> No
             return
 
 
-def _work(spec: RunSpec, data: Path, results: Path, device: str, tell: Callable[[Event], None]) -> bool:
+def _work(spec: RunSpec, data: Path, results: Path, device: str, test: bool, tell: Callable[[Event], None]) -> bool:
     """Execute one training; True if it was interrupted."""
     from fedmeki_bench.runs.execute import execute, key_of, open_cohorts
 
     try:
-        execute(spec, data, RecordStore(results), device=device, listener=tell)
+        execute(spec, data, RecordStore(results), device=device, listener=tell, test=test)
     except KeyboardInterrupt:
         return True
     except FedmekiError as error:  # it was locked, or its data vanished

@@ -60,6 +60,16 @@ BOARDS = {
     "two megabytes": GOOD + "summary: '" + "x" * 2_000_000 + "'\n",
     "many keys": GOOD + "".join(f"k{i}: 1\n" for i in range(400)),
     "many algorithms": GOOD.replace("[majority]", "[" + ", ".join(f"a{i}_s" for i in range(400)) + "]"),
+    "a row of two": GOOD.replace("[majority]", "[{majority: {}, local: {}}]"),
+    "a row of nothing": GOOD.replace("[majority]", "[{majority: }]"),
+    "a row within a row": GOOD.replace("[majority]", "[{majority: {options: {lr: {majority: {}}}}}]"),
+    "a row under a number": GOOD.replace("[majority]", "[{1: {}}]"),
+    "a row under a path": GOOD.replace("[majority]", "[{majority: {name: ../../evil}}]"),
+    "a label that runs backwards": GOOD.replace("[majority]", '[{majority: {label: "a\\u202eb"}}]'),
+    "a label of two lines": GOOD.replace("[majority]", '[{majority: {label: "a\\n# b"}}]'),
+    "a budget without end": GOOD.replace(
+        "[majority]", "[{majority: {options: {lr: 1}, tuned: {over: {lr: [1]}, trials: 1" + "0" * 300 + "}}}]"
+    ),
     "NUL": GOOD + "title: a\0b\n",
     "byte order mark": "\ufeff" + GOOD,
     "carriage returns": GOOD.replace("\n", "\r"),
