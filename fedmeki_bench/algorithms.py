@@ -171,7 +171,8 @@ def _view_of(suffix: str) -> tuple[str, str]:
 
 def views(rule: str, stage: str) -> tuple[str, ...]:
     """The views that a training of this rule and stage leaves to be scored."""
-    left = (*registry.load("rules", rule).views, *registry.load("stages", stage).views)
+    chosen = registry.load("stages", stage)
+    left = (*(chosen.instead.get(view, view) for view in registry.load("rules", rule).views), *chosen.views)
     known = registry.names("views")
     also = (other for view in left if view in known for other in registry.load("views", view).also)
     return tuple(dict.fromkeys((*left, *also)))

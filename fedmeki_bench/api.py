@@ -80,9 +80,11 @@ if TYPE_CHECKING:
     from fedmeki_bench.foundation.injected import injected as injected
     from fedmeki_bench.foundation.language import Language as Language
     from fedmeki_bench.foundation.training import inject as inject
+    from fedmeki_bench.foundation.tuned import TunedModel as TunedModel
     from fedmeki_bench.kinds.kind import Kind as Kind
     from fedmeki_bench.kinds.kind import LabelSpec as LabelSpec
     from fedmeki_bench.lexicon.mentions import concepts as concepts
+    from fedmeki_bench.models.batch import Batch as Batch
     from fedmeki_bench.models.client_model import Outputs as Outputs
     from fedmeki_bench.models.encoder import Encoder as Encoder
     from fedmeki_bench.models.encoder import Input as Input
@@ -94,7 +96,6 @@ if TYPE_CHECKING:
     from fedmeki_bench.models.flat import Entry as Entry
     from fedmeki_bench.models.flat import FlatTensors as FlatTensors
     from fedmeki_bench.models.flat import Layout as Layout
-    from fedmeki_bench.models.training import Batch as Batch
     from fedmeki_bench.models.training import Training as Training
     from fedmeki_bench.options import later as later
     from fedmeki_bench.profiles import Profile as Profile
@@ -121,7 +122,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Entry": "models.flat",
         "Layout": "models.flat",
         "Outputs": "models.client_model",
-        "Batch": "models.training",
+        "Batch": "models.batch",
         "Training": "models.training",
         "Measured": "federation.computing",
         "Algorithm": "algorithms",
@@ -141,6 +142,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Injected": "foundation.injected",
         "injected": "foundation.injected",
         "inject": "foundation.training",
+        "TunedModel": "foundation.tuned",
     },
     # questions about a dataset
     "tasks": {

@@ -20,7 +20,6 @@ from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
 from fedmeki_bench.federation.stage import Stage
-from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.flat import FlatTensors
 from fedmeki_bench.models.inputs import inputs_of
 from fedmeki_bench.profiles import EncoderChoice, Profile
@@ -63,10 +62,10 @@ def build(
     found = toys.kind_cohorts() if set(tasks) & set(toys.KINDS) else toys.cohorts(altered)
     cohorts = {task: paired_cohort() if task == EITHER.meta.name else found[task] for task in tasks}
     chosen = profile(**settings)
-    model = ClientModel(
-        {task: every[task].meta.modalities for task in tasks},
-        inputs_of(cohorts.values(), chosen),
-        {modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
+    model = (stage or Stage()).client_model(
+        {task: every[task] for task in tasks},
+        inputs=inputs_of(cohorts.values(), chosen),
+        encoders={modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
         hidden={},
         seed=seed,
         labels={task: cohort.learnt for task, cohort in cohorts.items() if cohort.learnt is not None},

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from fedmeki_bench.data.clients.own_patients import owners
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.evaluation.view import Answers, Served, View
+from fedmeki_bench.evaluation.views import Own
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from fedmeki_bench.data.cohort import CohortPart
+    from fedmeki_bench.federation.loop import Federation
     from fedmeki_bench.foundation.injected import Injected
     from fedmeki_bench.foundation.language import Language
     from fedmeki_bench.foundation.sequence import Asked
+    from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.task import Task
 
 _ANSWER_BATCH = 64
@@ -34,27 +38,74 @@ class Foundation(View):
 
     def predict(self, federation: Served, task: Task, part: CohortPart) -> Answers | None:
         """See :class:`View`."""
-        import numpy as np
-        import torch
-
-        from fedmeki_bench.foundation.injected import described
-
         injected = _injected(federation)
         if not injected.applies(task):
             return None
-        model = federation.model
-        model.load(federation.server.model)
-        model.eval()
-        injected.eval()
-        said = _Said(injected.language, task)
-        questions = part.questions
-        with torch.no_grad(), injected.merged(described(task)):
-            for start in range(0, len(part), _ANSWER_BATCH):
-                index = np.arange(start, min(start + _ANSWER_BATCH, len(part)))
-                prompts = [task.prompt(str(questions[i])) for i in index]
-                soft, there, asked = injected.ask(model, task, model.to_inputs(part.batch(index)), prompts)
-                said.add(asked, soft, there)
-        return said.answers(np.arange(len(part)))
+        federation.model.load(federation.server.model)
+        return _asked(injected, federation.model, task, part)
+
+
+class FoundationOwn(View):
+    """Each question by the foundation model of the client whose patient it would be, where clients tune their own.
+
+    Held-out patients are shared out as for the view ``own``.
+    """
+
+    in_words = True
+    beside = ("foundation_before",)
+    explained = Own.explained
+
+    def predict(self, federation: Federation, task: Task, part: CohortPart) -> Answers | None:  # type: ignore[override]
+        """See :class:`View`; only a federation has clients."""
+        import numpy as np
+
+        injected, name = _injected(federation), task.meta.name
+        contexts = [federation.context(client.number, federation.server.round) for client in federation.clients]
+        holding = {ctx.client: ctx for ctx in contexts if name in ctx.data}
+        if not injected.applies(task) or not holding:
+            return None
+        owner = owners({client: ctx.data[name] for client, ctx in holding.items()}, part, federation.seed)
+        text, parsed = np.empty(len(part), dtype=object), np.empty(len(part), dtype=object)
+        found: np.ndarray | None = None
+        for client, ctx in holding.items():
+            index = np.flatnonzero(owner == client)
+            if not len(index):
+                continue
+            federation.load_personal(ctx)
+            said = _asked(injected, federation.model, task, part.take(index))
+            text[index], parsed[index] = _objects(said.text), _objects(said.parsed)
+            if said.scores is not None:
+                found = np.empty((len(part), *said.scores.shape[1:])) if found is None else found
+                found[index] = said.scores
+        return Answers(text.tolist(), parsed.tolist(), found)
+
+
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    import numpy as np
+
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+def _asked(injected: Injected, model: ClientModel, task: Task, part: CohortPart) -> Answers:
+    """What F answers to all samples, by the weights that the model and what is injected hold now."""
+    import numpy as np
+    import torch
+
+    from fedmeki_bench.foundation.injected import described
+
+    model.eval()
+    injected.eval()
+    said = _Said(injected.language, task)
+    questions = part.questions
+    with torch.no_grad(), injected.merged(described(task)):
+        for start in range(0, len(part), _ANSWER_BATCH):
+            index = np.arange(start, min(start + _ANSWER_BATCH, len(part)))
+            prompts = [task.prompt(str(questions[i])) for i in index]
+            soft, there, asked = injected.ask(model, task, model.to_inputs(part.batch(index)), prompts)
+            said.add(asked, soft, there)
+    return said.answers(np.arange(len(part)))
 
 
 class FoundationBlind(View):

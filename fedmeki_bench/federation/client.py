@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fedmeki_bench.data.cohort import CohortPart
+    from fedmeki_bench.models.batch import Batch
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.flat import FlatTensors
-    from fedmeki_bench.models.training import Batch
     from fedmeki_bench.profiles import Profile
 
 

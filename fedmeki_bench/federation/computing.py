@@ -11,7 +11,8 @@ import torch
 
 from fedmeki_bench import seeds
 from fedmeki_bench.errors import RunFailed
-from fedmeki_bench.models.training import Batch, Loss, Training, autocast
+from fedmeki_bench.models.batch import Batch
+from fedmeki_bench.models.training import Loss, Training, autocast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +73,7 @@ class Computing:
     def loss(self, values: Mapping[str, Tensor], batch: Batch, *, training: bool = True) -> Tensor:
         """The loss of the batch's task under other weights, a scalar; as in a training step unless told otherwise."""
         outputs = self.forward(values, batch, training=training)
-        return self.model.labels[batch.task].how.loss(outputs.logits, batch.labels)
+        return self.model.loss(outputs, batch)
 
     def outputs(self, batch: Batch) -> tuple[Tensor, Outputs]:
         """The task's own loss in the step under way and the outputs behind it: of the work model, in training mode.
@@ -119,8 +120,7 @@ class Computing:
         targets = torch.from_numpy(part.targets)
         for start in range(0, len(part), _BATCH):
             index = np.arange(start, min(start + _BATCH, len(part)))
-            labels = targets[start : start + len(index)].to(self.model.device)
-            yield Batch(task, self.model.to_inputs(part.batch(index)), labels)
+            yield self.model.batch(task, part, index, targets)
 
     def _follow(self, training: Training, loss: Loss) -> Training:
         """A training with this loss, whose step under way is known here."""

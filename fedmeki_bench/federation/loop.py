@@ -93,6 +93,7 @@ class Federation:
         self.execute = execute
         self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks, public=public)
         layout = model.values.layout
+        model.freeze(unit for unit in layout.units if rule.freezes(unit))
         local = frozenset(entry.name for entry in layout.entries.values() if rule.keeps(entry))
         self.server = Server(model.values.clone(), len(self.clients), local=local, context=self.at_server)
         self._local = model.values.restrict(layout.units, without=layout.entries.keys() - local)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from fedmeki_bench.federation.client import ClientContext
     from fedmeki_bench.federation.server import Server
+    from fedmeki_bench.models.batch import Batch
     from fedmeki_bench.models.client_model import Outputs
     from fedmeki_bench.models.flat import Entry, FlatTensors
-    from fedmeki_bench.models.training import Batch
 
     Ask = Callable[[Sequence[int]], Iterable[Update]]
 
@@ -94,6 +94,13 @@ class Rule(Generic[ParamsT]):
         Asked once per tensor of the model, by name, unit and kind; the same for all clients. ``not tensor.trained``
         keeps batch-norm statistics, ``tensor.unit.startswith("decoder.")`` personal heads. Rules that keep
         anything have a ``personal`` view, because the server has no such tensors to be scored with.
+        """
+        return False
+
+    def freezes(self, unit: str) -> bool:
+        """Whether this unit stays as it was initialised: not trained and not sent, since everybody has it from the seed.
+
+        Asked once per unit of the model, by name, e.g. ``adapter.A``.
         """
         return False
 

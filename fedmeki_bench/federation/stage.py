@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.server import Server, ServerContext
     from fedmeki_bench.foundation.injected import Injected
+    from fedmeki_bench.models.client_model import ClientModel
+    from fedmeki_bench.task import Task
 
 
 ParamsT = TypeVar("ParamsT", bound=BaseModel, default=Any)
@@ -25,6 +27,7 @@ class Stage(Generic[ParamsT]):
     Attributes:
         version: raised whenever the stage's numbers change; part of every run's identity.
         views: the views it adds to those of the rule.
+        instead: view of a rule -> the view that takes its place, where clients train something else than decoders.
         variants: suffixes of algorithm names that mean this stage -> (view that is scored, mark in tables); a suffix
             ``star`` makes ``fedavg_m_star``. Without any, the stage's registered name is the suffix.
     """
@@ -33,6 +36,7 @@ class Stage(Generic[ParamsT]):
     version: ClassVar[int] = 1
     paper: ClassVar[str] = ""
     views: ClassVar[tuple[str, ...]] = ()
+    instead: ClassVar[Mapping[str, str]] = {}
     variants: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     class Params(BaseModel):
@@ -49,6 +53,17 @@ class Stage(Generic[ParamsT]):
 
     def __init__(self, params: ParamsT | None = None) -> None:
         self.params = params if params is not None else self.Params()  # type: ignore[assignment]
+
+    def client_model(self, tasks: Mapping[str, Task], **how: Any) -> ClientModel:
+        """What clients train: by default an encoder for each modality and a decoder for each task.
+
+        Args:
+            tasks: the training tasks by name.
+            how: the other arguments of :class:`~fedmeki_bench.models.client_model.ClientModel`.
+        """
+        from fedmeki_bench.models.client_model import ClientModel
+
+        return ClientModel({name: task.meta.modalities for name, task in tasks.items()}, **how)
 
     def run(self, server: Server, public: Mapping[str, CohortPart], ctx: ServerContext) -> None:
         """Change ``server.model`` (and ``server.memory``) using the public split of every task."""

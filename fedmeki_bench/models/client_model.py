@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,22 +19,28 @@ from fedmeki_bench import registry, seeds
 from fedmeki_bench.data.holdings import there
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.kinds.kind import LabelSpec
+from fedmeki_bench.models.batch import Batch
 from fedmeki_bench.models.encoder import Encoder, Input
 from fedmeki_bench.models.flat import FlatTensors, flatten
 from fedmeki_bench.models.fusion import Fusing, pooled_over
 from fedmeki_bench.options import parse_options
 from fedmeki_bench.task import TEXT
 
+if TYPE_CHECKING:
+    from fedmeki_bench.data.cohort import CohortPart
+
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """What the client model says about a batch: logits and pooled features (batch, width).
 
-    Logits are (batch,) where the task's kind has one output, such as yes or no, else (batch, outputs).
+    Logits are (batch,) where the task's kind has one output, such as yes or no, else (batch, outputs). A model that
+    answers in words gives the summed loss of each answer in their place, (batch,), and how many tokens it has.
     """
 
     logits: Tensor
     features: Tensor
+    tokens: Tensor | None = None
 
 
 class ClientModel(nn.Module):
@@ -83,10 +89,8 @@ class ClientModel(nn.Module):
                 decoder = _decoder(sum(widths.values()), hidden.get(modalities[0], 0), spec.how.outputs(spec))
                 self.decoders[task] = Fusing(decoder, absent) if absent else decoder
         self.to(device)
-        units: dict[str, nn.Module] = {f"encoder.{m}": e for m, e in self.encoders.items()}
-        units |= {f"decoder.{t}": d for t, d in self.decoders.items()}
-        self.values, self.grads = flatten(self, units)
-        self._units = units
+        self._units = self.make_units()
+        self.values, self.grads = flatten(self, self._units)
         self._single = {name: spec.how.outputs(spec) == 1 for name, spec in self.labels.items()}
         self.frozen: frozenset[str] = frozenset()
         self._still: frozenset[str] = frozenset()
@@ -95,6 +99,25 @@ class ClientModel(nn.Module):
     def device(self) -> torch.device:
         """Where the model lives."""
         return self.values.flat.device
+
+    def make_units(self) -> dict[str, nn.Module]:
+        """Unit of exchange -> the module that holds its tensors; called once, when encoders and decoders are there."""
+        return {f"encoder.{m}": e for m, e in self.encoders.items()} | {
+            f"decoder.{t}": d for t, d in self.decoders.items()
+        }
+
+    def batch(self, task: str, part: CohortPart, index: np.ndarray, labels: Tensor) -> Batch:
+        """The samples at ``index`` of a part as a training step takes them.
+
+        Args:
+            labels: of all samples of the part, as the task's kind compares with them.
+        """
+        chosen = labels[torch.from_numpy(index)].to(self.device)
+        return Batch(task, self.to_inputs(part.batch(index)), chosen)
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """The mean loss of a batch under the kind of its task, a scalar."""
+        return self.labels[batch.task].how.loss(outputs.logits, batch.labels)
 
     def units(self, task: str, lacking: Collection[str] = ()) -> tuple[str, ...]:
         """The units of exchange that a task uses, less the frozen ones, which are neither trained nor sent.

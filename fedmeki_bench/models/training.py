@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from fedmeki_bench import seeds
-from fedmeki_bench.data.holdings import there
 from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.models.batch import Batch, without
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
@@ -36,39 +36,6 @@ class Step:
     task: str
     index: np.ndarray
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The samples of one step as the model takes them.
-
-    Attributes:
-        task: its name.
-        inputs: modality -> (batch, *shape).
-        labels: what the loss compares with: (batch,), or (batch, K) of a task with several findings.
-    """
-
-    task: str
-    inputs: Mapping[str, Tensor]
-    labels: Tensor
-
-    def halves(self) -> tuple[Batch, Batch]:
-        """The first and the second half of the samples; a single sample is in both.
-
-        Raises:
-            RunFailed: samples have several arrays of a modality, or none, whose halves are not told apart here.
-        """
-        if any(there(modality) in self.inputs for modality in self.inputs):
-            raise RunFailed(f"batches of task {self.task!r} can't be halved: its samples differ in what they have")
-        n = len(self.labels)
-        first, second = slice(0, max(n // 2, 1)), slice(n // 2, n)
-        parts = [({m: x[s] for m, x in self.inputs.items()}, self.labels[s]) for s in (first, second)]
-        return Batch(self.task, *parts[0]), Batch(self.task, *parts[1])
-
-
-def without(inputs: Mapping[str, Tensor]) -> frozenset[str]:
-    """The modalities of which no sample of a batch has an array, from what ``ClientModel.to_inputs`` gave."""
-    return frozenset(modality for modality, x in inputs.items() if there(modality) in inputs and not len(x))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +157,7 @@ class Training:
         """The loss of the task's kind under the model's own weights, in training mode, and the outputs behind it."""
         with autocast(self.model, self.settings):
             outputs = self.model(batch.task, batch.inputs)
-        return self.model.labels[batch.task].how.loss(outputs.logits, batch.labels), outputs
+        return self.model.loss(outputs, batch), outputs
 
     def batches(self, epochs: int = 1) -> Iterator[Batch]:
         """Every sample once per epoch, in an order of its own each time; the tasks' batches interleaved evenly."""
@@ -200,8 +167,7 @@ class Training:
 
     def batch(self, step: Step) -> Batch:
         """The samples of a step of a schedule."""
-        labels = self._targets[step.task][torch.from_numpy(step.index)].to(self.model.device)
-        return Batch(step.task, self.model.to_inputs(self.data[step.task].batch(step.index)), labels)
+        return self.model.batch(step.task, self.data[step.task], step.index, self._targets[step.task])
 
     def step(self, batch: Batch) -> None:
         """One optimiser step; none if the batch's task uses no unit that is trained."""

@@ -13,7 +13,6 @@ from fedmeki_bench.federation.client import Client
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.foundation.places import check_marks
 from fedmeki_bench.kinds.kind import LabelSpec
-from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.inputs import inputs_of
 from fedmeki_bench.runs.resolved import Resolved
 from fedmeki_bench.runs.spec import RunSpec
@@ -39,10 +38,10 @@ def assemble(
             usual = task.meta.asks or task.meta.clinical.what
             asked = cohorts[name].part("public").questions if name in cohorts else (usual,)
             check_marks(task, map(str, asked), settings.encoders, cohorts[name].many if name in cohorts else {})
-    model = ClientModel(
-        {name: task.meta.modalities for name, task in plugins.tasks.items()},
-        inputs_of(cohorts.values(), settings),
-        {modality: (choice.name, choice.params) for modality, choice in settings.encoders.items()},
+    model = plugins.stage.client_model(
+        plugins.tasks,
+        inputs=inputs_of(cohorts.values(), settings),
+        encoders={modality: (choice.name, choice.params) for modality, choice in settings.encoders.items()},
         hidden=settings.decoder_hidden,
         seed=spec.seed,
         labels=_learnt(cohorts, plugins),

@@ -10,8 +10,9 @@ from fedmeki_bench import seeds
 from fedmeki_bench.api import Rule
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation import checkpoint
+from fedmeki_bench.models.batch import Batch
 from fedmeki_bench.models.flat import FlatTensors, Layout
-from fedmeki_bench.models.training import Batch, Diverged
+from fedmeki_bench.models.training import Diverged
 
 ECG = ["ecg_abnormal"]
 

@@ -1,0 +1,190 @@
+"""Clients that tune the foundation model themselves: what is trained, what travels, and what the rules do with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fedmeki_bench import registry
+from fedmeki_bench.api import Rule
+from fedmeki_bench.evaluation.view import Answers, view
+from fedmeki_bench.models.training import schedule, train
+
+from .conftest import finish, interrupted
+
+ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
+TASKS = {name: registry.load("tasks", name)() for name in (*ECG, *LUNG)}
+
+
+@pytest.fixture
+def tuned(build, barely):
+    def make(rule, tasks=ECG, **options):
+        return build(f"{rule}_m_tuned", tasks, foundation=barely, dropout=0.1, **options)
+
+    return make
+
+
+def weights(federation):
+    return {n: p.clone() for n, p in federation.model.injected.language.model.named_parameters()}
+
+
+def test_what_is_trained_and_sent_is_encoder_projector_and_lora_and_never_f(tuned):
+    federation = tuned("fedavg")
+    units = federation.server.model.units
+    assert units == ("encoder.signal", "projector.signal", "adapter.A", "adapter.B")
+    before, start = weights(federation), federation.server.model.clone()
+    done = federation.round(0)
+    assert done.bytes_up == done.bytes_down == 3 * start.nbytes
+    assert all(torch.equal(before[n], p) for n, p in weights(federation).items())
+    for unit in units:
+        assert not torch.equal(federation.server.model.segment(unit), start.segment(unit)), unit
+    assert done.loss is not None
+
+
+def test_a_step_follows_the_loss_of_the_answers(tuned):
+    """The gradient on the flat buffer is that of the injected model's own next-token loss, which is checked elsewhere."""
+    federation = tuned("fedavg")
+    model, part = federation.model, federation.clients[0].data["ecg_abnormal"]
+    model.eval()
+    batch = model.batch("ecg_abnormal", part, np.arange(4), torch.from_numpy(part.targets))
+    with torch.no_grad():
+        model.values.segment("adapter.B").add_(0.01)
+    model.grads.flat.zero_()
+    loss = model.loss(model("ecg_abnormal", batch.inputs), batch)
+    loss.backward()
+    prompts = [TASKS["ecg_abnormal"].prompt(q) for q in part.questions[:4]]
+    losses, tokens = model.injected.losses(
+        model, TASKS["ecg_abnormal"], batch.inputs, prompts, [str(a) for a in part.answers[:4]]
+    )
+    torch.testing.assert_close(loss, losses.sum() / tokens.sum())
+    for unit in federation.server.model.units:
+        assert float(model.grads.segment(unit, trained_only=True).abs().sum()) > 0, unit
+    direction = model.grads.flat.clone()
+    along = 1e-3 / float(direction.norm())
+    values = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            model.values.flat.add_(direction, alpha=sign * along)
+            values.append(float(model.loss(model("ecg_abnormal", batch.inputs), batch)))
+            model.values.flat.add_(direction, alpha=-sign * along)
+    assert (values[0] - values[1]) / (2 * along) == pytest.approx(float(direction.square().sum()), rel=0.02)
+
+
+def test_one_client_is_plain_training(tuned):
+    federation, other = tuned("fedavg", clients=1), tuned("fedavg", clients=1)
+    for number in range(federation.rounds):
+        stream = ("client", 0, "round", number)
+        steps = schedule(other.clients[0].data, epochs=1, batch_size=16, seed=0, stream=stream)
+        train(other.model, other.clients[0].data, steps, other.settings, seed=0, stream=stream, where="here")
+    assert torch.equal(finish(federation), other.model.values.flat)
+
+
+def test_other_weights_are_evaluated_without_a_trace(tuned):
+    federation = tuned("fedavg")
+    ctx = federation.context(0, 0)
+    received = federation.rule.broadcast(federation.server, 0, ctx.units)
+    ctx.load(received)
+    part = ctx.data["ecg_abnormal"]
+    batch = federation.model.batch("ecg_abnormal", part, np.arange(4), torch.from_numpy(part.targets))
+    before = federation.model.values.flat.clone()
+    other = {n: v + 0.05 for n, v in received.items()}
+    there = float(ctx.loss(other, batch, training=False).detach())
+    assert there != pytest.approx(float(ctx.loss({}, batch, training=False).detach()), abs=1e-4)
+    assert torch.equal(federation.model.values.flat, before)
+    with torch.no_grad():
+        for name, value in other.items():
+            federation.model.values[name].copy_(value)
+        federation.model.eval()
+        here = float(federation.model.loss(federation.model("ecg_abnormal", batch.inputs), batch))
+    assert there == pytest.approx(here, rel=1e-5)
+
+
+def test_ffa_lora_averages_the_product_and_sends_no_a(tuned):
+    """The mean of B_i A over clients with one A is (mean of B_i) A; with A_i of their own it is not."""
+    products = {}
+    for rule in ("ffa_lora", "fedavg"):
+        federation = tuned(rule, lr=0.02)
+        layer = next(iter(federation.model.injected.adapters.low_rank))
+        a, b = f"adapter.A.{layer}", f"adapter.B.{layer}"
+        start, kept = federation.server.model[a].clone(), []
+        aggregate = federation.rule.aggregate
+
+        def watched(server, updates, a=a, b=b, start=start, kept=kept, aggregate=aggregate):
+            def passing():
+                for update in updates:
+                    mine = update.model[a] if a in update.model else start
+                    kept.append(update.share["adapter.B"] * (update.model[b] @ mine))
+                    yield update
+
+            aggregate(server, passing())
+
+        federation.rule.aggregate = watched
+        done = federation.round(0)
+        model = federation.server.model
+        products[rule] = float((sum(kept) - model[b] @ model[a]).norm() / sum(kept).norm())
+        sent = model.restrict(federation.context(0, 0).units)
+        assert done.bytes_up == 3 * sent.nbytes
+        assert torch.equal(model[a], start) == (rule == "ffa_lora")
+        assert ("adapter.A" in sent.units) == (rule == "fedavg")
+    assert products["ffa_lora"] < 1e-5 < 1e-3 < products["fedavg"]
+
+
+def test_fedsa_lora_keeps_b_at_home_and_is_scored_there(tuned):
+    federation = tuned("fedsa_lora", lr=0.02)
+    done = federation.round(0)
+    model = federation.server.model
+    assert float(model.segment("adapter.B").abs().sum()) == 0.0
+    assert done.bytes_up == 3 * 4 * sum(e.size for e in model.layout.entries.values() if e.unit != "adapter.B")
+    own = [client.local.segment("adapter.B") for client in federation.clients]
+    assert not torch.equal(own[0], own[1])
+    part = federation.public["ecg_abnormal"]
+    said = view("foundation_own").predict(federation, TASKS["ecg_abnormal"], part)
+    assert isinstance(said, Answers)
+    assert len(said.text) == len(said.parsed) == len(said.scores) == len(part)
+
+
+def test_where_no_client_has_a_model_of_its_own_both_views_say_the_same(tuned):
+    federation = tuned("fedavg")
+    federation.round(0)
+    part = federation.public["ecg_abnormal"]
+    one, own = (view(n).predict(federation, TASKS["ecg_abnormal"], part) for n in ("foundation", "foundation_own"))
+    assert one.text == own.text
+    np.testing.assert_allclose(one.scores, own.scores, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["fedsa_lora", "ffa_lora"])
+def test_resumed_to_the_same_bits(tuned, tmp_path, rule):
+    whole, again = interrupted(lambda folder: tuned(rule, ECG + LUNG, folder=folder), tmp_path)
+    assert torch.equal(whole.server.model.flat, again.server.model.flat)
+    for one, other in zip(whole.clients, again.clients, strict=True):
+        assert (one.local is None) == (other.local is None)
+        assert one.local is None or torch.equal(one.local.flat, other.local.flat)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rule", ["fedprox", "scaffold", "fednova", "fedadam", "feddyn", "ditto", "fedbn", "fedbuff", "local"]
+)
+def test_every_rule_trains_adapters(tuned, rule):
+    federation = tuned(rule, rounds=2)
+    finish(federation)
+    assert all(torch.isfinite(torch.tensor(r.loss)) for r in federation.history)
+    name = "foundation_own" if "personal" in federation.rule.views else "foundation"
+    said = view(name).predict(federation, TASKS["ecg_abnormal"], federation.public["ecg_abnormal"])
+    assert np.isfinite(said.scores).all()
+
+
+def test_gradients_of_a_rule_reach_the_adapters(tuned):
+    class Still(Rule):
+        def correct_gradients(self, grads, params, received, ctx):
+            assert any(name.startswith("adapter.B.") for name in grads)
+            for gradient in grads.values():
+                gradient.zero_()
+
+    federation = tuned("fedavg")
+    federation.rule = Still()
+    before = federation.server.model.clone()
+    federation.round(0)
+    for unit in ("projector.signal", "adapter.A", "adapter.B"):
+        torch.testing.assert_close(federation.server.model.segment(unit), before.segment(unit), rtol=1e-6, atol=1e-7)
