@@ -98,7 +98,7 @@ class Rule(Generic[ParamsT]):
         return False
 
     def freezes(self, unit: str) -> bool:
-        """Whether this unit stays as it was initialised: not trained and not sent, since everybody has it from the seed.
+        """Whether this unit stays as it was initialised: not trained, and not sent as everybody has it from the seed.
 
         Asked once per unit of the model, by name, e.g. ``adapter.A``.
         """

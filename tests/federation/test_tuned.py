@@ -43,7 +43,7 @@ def test_what_is_trained_and_sent_is_encoder_projector_and_lora_and_never_f(tune
 
 
 def test_a_step_follows_the_loss_of_the_answers(tuned):
-    """The gradient on the flat buffer is that of the injected model's own next-token loss, which is checked elsewhere."""
+    """The gradient on the flat buffer is that of the injected model's own next-token loss."""
     federation = tuned("fedavg")
     model, part = federation.model, federation.clients[0].data["ecg_abnormal"]
     model.eval()
@@ -113,7 +113,7 @@ def test_ffa_lora_averages_the_product_and_sends_no_a(tuned):
         def watched(server, updates, a=a, b=b, start=start, kept=kept, aggregate=aggregate):
             def passing():
                 for update in updates:
-                    mine = update.model[a] if a in update.model else start
+                    mine = update.model.get(a, start)
                     kept.append(update.share["adapter.B"] * (update.model[b] @ mine))
                     yield update
 
