@@ -9,7 +9,7 @@ class Local(Rule):
     """Each client trains alone and is scored alone; nothing is combined."""
 
     title = "Local"
-    version = 2
+    version = 3
     views = ("personal",)
 
     def client_update(self, ctx, received):
@@ -20,7 +20,7 @@ class Local(Rule):
         return Update(ctx.client, loss=update.loss, steps=update.steps)
 
     def broadcast(self, server, client, units):
-        return super().broadcast(server, client, units) if server.round == 0 else Payload()
+        return Payload()
 
     def aggregate(self, server, updates):
         """Nothing is combined."""

@@ -51,6 +51,7 @@ class FfaLora(Rule):
     """
 
     title = "FFA-LoRA"
+    needs_stage = "tuned"
     paper = "Sun et al., ICLR 2024"
 
     def freezes(self, unit):
@@ -64,6 +65,7 @@ class FedSaLora(Rule):
     """
 
     title = "FedSA-LoRA"
+    needs_stage = "tuned"
     paper = "Guo et al., ICLR 2025"
     views = ("personal",)
 

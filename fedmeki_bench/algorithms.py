@@ -109,6 +109,10 @@ def resolve(name: str, variant: str | None = None) -> Algorithm:
         raise UsageError(f"unknown algorithm {name!r}; {nearest(name, [*rows, *registry.names('rules')])}")
     title = getattr(registry.load("rules", rule), "title", "") or base
     stage, view, mark = known[suffix]
+    needed = registry.load("rules", rule).needs_stage
+    if needed and stage != needed:
+        fitting = next((s for s, (of, *_) in known.items() if of == needed), needed)
+        raise UsageError(f"{name!r}: the rule {base} is about the stage {needed}; use {rule}_{scope}_{fitting}")
     typed: Scope = "s" if scope == "s" else "m"
     left = views(rule, stage)  # a rule that personalises leaves no aggregate to be scored
     if asked and asked not in left:

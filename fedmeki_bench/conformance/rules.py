@@ -62,6 +62,8 @@ def _kinds(subject: Subject) -> None:
     finish(federation)
     if not all(bool(t.isfinite().all()) for t in worlds.tensors_in(federation.server.model)):
         raise Violation("the model is not finite after five rounds of a task of each kind.")
+    if rule.needs_stage:
+        return
     for name, task in toys.KINDS.items():
         part, spec = toys.kind_cohorts()[name].part("valid"), federation.model.labels[name]
         metric = registry.load("metrics", _SEEN[task.meta.kind])
@@ -87,8 +89,8 @@ def _missing(subject: Subject) -> None:
     for name, held in bits(federation).items():
         if not all(bool(t.isfinite().all()) for t in worlds.tensors_in(held) if t.is_floating_point()):
             raise Violation(f"{name} is not finite after two rounds of samples that lack a modality.")
-    for view in federation.rule.views:
-        found = view_of(view).scores(federation, EITHER, paired_cohort().part("valid"))
+    for view in worlds.views(federation):
+        found = worlds.scores(federation, view, EITHER, paired_cohort().part("valid"))
         if not np.isfinite(found).all():
             raise Violation(f"the view {view!r} is not finite for samples that lack a modality.")
 
@@ -106,6 +108,8 @@ def _learns(subject: Subject) -> None:
     rule = make(subject)
     if not rule.trains:
         raise NotApplicable("the rule says that it trains nothing (trains is False)")
+    if rule.needs_stage:
+        raise NotApplicable("a language model of the smallest size learns nothing in five rounds")
     for modality in ("image", "signal"):
         (task,) = SINGLE[modality]
         sent: list[bool] = []
@@ -138,12 +142,12 @@ def _per_task(subject: Subject) -> None:
 def _lasts(subject: Subject, **settings: Any) -> None:
     federation = finish(build(make(subject), MULTI, clients=4, uneven=True, **settings))
     for task in MULTI:
-        for view in federation.rule.views:
+        for view in worlds.views(federation):
             _scored(federation, view, task)
 
 
 def _scored(federation: Federation, view: str, task: str) -> np.ndarray:
-    found = view_of(view).scores(federation, toys.TASKS[task], toys.cohorts()[task].part("valid"))
+    found = worlds.scores(federation, view, toys.TASKS[task], toys.cohorts()[task].part("valid"))
     if not np.isfinite(found).all():
         raise Violation(f"the view {view!r} gives probabilities that are not finite for the task {task!r}.")
     return found
@@ -166,6 +170,8 @@ def _test_split(subject: Subject) -> None:
 def _personal(subject: Subject) -> None:
     if "personal" not in make(subject).views:
         raise NotApplicable("the rule has no personal view")
+    if make(subject).needs_stage:
+        raise NotApplicable("its clients' own models answer in words, by a view of the stage")
     federation = finish(build(make(subject), MULTI, uneven=True, clients=4))
     before = bits(federation)
     rows = {task: [_scored(federation, "personal", task) for _ in range(2)] for task in MULTI}

@@ -7,7 +7,6 @@ import random
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +25,11 @@ from fedmeki_bench.federation.rule import Rule
 from fedmeki_bench.federation.stage import Stage
 
 
-@cache
-def _foundation() -> tuple[tempfile.TemporaryDirectory[str], str]:
-    """A language model of the smallest size, hardly trained, in a folder that goes with the process."""
-    from fedmeki_bench.foundation.tiny import tiny_folder
-    from fedmeki_bench.foundation.tiny_config import TinyConfig
-
-    smallest = TinyConfig(hidden=16, layers=1, heads=2, intermediate=32, vocabulary=300, steps=1, batch=2)
-    folder = tempfile.TemporaryDirectory(prefix="fedmeki-bench-check-")
-    return folder, str(tiny_folder(smallest, cache=Path(folder.name)))
-
-
 def _make(subject: Subject) -> Stage:
     """A fresh instance; a parameter `foundation` that was not given names the smallest language model."""
     own: dict[str, Any] = {}
     if "foundation" in subject.value.Params.model_fields and "foundation" not in subject.options:
-        own["foundation"] = _foundation()[1]
+        own["foundation"] = worlds.smallest_foundation()
     stage: Stage = loading.make(subject, **own)
     return stage
 

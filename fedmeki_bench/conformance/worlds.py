@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from fedmeki_bench import registry
 from fedmeki_bench.conformance import loading, toys
 from fedmeki_bench.conformance.paired_toys import EITHER, paired_cohort
 from fedmeki_bench.conformance.subject import Subject
 from fedmeki_bench.data.cohort import Cohort, CohortPart, TestSplitSealed
+from fedmeki_bench.evaluation.view import Answers
+from fedmeki_bench.evaluation.view import view as view_of
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.exchange import Send, Work, one_by_one
 from fedmeki_bench.federation.loop import Federation
@@ -23,6 +28,7 @@ from fedmeki_bench.federation.stage import Stage
 from fedmeki_bench.models.flat import FlatTensors
 from fedmeki_bench.models.inputs import inputs_of
 from fedmeki_bench.profiles import EncoderChoice, Profile
+from fedmeki_bench.task import Task
 
 IMAGE, SIGNAL, CLINICAL = ("left",), ("fast",), ("high",)
 SINGLE = {"image": IMAGE, "signal": SIGNAL, "clinical": CLINICAL}
@@ -36,6 +42,31 @@ _ENCODERS = {
     "signal": EncoderChoice(name="small_signal", params={"width": 8}),
     "clinical": EncoderChoice(name="clinical", params={"width": 8, "hidden": 8, "heads": 2}),
 }
+
+
+@cache
+def _smallest() -> tuple[tempfile.TemporaryDirectory[str], str]:
+    from fedmeki_bench.foundation.tiny import tiny_folder
+    from fedmeki_bench.foundation.tiny_config import TinyConfig
+
+    smallest = TinyConfig(hidden=16, layers=1, heads=2, intermediate=32, vocabulary=300, steps=1, batch=2)
+    folder = tempfile.TemporaryDirectory(prefix="fedmeki-bench-check-")
+    return folder, str(tiny_folder(smallest, cache=Path(folder.name)))
+
+
+def smallest_foundation() -> str:
+    """A language model of the smallest size, hardly trained, in a folder that goes with the process."""
+    return _smallest()[1]
+
+
+def _stage_of(rule: Rule) -> Stage:
+    """The stage that a rule is about, with the smallest language model; none for most."""
+    if not rule.needs_stage:
+        return Stage()
+    cls = registry.load("stages", rule.needs_stage)
+    given = {"foundation": smallest_foundation()} if "foundation" in cls.Params.model_fields else {}
+    found: Stage = cls(cls.Params(**given))
+    return found
 
 
 def profile(**settings: Any) -> Profile:
@@ -62,7 +93,8 @@ def build(
     found = toys.kind_cohorts() if set(tasks) & set(toys.KINDS) else toys.cohorts(altered)
     cohorts = {task: paired_cohort() if task == EITHER.meta.name else found[task] for task in tasks}
     chosen = profile(**settings)
-    model = (stage or Stage()).client_model(
+    stage = stage or _stage_of(rule)
+    model = stage.client_model(
         {task: every[task] for task in tasks},
         inputs=inputs_of(cohorts.values(), chosen),
         encoders={modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
@@ -79,7 +111,7 @@ def build(
         private[2].data = {tasks[0]: private[2].data[tasks[0]]}
     public = {task: cohort.part("public") for task, cohort in cohorts.items()}
     return Federation(
-        model, rule, stage or Stage(), private, public, chosen, seed=seed, folder=folder,
+        model, rule, stage, private, public, chosen, seed=seed, folder=folder,
         tasks={task: every[task] for task in tasks},
     )  # fmt: skip
 
@@ -90,6 +122,20 @@ def _share(cohort: Cohort, client: int, large: bool) -> CohortPart:
     sizes = _SIZES[large]
     start = sum(sizes[k % len(sizes)] for k in range(client))
     return part.take(np.arange(start, min(start + sizes[client % len(sizes)], len(part))))
+
+
+def views(federation: Federation) -> list[str]:
+    """The views that score what a rule leaves; a stage whose clients train something else has others in their place."""
+    return [federation.stage.instead.get(view, view) for view in federation.rule.views]
+
+
+def scores(federation: Federation, name: str, task: Task, part: CohortPart) -> np.ndarray:
+    """What a view says of samples, of a view in words by the likelihood of its answers."""
+    found = view_of(name).predict(federation, task, part)
+    if isinstance(found, Answers):
+        found = found.scores
+    assert isinstance(found, np.ndarray)
+    return found
 
 
 def finish(federation: Federation) -> Federation:

@@ -181,10 +181,10 @@ def _spec(
     title: str, function: Callable[[Labels, Floats, Floats], Floats], definition: str, kinds: tuple[str, ...], *,
     needs: Literal["score", "answer"] = "answer", ends: tuple[float, float] = (0.0, 1.0),
     direction: Literal["higher", "lower"] = "higher", interval: str = "resampled", undefined: str = "",
-    macro: bool = False, margin: float = 0.01,
+    macro: bool = False, margin: float = 0.01, version: int = 1,
 ) -> MetricSpec:  # fmt: skip
     return MetricSpec(
-        name=function.__name__, version=1, title=title, definition=definition, direction=direction, range=ends,
+        name=function.__name__, version=version, title=title, definition=definition, direction=direction, range=ends,
         kinds=kinds, needs=needs, function=function, interval=interval, remark=left_out if macro else None,
         undefined=undefined or "no class has samples with and without it", margin=margin,
     )  # fmt: skip
@@ -194,7 +194,7 @@ AUROC_MACRO = _spec(
     "AUROC (macro)", auroc_macro,
     "Probability that a sample of a class scores higher for it than a sample of the others, ties counted half; mean "
     "over classes or findings.",
-    _ALL, needs="score", interval="auroc_macro", macro=True,
+    _ALL, needs="score", interval="auroc_macro", macro=True, version=2,
 )  # fmt: skip
 AUPRC_MACRO = _spec(
     "AUPRC (macro)", auprc_macro,

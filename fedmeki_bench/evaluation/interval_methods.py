@@ -213,7 +213,7 @@ def _auroc_macro(metric: MetricSpec, sample: Sample, value: float, level: float)
     positive, negative = min(sides, key=min)
     flat = not np.any(np.abs(influences) > _ROUNDING)
     constant = flat and bool((np.ptp(sample.scores, axis=1) <= _ROUNDING).all())
-    return of.auroc_interval(value, influences, positive, negative, constant=constant, level=level)
+    return of.auroc_interval(value, influences, positive, negative, constant=constant, classes=len(sides), level=level)
 
 
 def _top1(labels: NDArray[Any], scores: Floats) -> Floats:

@@ -63,7 +63,7 @@ class ClientContext(Computing):
 
     def __init__(
         self, client: Client, model: ClientModel, settings: Profile, *, seed: int, round: int, tasks: tuple[str, ...],
-        local: FlatTensors, public: Mapping[str, CohortPart] | None = None,
+        local: FlatTensors, initial: FlatTensors, public: Mapping[str, CohortPart] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(model, settings, seed=seed, round=round, where=("client", client.number))
         self.client = client.number
@@ -71,6 +71,7 @@ class ClientContext(Computing):
         self.public = dict(public or {})
         self.memory = client.memory
         self._client = client
+        self._initial = initial
         self._local = local  # initial values of what stays with the client
         self._trained = Trained(float("nan"), 0)
         self.reports: dict[str, float] = {}
@@ -99,10 +100,10 @@ class ClientContext(Computing):
     def load(self, received: Payload) -> None:
         """Put the received units into the work model, and what this client keeps to itself.
 
-        A client that has never trained keeps the initial values, which everybody knows from the seed.
+        A client that receives no model starts from the initial one, which everybody knows from the seed, as does what
+        a client keeps before it has trained.
         """
-        if received.model is not None:
-            self.model.load(received.model)
+        self.model.load(self._initial if received.model is None else received.model)
         self.model.load(self._local if self._client.local is None else self._client.local)
 
     def training(

@@ -96,6 +96,7 @@ class Federation:
         model.freeze(unit for unit in layout.units if rule.freezes(unit))
         local = frozenset(entry.name for entry in layout.entries.values() if rule.keeps(entry))
         self.server = Server(model.values.clone(), len(self.clients), local=local, context=self.at_server)
+        self._initial = model.values.clone()
         self._local = model.values.restrict(layout.units, without=layout.entries.keys() - local)
         self._arrivals: Arrivals | None = None
         self._under_way: dict[str, Any] | None = None
@@ -188,7 +189,7 @@ class Federation:
         """The context of one client in one round."""
         return ClientContext(
             self.clients[client], self.model, self.settings, seed=self.seed, round=number,
-            tasks=tasks or tuple(self.model.tasks), local=self._local,
+            tasks=tasks or tuple(self.model.tasks), local=self._local, initial=self._initial,
             public=self.public if self.rule.uses_public else None,
         )  # fmt: skip
 

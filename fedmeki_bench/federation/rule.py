@@ -46,6 +46,7 @@ class Rule(Generic[ParamsT]):
         assumes: fields of the profile that the paper rests on, e.g. ``{"optimizer": "sgd"}``; a run with other ones
             says so in its record.
         counts: what a client counts by: its share of the samples, or its being there (medians, Krum, noise per client).
+        needs_stage: the stage whose client model the rule is about, such as ``tuned``, without which it has no variant.
         uses_public: whether clients see the public samples (``ctx.public``), as in distillation on public data.
         neutral: parameter values under which the rule leaves FedAvg's global model, whatever the data: ``{}`` for a
             rule that always does, None if there are none. Checked against FedAvg by the tests.
@@ -60,6 +61,7 @@ class Rule(Generic[ParamsT]):
     trains: ClassVar[bool] = True
     assumes: ClassVar[Mapping[str, Any]] = {}
     counts: ClassVar[Literal["samples", "clients"]] = "samples"
+    needs_stage: ClassVar[str] = ""
     uses_public: ClassVar[bool] = False
     neutral: ClassVar[Mapping[str, Any] | None] = None
     neutral_bitwise: ClassVar[bool] = True

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
+from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.foundation.build import build
 from fedmeki_bench.foundation.choices import AdapterChoice, FoundationModel
 from fedmeki_bench.foundation.injected import Injected, described
@@ -98,7 +99,7 @@ class TunedModel(ClientModel):
             _PROMPTS: [self._asked[task].prompt(str(questions[i])) for i in index],
             _ANSWERS: [str(answers[i]) for i in index],
         }
-        return Batch(task, {**plain.inputs, **texts}, plain.labels)
+        return Batch(task, {**plain.inputs, **texts}, plain.labels, plain.index)
 
     def forward(self, task: str, inputs: Mapping[str, Any]) -> Outputs:
         """The summed next-token loss of each answer and its tokens; features are the mean soft token of each sample."""
@@ -108,6 +109,14 @@ class TunedModel(ClientModel):
             losses, tokens = injected.language.answer_losses(soft, real, prompts, inputs[_ANSWERS])
         there = real.unsqueeze(-1).to(soft.dtype)
         return Outputs(losses, (soft * there).sum(dim=1) / there.sum(dim=1).clamp(min=1), tokens)
+
+    def imitation(self, outputs: Outputs, wanted: Tensor, task: str) -> Tensor:
+        """See :class:`ClientModel`.
+
+        Raises:
+            RunFailed: always, for this model gives answers and no logits.
+        """
+        raise RunFailed("clients that tune the foundation model answer in words and have no logits to be distilled")
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The mean over all answer tokens of the batch, a scalar."""

@@ -74,6 +74,10 @@ class Binary(OneNumber):
 
         return binary_cross_entropy_with_logits(logits.float(), targets)
 
+    def soft(self, logits: Tensor) -> Tensor:
+        """See :class:`Kind`."""
+        return logits.sigmoid()
+
     def scores(self, logits: Tensor, spec: LabelSpec) -> Floats:
         """Probability of the positive class, (n,)."""
         import torch

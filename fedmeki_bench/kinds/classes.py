@@ -76,6 +76,10 @@ class Multiclass(Kind):
 
         return cross_entropy(logits.float(), targets)
 
+    def soft(self, logits: Tensor) -> Tensor:
+        """See :class:`Kind`."""
+        return logits.softmax(dim=1)
+
     def scores(self, logits: Tensor, spec: LabelSpec) -> Floats:
         """Probabilities, (n, K)."""
         import torch
@@ -145,8 +149,13 @@ class Ordinal(Multiclass):
         import torch
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        above = targets[:, None] > torch.arange(logits.shape[1], device=targets.device)
-        return binary_cross_entropy_with_logits(logits.float(), above.float())
+        if targets.dim() == 1:  # levels, not the probabilities that soft() gives
+            targets = (targets[:, None] > torch.arange(logits.shape[1], device=targets.device)).float()
+        return binary_cross_entropy_with_logits(logits.float(), targets)
+
+    def soft(self, logits: Tensor) -> Tensor:
+        """See :class:`Kind`."""
+        return logits.sigmoid()
 
     def scores(self, logits: Tensor, spec: LabelSpec) -> Floats:
         """Probabilities of the levels, (n, K)."""

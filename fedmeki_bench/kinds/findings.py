@@ -100,6 +100,10 @@ class Multilabel(Kind):
         )
         return (each * told).sum() / told.sum().clamp(min=1)
 
+    def soft(self, logits: Tensor) -> Tensor:
+        """See :class:`Kind`."""
+        return logits.sigmoid()
+
     def scores(self, logits: Tensor, spec: LabelSpec) -> Floats:
         """Probability of each finding, (n, K)."""
         import torch

@@ -139,6 +139,10 @@ class Kind:
         """The mean loss of a batch, from logits (n,) or (n, outputs)."""
         raise NotImplementedError
 
+    def soft(self, logits: Tensor) -> Tensor:
+        """Another model's logits as what :meth:`loss` compares with, for distillation: probabilities, or numbers."""
+        return logits
+
     def scores(self, logits: Tensor, spec: LabelSpec) -> Floats:
         """Scores as float64."""
         raise NotImplementedError

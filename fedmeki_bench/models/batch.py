@@ -20,11 +20,13 @@ class Batch:
         task: its name.
         inputs: modality -> (batch, *shape); of a model that answers in words also texts, a list of one per sample.
         labels: what the loss compares with: (batch,), or (batch, K) of a task with several findings.
+        index: (batch,) places of the samples in the data they were drawn from, for what is known of each of them.
     """
 
     task: str
     inputs: Mapping[str, Any]
     labels: Tensor
+    index: Tensor
 
     def halves(self) -> tuple[Batch, Batch]:
         """The first and the second half of the samples; a single sample is in both.
@@ -36,7 +38,7 @@ class Batch:
             raise RunFailed(f"batches of task {self.task!r} can't be halved: its samples differ in what they have")
         n = len(self.labels)
         first, second = slice(0, max(n // 2, 1)), slice(n // 2, n)
-        parts = [({m: x[s] for m, x in self.inputs.items()}, self.labels[s]) for s in (first, second)]
+        parts = [({m: x[s] for m, x in self.inputs.items()}, self.labels[s], self.index[s]) for s in (first, second)]
         return Batch(self.task, *parts[0]), Batch(self.task, *parts[1])
 
 

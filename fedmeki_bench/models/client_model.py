@@ -112,12 +112,17 @@ class ClientModel(nn.Module):
         Args:
             labels: of all samples of the part, as the task's kind compares with them.
         """
-        chosen = labels[torch.from_numpy(index)].to(self.device)
-        return Batch(task, self.to_inputs(part.batch(index)), chosen)
+        places = torch.from_numpy(index)
+        return Batch(task, self.to_inputs(part.batch(index)), labels[places].to(self.device), places)
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The mean loss of a batch under the kind of its task, a scalar."""
         return self.labels[batch.task].how.loss(outputs.logits, batch.labels)
+
+    def imitation(self, outputs: Outputs, wanted: Tensor, task: str) -> Tensor:
+        """How far outputs are from another model's logits, as the task's kind compares them, a scalar."""
+        how = self.labels[task].how
+        return how.loss(outputs.logits, how.soft(wanted))
 
     def units(self, task: str, lacking: Collection[str] = ()) -> tuple[str, ...]:
         """The units of exchange that a task uses, less the frozen ones, which are neither trained nor sent.

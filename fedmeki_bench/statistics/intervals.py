@@ -66,6 +66,7 @@ def auroc_interval(
     negatives: int,
     *,
     constant: bool = False,
+    classes: int = 1,
     level: float = 0.95,
 ) -> Interval:
     """Interval of an AUROC: Newcombe's (2006, method 5), with the patients' variance and Student's t in it.
@@ -80,6 +81,8 @@ def auroc_interval(
         negatives: number of patients with a negative sample.
         constant: whether the scores decide the value, whoever the patients are. One score for all samples is 0.5 on
             any patients, and [0.5, 0.5] is then right.
+        classes: of how many classes' AUROCs the value is the mean. Its variance is then down to that part of one
+            class's, and so much lower is the bound below which the measured variance is not believed.
         level: mass of the interval.
     """
     from scipy.optimize import brentq
@@ -94,7 +97,7 @@ def auroc_interval(
     ratio = 1.0
     if _END < value < 1 - _END:
         measured = float(influence @ influence)
-        ratio = _not_below_half(measured / _independent_auroc(value, positives, negatives))
+        ratio = _not_below_half(classes * measured / _independent_auroc(value, positives, negatives)) / classes
 
     def excess(bound: float) -> float:
         return (value - bound) ** 2 - quantile**2 * ratio * _independent_auroc(bound, positives, negatives)
