@@ -15,6 +15,7 @@ from .conftest import backwards, finish, interrupted, same
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
 LUNG_TASK = registry.load("tasks", "lung_opacity")()
 RULES = ["ditto", "fedadam", "fedbn", "feddyn", "fednova", "scaffold"]
+RULES += ["fedbabu", "fedper", "fedrep", "fedsam", "lg_fedavg", "moon", "perfedavg"]
 
 
 def uneven(build, rule, folder=None):
