@@ -68,7 +68,7 @@ class FlexLora(UnequalRanks):
         mean, stacks = Mean(server.model), {}
         for update in updates:
             mean.add(update.model, update.share)
-            for layer, a, b in _sent(update):
+            for layer, a, b in _sent(update) if update.share.get("adapter.B") else ():
                 left, right = stacks.setdefault(layer, ([], []))
                 left.append(update.share["adapter.B"] * b)
                 right.append(a)

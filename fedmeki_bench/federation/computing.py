@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.models.client_model import ClientModel, Outputs
+    from fedmeki_bench.models.flat import FlatTensors
     from fedmeki_bench.profiles import Profile
 
 _BATCH = 256
@@ -98,6 +99,21 @@ class Computing:
                 total += float(self.loss(values or {}, batch, training=False).detach()) * len(batch.labels)
             if len(part):
                 found[task] = Measured(total / len(part), len(part))
+        return found
+
+    def gradient(self, data: Mapping[str, CohortPart]) -> FlatTensors:
+        """The gradient of the work model's mean loss as a model is scored, summed over tasks; of the units they use."""
+        used = {unit for task, part in data.items() for unit in self.model.units(task, part.lacking)}
+        found = self.model.values.restrict(used, buffers=False) * 0.0
+        for task, part in data.items():
+            parameters = self.model.parameters_of(task, part.lacking)
+            for batch in self._whole(task, part):
+                with torch.enable_grad():
+                    loss = self.loss({}, batch, training=False) * (len(batch.labels) / len(part))
+                gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+                for name, gradient in zip(parameters, gradients, strict=True):
+                    if gradient is not None:
+                        found[name].add_(gradient)
         return found
 
     def features(

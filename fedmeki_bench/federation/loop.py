@@ -116,7 +116,8 @@ class Federation:
             client.memory, client.local, client.personal = kept["memory"], kept["local"], kept["personal"]
         self.history = [Round(**r) for r in state["history"]]
         self._under_way = state["under_way"]
-        self.server.round = len(self.history)
+        # the round that was done last, so that a personal model is made as it was then
+        self.server.round = self.at_server.round = max(len(self.history) - 1, 0)
         return len(self.history)
 
     @property
@@ -138,6 +139,7 @@ class Federation:
         self.server.round = self.at_server.round = number
         self.server.reports = {}
         everybody = [self.context(client.number, number) for client in self.clients]
+        self.server.sizes = {ctx.client: sum(map(len, ctx.data.values())) for ctx in everybody if ctx.data}
         self.server.holders, self.server.weights = self._held(everybody)
         # 1. select clients: drawn, the same for every algorithm, unless the rule chooses them or takes who comes back
         ledger = Round(number, None)

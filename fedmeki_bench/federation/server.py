@@ -34,6 +34,7 @@ class Server:
             :class:`ServerContext`.
         round: 0-based communication round.
         clients: how many clients the federation has.
+        sizes: client -> how many samples it has, of all its tasks; clients without any are left out.
         holders: unit -> how many of them have data for a task that uses it, in this round sampled or not.
         weights: unit -> the sum of all holders' weights, sample counts or ones, of which ``Update.total_share`` is a
             client's part.
@@ -44,6 +45,7 @@ class Server:
 
     model: FlatTensors
     clients: int
+    sizes: Mapping[int, int] = field(default_factory=dict)
     holders: Mapping[str, int] = field(default_factory=dict)
     local: frozenset[str] = frozenset()
     memory: dict[str, Any] = field(default_factory=dict)

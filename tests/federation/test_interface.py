@@ -148,6 +148,24 @@ def test_evaluation_and_features_of_a_clients_data(build):
     assert torch.equal(federation.model.values.flat, before)
 
 
+def test_the_gradient_of_a_clients_loss(build):
+    """Along it, the loss as a model is scored falls as finite differences say; nothing else changes."""
+    federation = build("fedavg_m", ECG + LUNG)
+    ctx, received = client(federation)
+    before, slope = federation.model.values.clone(), ctx.gradient(ctx.data)
+    assert torch.equal(before.flat, federation.model.values.flat)
+    assert list(slope) == [entry.name for entry in before.layout.entries.values() if entry.trained]
+
+    def loss(step):
+        moved = {name: received[name] + step * slope[name] for name in slope}
+        return sum(task.loss for task in ctx.evaluate(ctx.data, moved).values())
+
+    squared = float(slope.flat.double().square().sum())
+    step = 1e-2 / squared**0.5
+    assert (loss(step) - loss(-step)) / (2 * step) == pytest.approx(squared, rel=1e-2)
+    assert ctx.gradient({"ecg_abnormal": ctx.data["ecg_abnormal"]}).units == (ENCODER, DECODER)
+
+
 def test_generators_belong_to_a_place_a_round_and_a_name(build):
     federation = build("fedavg_s", ECG)
 
@@ -190,6 +208,24 @@ def test_a_rule_selects_after_asking_and_every_byte_counts(build):
     model = federation.server.model.nbytes
     assert (done.bytes_down, done.bytes_up) == (6 * model, 2 * model + 4 * 2 * 8)
     assert done.reports == {"asked": 4.0}
+
+
+def test_the_server_knows_how_many_samples_clients_have(build):
+    federation = build("fedavg_m", ECG + LUNG)
+    federation.clients[1].data = {}
+    federation.clients[2].data = {"ecg_abnormal": federation.clients[2].data["ecg_abnormal"]}
+    federation.round(0)
+    both = federation.clients[0].data
+    assert federation.server.sizes == {
+        0: len(both["ecg_abnormal"]) + len(both["lung_opacity"]), 2: len(federation.clients[2].data["ecg_abnormal"])
+    }  # fmt: skip
+
+
+def test_a_resumed_federation_stands_where_it_stood(build, tmp_path):
+    whole, again = (build("fedavg_s", ECG, folder=tmp_path) for _ in range(2))
+    finish(whole)
+    again.resume()
+    assert again.server.round == again.at_server.round == whole.server.round == whole.at_server.round == 1
 
 
 def test_a_selection_that_can_not_be_is_refused(build):
