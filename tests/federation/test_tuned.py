@@ -188,3 +188,94 @@ def test_gradients_of_a_rule_reach_the_adapters(tuned):
     federation.round(0)
     for unit in ("projector.signal", "adapter.A", "adapter.B"):
         torch.testing.assert_close(federation.server.model.segment(unit), before.segment(unit), rtol=1e-6, atol=1e-7)
+
+
+def factors(federation, update):
+    """Layer -> what a client of unequal rank adds to the weight, (out, in)."""
+    names = [n.removeprefix("adapter.A.") for n in update.extra if n.startswith("adapter.A.")]
+    return {n: update.extra[f"adapter.B.{n}"] @ update.extra[f"adapter.A.{n}"] for n in names}
+
+
+@pytest.mark.parametrize("rule", ["flex_lora", "het_lora"])
+def test_clients_of_smaller_rank_get_train_and_send_less(tuned, rule):
+    federation = tuned(rule, ranks=(4, 2, 1), rank=4, lr=0.02)
+    sent, update = {}, federation.rule.client_update
+
+    def watched(ctx, received):
+        done = update(ctx, received)
+        sent[ctx.client] = done
+        for _, a, b in ((n, ctx.model.values[n], ctx.model.values[n.replace(".A.", ".B.")])
+                        for n in ctx.model.values if n.startswith("adapter.A.")):  # fmt: skip
+            rank = (4, 2, 1)[ctx.client]
+            assert not a[rank:].any()
+            assert not b[:, rank:].any()
+            assert a[:rank].any()
+        return done
+
+    federation.rule.client_update = watched
+    federation.round(0)
+    federation.round(1)
+    sizes = [sum(t.numel() for t in sent[c].extra.values()) for c in range(3)]
+    assert sizes[0] == 2 * sizes[1] == 4 * sizes[2]
+    assert all("adapter.A" not in done.model.units for done in sent.values())
+
+
+def test_flex_lora_is_the_mean_of_the_products_as_far_as_its_rank_goes(tuned):
+    """With room for all ranks it is exact; cut, no other matrix of that rank is nearer (Eckart and Young)."""
+    for ranks, exact in (((2, 1, 1), True), ((4, 4, 4), False)):
+        federation = tuned("flex_lora", ranks=ranks, rank=4, lr=0.02)
+        want, aggregate = {}, federation.rule.aggregate
+
+        def watched(server, updates, want=want, federation=federation, aggregate=aggregate):
+            def passing():
+                for update in updates:
+                    for name, product in factors(federation, update).items():
+                        want[name] = want.get(name, 0.0) + update.share["adapter.B"] * product
+                    yield update
+
+            aggregate(server, passing())
+
+        federation.rule.aggregate = watched
+        federation.round(0)
+        model = federation.server.model
+        for name, product in want.items():
+            got = model[f"adapter.B.{name}"] @ model[f"adapter.A.{name}"]
+            singular = torch.linalg.svdvals(product.double())
+            best = float(singular[4:].square().sum().sqrt())
+            off = float((got - product).double().norm())
+            assert off <= best + 1e-4 * float(singular[0])
+            if exact:
+                assert best < 1e-5 * float(singular[0])
+
+
+def test_het_lora_weighs_by_the_size_of_the_product(tuned):
+    federation = tuned("het_lora", ranks=(4, 2, 1), rank=4, lr=0.02, weighting="uniform")
+    kept, aggregate = [], federation.rule.aggregate
+
+    def watched(server, updates):
+        def passing():
+            for update in updates:
+                kept.append(update)
+                yield update
+
+        aggregate(server, passing())
+
+    federation.rule.aggregate = watched
+    federation.round(0)
+    sizes = [sum(float(p.square().sum()) for p in factors(federation, u).values()) ** 0.5 for u in kept]
+    name = next(n for n in federation.server.model if n.startswith("adapter.B."))
+    want = torch.zeros_like(federation.server.model[name])
+    for size, update in zip(sizes, kept, strict=True):
+        part = update.extra[name]
+        want[:, : part.shape[1]] += size / sum(sizes) * part
+    torch.testing.assert_close(federation.server.model[name], want)
+    assert max(sizes) > 1.05 * min(sizes)
+
+
+def test_a_rule_about_adapters_says_which_variant_it_has():
+    from fedmeki_bench.algorithms import resolve
+    from fedmeki_bench.errors import UsageError
+
+    assert resolve("ffa_lora_m_tuned").title == "FFA-LoRA_m^T"
+    with pytest.raises(UsageError, match="the rule ffa_lora is about the stage tuned; use ffa_lora_m_tuned"):
+        resolve("ffa_lora_m")
