@@ -85,6 +85,11 @@ class TunedModel(ClientModel):
         units |= {f"projector.{m}": p for m, p in self.projectors.items() if any(True for _ in p.parameters())}
         return units | {f"adapter.{which}": tensors for which, tensors in self.adapters.items()}
 
+    @property
+    def held_beside(self) -> int:
+        """The foundation model's own weights."""
+        return sum(p.numel() * p.element_size() for p in self.injected.language.model.parameters())
+
     def units(self, task: str, lacking: Collection[str] = ()) -> tuple[str, ...]:
         """See :class:`ClientModel`: encoder and projector of each modality, and the adapters, which all tasks share."""
         read = [m for m in self.tasks[task] if m not in lacking]

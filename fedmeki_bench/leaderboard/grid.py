@@ -79,12 +79,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a row costs: megabytes of all clients per round each way and over the whole training, and seconds."""
+    """What a row costs: megabytes of all clients per round each way and over the whole training, and seconds.
+
+    ``held`` is how many megabytes of weights a client needs to train, None where records do not say.
+    """
 
     up_per_round: float
     down_per_round: float
     megabytes: float
     seconds: float
+    held: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +308,7 @@ class Grid:
             sum(down / max(rounds, 1) for _, down, rounds in sent) / 1e6 / n,
             sum(up + down for up, down, _ in sent) / 1e6 / n,
             sum(record.cost.seconds for record in runs) / n,
+            max(held) / 1e6 if (held := [r.cost.client_weights for r in runs if r.cost.client_weights]) else None,
         )
 
 

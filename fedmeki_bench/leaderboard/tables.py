@@ -153,6 +153,20 @@ _COST = (
     Column("coverage", "Cells", "Cells with a number / all cells of the row."),
 )
 
+_HELD = Column(
+    "client_mb",
+    "Client MB",
+    "Megabytes of weights that a client must hold to train, those of a foundation model that it tunes included; the "
+    "largest of the federations behind these cells.",
+)
+_APART = 1.5
+
+
+def _costs(grid: Grid) -> tuple[Column, ...]:
+    """The columns of what a row costs; what clients hold only where rows differ in it, as where some tune a model."""
+    held = [cost.held for name in grid.algorithms if (cost := grid.cost(name)) and cost.held]
+    return (*_COST[:2], _HELD, *_COST[2:]) if held and max(held) > _APART * min(held) else _COST
+
 
 def main_table(grid: Grid, analysis: Analysis) -> Table:
     """A section's table: one column per task with its main metric, then places, cost and coverage."""
@@ -169,20 +183,20 @@ def main_table(grid: Grid, analysis: Analysis) -> Table:
         patients = len(analysis.mean.patients) if analysis.mean is not None else 0
         columns.append(replace(mean, size=f"{patients} patients" * (patients > 0)))
     extra = [*([_PLACE] if analysis.places else []), *([_ELSEWHERE] if analysis.elsewhere else [])]
-    rows, places = [], ranks(grid)
+    rows, places, costs = [], ranks(grid), _costs(grid)
     for algorithm, section in ordered(grid):
         entries = [_flagged(grid, algorithm, task) for task in grid.tasks]
         if with_mean:
             entries.append(grid.mean_entry(algorithm.name, analysis.cohorts))
         shown = [found for found in (analysis.places, analysis.elsewhere) if found]
         entries += [_place_entry(found.get(algorithm.name)) for found in shown]
-        entries += _cost_entries(grid, algorithm)
+        entries += _cost_entries(grid, algorithm, held=_HELD in costs)
         mark = words.mark(grid, algorithm.name, grid.tasks)
         rows.append(TableRow(algorithm, section, tuple(entries), mark, places.get(algorithm.name)))
     notes = [*words.notes(grid, grid.tasks), *_said(grid, analysis)]
     return mark_best(
         Table(
-            "main", "Main metrics", (*columns, *extra, *_COST), tuple(rows), _warnings(grid, grid.tasks), tuple(notes),
+            "main", "Main metrics", (*columns, *extra, *costs), tuple(rows), _warnings(grid, grid.tasks), tuple(notes),
             tuple(_definitions(grid, columns, rows, with_mean=with_mean)), stamps_of(grid, grid.tasks),
         )
     )  # fmt: skip
@@ -323,15 +337,16 @@ def _warnings(grid: Grid, tasks: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _cost_entries(grid: Grid, algorithm: Algorithm) -> list[Entry]:
-    """Megabytes up and down, seconds and coverage of a row; a row without a whole seed has no costs."""
+def _cost_entries(grid: Grid, algorithm: Algorithm, *, held: bool) -> list[Entry]:
+    """Megabytes up and down, held if wished, seconds and coverage of a row; one without a whole seed has no costs."""
     outcomes = grid.of(algorithm.name)
     done, total = sum(o.status == "ok" for o in outcomes), len(outcomes)
     coverage = Entry(f"{done}/{total}", done / total if total else None)
     cost = grid.cost(algorithm.name)
     if cost is None:
-        return [Entry("–"), Entry("–"), Entry("–"), coverage]
+        return [*[Entry("–")] * (4 if held else 3), coverage]
     sent = [Entry(f"{mb:.2f}", mb) for mb in (cost.up_per_round, cost.down_per_round)]
     if algorithm.pooled:  # pooling sends the data themselves, which nobody counted
         sent = [Entry("–"), Entry("–")]
-    return [*sent, Entry(f"{cost.seconds:.1f}", cost.seconds), coverage]
+    weights = [Entry(f"{cost.held:.1f}", cost.held) if cost.held else Entry("–")] if held else []
+    return [*sent, *weights, Entry(f"{cost.seconds:.1f}", cost.seconds), coverage]

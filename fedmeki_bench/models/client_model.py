@@ -96,6 +96,11 @@ class ClientModel(nn.Module):
         self._still: frozenset[str] = frozenset()
 
     @property
+    def held_beside(self) -> int:
+        """Bytes of weights that a client needs beside these to train, and that are never trained or sent."""
+        return 0
+
+    @property
     def device(self) -> torch.device:
         """Where the model lives."""
         return self.values.flat.device

@@ -204,7 +204,8 @@ class PluginRef(_Strict):
 class Cost(_Strict):
     """What the run used: wall-clock seconds of its rounds, peak memory in bytes, bytes both ways, trained parameters.
 
-    The seconds leave out the final scoring.
+    The seconds leave out the final scoring. ``client_weights`` is the bytes of weights that a client needs to train: of
+    the model it trains, and of the foundation model where clients tune that.
     """
 
     seconds: float = 0.0
@@ -212,6 +213,7 @@ class Cost(_Strict):
     bytes_up: int = 0
     bytes_down: int = 0
     parameters: int | None = None
+    client_weights: int | None = None
 
 
 class RunError(_Strict):
