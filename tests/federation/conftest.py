@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from fedmeki_bench.algorithms import resolve
+from fedmeki_bench.federation.client import ClientContext
 from fedmeki_bench.federation.exchange import one_by_one
 from fedmeki_bench.federation.loop import Federation
-from fedmeki_bench.federation.payload import Update
+from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
 from fedmeki_bench.foundation.tiny import tiny_folder
 from fedmeki_bench.foundation.tiny_config import TinyConfig
@@ -86,3 +88,41 @@ def same(a: Any, b: Any) -> bool:
 def backwards(rule: Rule, contexts: Any, send: Any, work: Any) -> Iterator[Update]:
     """Clients run in reverse; their updates still come back in client order."""
     return iter(sorted(one_by_one(rule, reversed(list(contexts)), send, work), key=lambda update: update.client))
+
+
+def vector(values: FlatTensors, unit: str) -> np.ndarray:
+    """One unit's values in float64."""
+    return values.segment(unit).double().numpy().copy()
+
+
+def sent(federation: Federation) -> list[dict[int, Update]]:
+    """Per round, to be filled by running: client -> what it sends."""
+    rounds: list[dict[int, Update]] = []
+    aggregate = federation.rule.aggregate
+
+    def watched(server: Any, updates: Any) -> None:
+        rounds.append({})
+
+        def passing() -> Iterator[Update]:
+            for update in updates:
+                rounds[-1][update.client] = update
+                yield update
+
+        aggregate(server, passing())
+
+    federation.rule.aggregate = watched  # type: ignore[method-assign]
+    return rounds
+
+
+def handed(federation: Federation, number: int = 0, round: int = 0) -> tuple[ClientContext, Payload]:
+    """A client that has loaded what it would receive now."""
+    ctx = federation.context(number, round)
+    received = federation.rule.broadcast(federation.server, ctx.client, ctx.units)
+    ctx.load(received)
+    return ctx, received
+
+
+def personal(federation: Federation, number: int = 0) -> FlatTensors:
+    """A client's own model, as it is scored."""
+    federation.load_personal(federation.context(number, federation.server.round))
+    return federation.model.values.clone()

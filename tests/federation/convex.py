@@ -14,10 +14,12 @@ from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.stage import Stage
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.encoder import Encoder, Input
+from fedmeki_bench.registry import load
 
 SIZES = (8, 16, 24, 40, 72)
 FEATURES = 6
 UNIT = "decoder.t"
+LR, EPOCHS = 0.2, 3
 
 
 class Features(Encoder):
@@ -46,6 +48,9 @@ class Table:
 
     def __len__(self):
         return len(self.targets)
+
+    def take(self, index):
+        return Table(self.x[index], self.targets[index])
 
     def holding(self, modality):
         return len(self)
@@ -95,3 +100,27 @@ def loss(w, x, y):
 def gradient(w, x, y):
     """Its gradient."""
     return x.T @ (1 / (1 + np.exp(-x @ w)) - y) / len(y)
+
+
+def prepared(name, rounds=2, participation=1.0, **params):
+    """A federation under a rule that has not run yet, its clients' samples and the initial weights."""
+    rule, parts = load("rules", name), clients()
+    run = federation(
+        rule(rule.Params(**params)), parts, rounds=rounds, local_epochs=EPOCHS, lr=LR, participation=participation
+    )
+    return run, parts, weights(run.server.model)
+
+
+def by_hand(local, parts, start, rounds=2, combine=None):
+    """FedAvg in float64 around ``local(w, x, y, client, round)``, a client's local training."""
+    total = sum(map(len, parts))
+    for number in range(rounds):
+        results = [local(start, *padded(part), k, number) for k, part in enumerate(parts)]
+        mean = sum(len(part) / total * w for part, w in zip(parts, results, strict=True))
+        start = mean if combine is None else combine(start, mean)
+    return start
+
+
+def close(one, other):
+    """Whether float32 and float64 arithmetic agree."""
+    return np.allclose(one, other, rtol=1e-4, atol=1e-6)

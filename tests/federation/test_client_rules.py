@@ -13,69 +13,13 @@ from fedmeki_bench.evaluation.views import Personal
 from fedmeki_bench.models.training import schedule
 
 from . import convex
-from .conftest import finish, under
+from .conftest import finish, handed, personal, sent, under, vector
+from .convex import EPOCHS, LR, by_hand, close
 
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
 ECG_TASK = registry.load("tasks", "ecg_abnormal")()
 ENCODER, DECODER = "encoder.signal", "decoder.ecg_abnormal"
-LR, EPOCHS = 0.2, 3
 SGD = {"optimizer": "sgd", "lr": 0.05, "clip": 1e9}
-
-
-def segment(values, unit):
-    return values.segment(unit).double().numpy().copy()
-
-
-def sent(federation):
-    """Per round, what clients send: client -> model."""
-    rounds, aggregate = [], federation.rule.aggregate
-
-    def watched(server, updates):
-        rounds.append({})
-
-        def passing():
-            for update in updates:
-                rounds[-1][update.client] = update
-                yield update
-
-        aggregate(server, passing())
-
-    federation.rule.aggregate = watched
-    return rounds
-
-
-def client(federation, number=0, round=0):
-    ctx = federation.context(number, round)
-    received = federation.rule.broadcast(federation.server, ctx.client, ctx.units)
-    ctx.load(received)
-    return ctx, received
-
-
-def personal(federation, number=0):
-    """A client's own model, as it is scored."""
-    federation.load_personal(federation.context(number, federation.server.round))
-    return federation.model.values.clone()
-
-
-def by_hand(local, parts, start, rounds=2):
-    """FedAvg in float64 around ``local(w, x, y, client, round)``, a client's local training."""
-    total = sum(map(len, parts))
-    for number in range(rounds):
-        results = [local(start, *convex.padded(part), k, number) for k, part in enumerate(parts)]
-        start = sum(len(part) / total * w for part, w in zip(parts, results, strict=True))
-    return start
-
-
-def convex_run(name, rounds=2, **params):
-    """A rule on logistic regression, not run yet, its clients' samples and the initial weights."""
-    rule = registry.load("rules", name)
-    parts = convex.clients()
-    federation = convex.federation(rule(rule.Params(**params)), parts, rounds=rounds, local_epochs=EPOCHS, lr=LR)
-    return federation, parts, convex.weights(federation.server.model)
-
-
-def close(one, other):
-    return np.allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 # ---- MOON
@@ -134,12 +78,12 @@ def test_fedper_averages_encoders_and_leaves_every_client_its_head(build):
     first = federation.round(0)
     heads = [c.local.clone() for c in federation.clients]
     assert torch.equal(federation.server.model.segment(DECODER), initial.segment(DECODER))
-    want = sum(u.share[ENCODER] * segment(u.model, ENCODER) for u in rounds[0].values())
-    np.testing.assert_allclose(segment(federation.server.model, ENCODER), want, rtol=1e-5, atol=1e-7)
+    want = sum(u.share[ENCODER] * vector(u.model, ENCODER) for u in rounds[0].values())
+    np.testing.assert_allclose(vector(federation.server.model, ENCODER), want, rtol=1e-5, atol=1e-7)
     assert all(u.model.units == (ENCODER,) for u in rounds[0].values())
     assert first.bytes_up == 3 * initial.restrict([ENCODER]).nbytes
     # the second round goes on from its own head and the global encoder: FedAvg's steps from there
-    ctx, received = client(federation, 1, 1)
+    ctx, received = handed(federation, 1, 1)
     assert torch.equal(federation.model.values.segment(DECODER), heads[1].segment(DECODER))
     ctx.train(Rule(), received)
     want = federation.model.values.clone()
@@ -165,8 +109,8 @@ def test_lg_fedavg_averages_heads_and_leaves_every_client_its_encoders(build):
     federation = build("lg_fedavg_s", ECG)
     rounds, initial = sent(federation), federation.server.model.clone()
     federation.round(0)
-    want = sum(u.share[DECODER] * segment(u.model, DECODER) for u in rounds[0].values())
-    np.testing.assert_allclose(segment(federation.server.model, DECODER), want, rtol=1e-5, atol=1e-7)
+    want = sum(u.share[DECODER] * vector(u.model, DECODER) for u in rounds[0].values())
+    np.testing.assert_allclose(vector(federation.server.model, DECODER), want, rtol=1e-5, atol=1e-7)
     assert torch.equal(federation.server.model.segment(ENCODER), initial.segment(ENCODER))
     own = [c.local.segment(ENCODER) for c in federation.clients]
     assert all(u.model.units == (DECODER,) for u in rounds[0].values())
@@ -176,14 +120,14 @@ def test_lg_fedavg_averages_heads_and_leaves_every_client_its_encoders(build):
 def test_fedrep_trains_the_head_under_the_received_body_and_then_the_body_under_it(build):
     options = SGD | {"batch_size": 1000, "head_epochs": 1}
     federation = build("fedrep_s", ECG, **options)
-    ctx, received = client(federation)
+    ctx, received = handed(federation)
     x, labels = ctx.features("ecg_abnormal", ctx.data["ecg_abnormal"])  # as scored: the body stands still
     x = np.hstack([x.double().numpy(), np.ones((len(x), 1))])
-    h = segment(federation.model.values, DECODER)
+    h = vector(federation.model.values, DECODER)
     h = h - SGD["lr"] * convex.gradient(h, x, labels.double().numpy())
     federation.rule.client_update(ctx, received)
     trained = federation.model.values.clone()
-    np.testing.assert_allclose(segment(trained, DECODER), h, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(vector(trained, DECODER), h, rtol=1e-4, atol=1e-6)
 
     def body_under(head):
         """The encoder after FedAvg's step from the received encoder and this head."""
@@ -228,7 +172,7 @@ def test_fedbabus_personal_models_are_the_same_after_a_run_was_resumed_at_its_en
 
 @pytest.mark.parametrize(("rho", "said"), [(0.5, True), (0.4, False)])
 def test_fedsam_is_algorithm_1(rho, said):
-    federation, parts, start = convex_run("fedsam", rho=0.5)
+    federation, parts, start = convex.prepared("fedsam", rho=0.5)
     finish(federation)
 
     def local(w, x, y, client, number):
@@ -245,7 +189,7 @@ def test_fedsam_is_algorithm_1(rho, said):
 
 @pytest.mark.parametrize(("alpha", "said"), [(0.3, True), (0.2, False)])
 def test_per_fedavg_is_the_first_order_algorithm_1(alpha, said):
-    federation, parts, start = convex_run("perfedavg", alpha=0.3)
+    federation, parts, start = convex.prepared("perfedavg", alpha=0.3)
     finish(federation)
 
     def local(w, x, y, client, number):
