@@ -125,6 +125,8 @@ def _report(records: Records) -> None:
         echo(f"constant_answer: {said}")
     for said in dict.fromkeys(note for record in records for note in record.notes):
         echo(f"remark: {said}")
+    for name, value in {item for record in records for item in record.assumed.items()}:
+        echo(f"remark: the rule's paper assumes {name}={value}, which this run has not")
     for record in records:
         echo(f"record: {records.folder / record.key / 'record.json'} ({record.status})")
 

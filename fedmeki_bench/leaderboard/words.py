@@ -82,6 +82,7 @@ def notes(grid: Grid, tasks: Sequence[str]) -> list[str]:
     if doubts:
         more = f"; and {len(doubts) - _SPELT} more" if len(doubts) > _SPELT else ""
         said.append(f"{DOUBTED} marks rows whose runs left a remark: {'; '.join(doubts[:_SPELT])}{more}.")
+    said += _assumed(grid, tasks)
     reasons: dict[str, list[str]] = {}
     for task in tasks:
         for o in grid.outcomes.get((CONSTANT_ROW.name, task), [])[:1]:
@@ -90,6 +91,25 @@ def notes(grid: Grid, tasks: Sequence[str]) -> list[str]:
     for reason, titles in reasons.items():
         said.append(f"{CONSTANT_ROW.title} {reason} ({', '.join(titles)}).")
     return said
+
+
+def _assumed(grid: Grid, tasks: Sequence[str]) -> list[str]:
+    """Which rows were run otherwise than their papers assume, one sentence per assumption."""
+    rows: dict[str, list[str]] = {}
+    for name, row in grid.algorithms.items():
+        found = {
+            f"{key}={value}"
+            for task in tasks
+            for o in grid.outcomes.get((name, task), [])
+            if o.record is not None
+            for key, value in o.record.assumed.items()
+        }
+        for assumption in sorted(found):
+            rows.setdefault(assumption, []).append(row.title)
+    return [
+        f"The papers of {', '.join(titles)} assume {what}, which these runs do not have."
+        for what, titles in rows.items()
+    ]
 
 
 def constant_outcomes(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:

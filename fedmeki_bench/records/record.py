@@ -258,6 +258,7 @@ class Record(_Strict):
     finished: AwareDatetime | None = None
     error: RunError | None = None
     notes: list[str] = Field(default_factory=list)
+    assumed: dict[str, Any] = Field(default_factory=dict)  # what the rule's paper assumes of the profile, not kept here
     digest: str | None = None
 
     def to_json(self) -> str:

@@ -38,8 +38,6 @@ from fedmeki_bench.task import Task
 
 if TYPE_CHECKING:
     from fedmeki_bench.federation.loop import Round
-    from fedmeki_bench.federation.rule import Rule
-    from fedmeki_bench.profiles import Profile
 
 CHECKPOINT = "checkpoint"
 KILLED = "ProcessKilled"
@@ -241,7 +239,8 @@ def _train_and_score(
     record.cost.bytes_down = sum(r.bytes_down for r in record.history)
     tasks = plugins.all_tasks
     doubts = validation.remarks(federation)
-    record.notes += [*doubts.values(), *_assumptions(plugins.rule, settings)]
+    record.notes += doubts.values()
+    record.assumed = {n: v for n, v in plugins.rule.assumes.items() if getattr(settings, n) != v}
     if not test:
         said = "trained to its end, the test split left closed; run or sweep scores it"
         record.status, record.error = "interrupted", RunError(type=UNSCORED, message=said)
@@ -253,15 +252,6 @@ def _train_and_score(
     if keep_model:
         keep(federation, spec, record.key, cohorts, tasks, folder)
     record.status = "ok"
-
-
-def _assumptions(rule: Rule, settings: Profile) -> list[str]:
-    """What a rule's paper assumes and the run does not follow, in sentences."""
-    said, title = [], rule.title or type(rule).__name__
-    for name, value in rule.assumes.items():
-        if getattr(settings, name) != value:
-            said.append(f"{title}'s paper assumes {name}={value}; this run has {name}={getattr(settings, name)}")
-    return said
 
 
 def _needed(task: Task) -> str:
