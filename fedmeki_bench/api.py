@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.federation.rule import Rule as Rule
     from fedmeki_bench.federation.server import Server as Server
     from fedmeki_bench.federation.server import ServerContext as ServerContext
+    from fedmeki_bench.federation.stacks import Stack as Stack
     from fedmeki_bench.federation.stage import Stage as Stage
     from fedmeki_bench.foundation.choices import AdapterChoice as AdapterChoice
     from fedmeki_bench.foundation.choices import FoundationModel as FoundationModel
@@ -118,6 +119,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "ClientContext": "federation.client",
         "Server": "federation.server",
         "Mean": "federation.mean",
+        "Stack": "federation.stacks",
         "FlatTensors": "models.flat",
         "Entry": "models.flat",
         "Layout": "models.flat",

@@ -181,7 +181,7 @@ class Federation:
 
     def sampled(self, number: int) -> list[int]:
         """Which clients take part in a round, in client order; the same for every algorithm with this seed."""
-        count = max(1, round(self.settings.participation * len(self.clients)))
+        count = self.server.drawn
         if count == len(self.clients):
             return list(range(count))
         chosen = seeds.generator(self.seed, "sample", number).choice(len(self.clients), count, replace=False)

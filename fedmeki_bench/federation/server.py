@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedmeki_bench.federation.computing import Computing
 from fedmeki_bench.federation.mean import Mean
+from fedmeki_bench.federation.stacks import Stack, connected, stacked
+from fedmeki_bench.models.flat import FlatTensors
 from fedmeki_bench.models.training import Loss, Trained, Training
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.payload import Update
     from fedmeki_bench.models.client_model import ClientModel
-    from fedmeki_bench.models.flat import FlatTensors
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
 
@@ -111,6 +112,29 @@ class Server:
                 update.change = update.model.restrict(update.model.units, buffers=False) - self.model
             yield update
         self._take_statistics(statistics.value)
+
+    def combine(self, updates: Iterable[Update], how: Callable[[Stack], torch.Tensor]) -> None:
+        """Put in the place of the clients' models what ``how`` makes of them, stack by stack (see :class:`Stack`).
+
+        For rules that look at several clients at once; all updates are held in memory. Batch-norm statistics are
+        combined as parameters are, so that none gets past the rule.
+
+        Args:
+            how: a stack -> the new values, (elements,).
+        """
+        for stack in stacked(self.model, self.groups, updates):
+            self.model.load(FlatTensors(stack.start.layout, how(stack)))
+
+    @property
+    def drawn(self) -> int:
+        """How many clients are drawn in a round, by the profile's participation."""
+        return max(1, round(self.computing.settings.participation * self.clients))
+
+    @property
+    def groups(self) -> tuple[frozenset[str], ...]:
+        """The units of tasks that share units: what is trained without any influence on the rest of the model."""
+        model = self.computing.model
+        return connected(model.units(task) for task in model.tasks)
 
     def apply(self, step: FlatTensors, scale: float = 1.0) -> None:
         """Add ``scale`` times a step to the global parameters that it holds; batch-norm statistics are left alone."""

@@ -28,8 +28,7 @@ def check_usable(model: FlatTensors, number: int, culprit: str) -> None:
             )
         raise RunFailed(_about_statistics(bad[0].name, bad[0].unit, "not finite", number, culprit))
     for entry in entries:
-        variance = entry.batch_norm and entry.name.endswith(".running_var")
-        if variance and bool((model[entry.name] < 0).any()):
+        if entry.variance and bool((model[entry.name] < 0).any()):
             raise RunFailed(_about_statistics(entry.name, entry.unit, "negative", number, culprit))
 
 

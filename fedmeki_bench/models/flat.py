@@ -43,6 +43,11 @@ class Entry:
         """Number of elements."""
         return prod(self.shape)
 
+    @property
+    def variance(self) -> bool:
+        """Whether it is a variance that batch norm divides by, which may not be negative."""
+        return self.batch_norm and self.name.endswith(".running_var")
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:

@@ -1,0 +1,437 @@
+"""Rules that change what the server does, or what is sent to it: their papers' lines in float64, limits, controls."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from fedmeki_bench.api import Rule
+from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.federation.exchange import one_by_one
+
+from .conftest import PUBLISHED_ECG, finish
+from .test_rules import DECODER, ECG, LUNG, SGD, vector, watch
+
+ENCODER = "encoder.signal"
+UNITS = (ENCODER, DECODER)
+UNIFORM = {"weighting": "uniform"}
+
+
+def whole(values):
+    """A model of one task as one float64 vector, statistics included."""
+    return np.concatenate([vector(values, unit, trained_only=False) for unit in UNITS])
+
+
+def gathered(federation):
+    """Per round, as float64: the model before and after, and all clients' models as rows."""
+    seen, aggregate = [], federation.rule.aggregate
+
+    def watched(server, updates):
+        updates = list(updates)
+        before, rows = whole(server.model), np.stack([whole(update.model) for update in updates])
+        shares = np.array([update.share[DECODER] for update in updates])
+        aggregate(server, iter(updates))
+        seen.append((before, rows, shares, whole(server.model)))
+
+    federation.rule.aggregate = watched
+    finish(federation)
+    return seen
+
+
+def spoilt(federation, client, how):
+    """The same federation, one of whose clients sends something else: ``how(parameters, statistics)`` changes it."""
+
+    def execute(rule, contexts, send, work):
+        for update in one_by_one(rule, contexts, send, work):
+            if update.client == client:
+                for unit in update.model.units:
+                    how(update.model.segment(unit, trained_only=True))
+            yield update
+
+    federation.execute = execute
+    return federation
+
+
+# ---- FedAvgM, FedYogi, FedAdagrad
+
+
+def test_fedavgm_is_momentum_on_the_mean_change(build):
+    federation = build("fedavgm_s", ECG, rounds=3, beta=0.7)
+    seen = watch(federation)
+    finish(federation)
+    for beta, right in ((0.7, True), (0.5, False)):
+        v, agrees = 0.0, []
+        for one in seen:
+            v = beta * v + (one.mean - one.before)
+            agrees.append(np.allclose(one.after, one.before + v, rtol=1e-5, atol=1e-7))
+        assert all(agrees) == right
+        assert agrees[0]  # there is no momentum yet
+
+
+LINES = {
+    "fedadagrad": lambda v, square, beta2: v + square,
+    "fedadam": lambda v, square, beta2: beta2 * v + (1 - beta2) * square,
+    "fedyogi": lambda v, square, beta2: v - (1 - beta2) * square * np.sign(v - square),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_the_family_of_algorithm_2_differs_in_line_14(build, name):
+    own = {"server_lr": 0.02, "beta1": 0.6, "tau": 5e-3}
+    beta2 = {} if name == "fedadagrad" else {"beta2": 0.9}
+    federation = build(f"{name}_s", ECG, rounds=3, **own, **beta2)
+    seen = watch(federation)
+    finish(federation)
+    agreeing = set()
+    for line, function in LINES.items():
+        m, v, agrees = 0.0, own["tau"] ** 2, []
+        for one in seen:
+            delta = one.mean - one.before
+            m = own["beta1"] * m + (1 - own["beta1"]) * delta
+            v = function(v, delta**2, 0.9)
+            want = one.before + own["server_lr"] * m / (np.sqrt(v) + own["tau"])
+            agrees.append(np.allclose(one.after, want, rtol=1e-5, atol=1e-7))
+        if all(agrees):
+            agreeing.add(line)
+    assert agreeing == {name}
+
+
+# ---- median and trimmed mean
+
+
+@pytest.mark.parametrize("clients", [4, 5])
+def test_median_and_trimmed_mean_are_taken_weight_by_weight(build, clients):
+    for before, rows, _, after in gathered(build("median_s", ECG, clients=clients, **PUBLISHED_ECG)):
+        np.testing.assert_allclose(after, np.median(rows, axis=0), rtol=1e-6, atol=1e-7)
+        assert not np.allclose(after, rows.mean(axis=0), rtol=1e-4)
+        assert not np.allclose(after, before)
+    for _, rows, _, after in gathered(build("trimmedmean_s", ECG, clients=clients, trim=0.25)):
+        inner = np.sort(rows, axis=0)[1:-1]
+        np.testing.assert_allclose(after, inner.mean(axis=0), rtol=1e-5, atol=1e-7)
+        assert not np.allclose(after, rows.mean(axis=0), rtol=1e-4)
+
+
+def test_a_mean_trimmed_to_one_value_is_the_median_and_one_trimmed_by_nothing_the_mean(build):
+    assert torch.equal(finish(build("trimmedmean_m", ECG + LUNG, trim=0.4)), finish(build("median_m", ECG + LUNG)))
+    plain = finish(build("fedavg_s", ECG, **SGD, **UNIFORM))
+    torch.testing.assert_close(finish(build("trimmedmean_s", ECG, trim=0, **SGD)), plain, rtol=1e-4, atol=1e-6)
+    cut = finish(build("trimmedmean_s", ECG, trim=0.4, **SGD))
+    assert not torch.allclose(cut, plain, rtol=1e-4, atol=1e-6)
+
+
+# ---- Krum and multi-Krum
+
+
+def krum_scores(rows, f):
+    squares = ((rows[:, None] - rows[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(squares, np.inf)
+    return np.sort(squares, axis=1)[:, : len(rows) - f - 2].sum(axis=1)
+
+
+def test_krum_takes_the_model_of_best_score(build):
+    for _, rows, _, after in gathered(build("krum_s", ECG, clients=6, rounds=3, byzantine=0.2)):
+        scores = krum_scores(rows, f=1)
+        assert [np.array_equal(after, row) for row in rows] == [i == scores.argmin() for i in range(6)]
+
+
+@pytest.mark.parametrize(("chosen", "m"), [(None, 5), (2, 2)])
+def test_multi_krum_averages_the_best(build, chosen, m):
+    for _, rows, _, after in gathered(build("multikrum_s", ECG, clients=6, chosen=chosen)):
+        order = krum_scores(rows, f=1).argsort(kind="stable")
+        np.testing.assert_allclose(after, rows[order[:m]].mean(axis=0), rtol=1e-5, atol=1e-7)
+        assert not np.allclose(after, rows[order[::-1][:m]].mean(axis=0), rtol=1e-4)
+
+
+def test_multi_krum_of_one_is_krum_and_of_all_is_the_mean(build):
+    assert torch.equal(finish(build("multikrum_m", ECG + LUNG, chosen=1)), finish(build("krum_m", ECG + LUNG)))
+    everybody = finish(build("multikrum_s", ECG, chosen=3, **SGD))
+    torch.testing.assert_close(everybody, finish(build("fedavg_s", ECG, **SGD, **UNIFORM)), rtol=1e-4, atol=1e-6)
+
+
+# ---- RFA
+
+
+def test_rfa_comes_to_the_geometric_median(build):
+    def spread(rows, shares, z):
+        return (shares * np.linalg.norm(rows - z, axis=1)).sum()
+
+    short, long = (gathered(build("rfa_s", ECG, rounds=1, iterations=n))[0] for n in (1, 200))
+    _, rows, shares, after = long
+    within = minimize(  # the median lies in the plane of three points
+        lambda a: spread(rows, shares, a @ rows + (1 - a.sum()) * rows.mean(axis=0)), np.full(3, 1 / 3),
+        method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-12, "maxiter": 4000},
+    )  # fmt: skip
+    assert spread(rows, shares, after) == pytest.approx(within.fun, rel=1e-6)
+    assert spread(rows, shares, shares @ rows) > within.fun * (1 + 1e-5)
+    assert spread(rows, shares, short[3]) > within.fun * (1 + 1e-7)
+
+
+def test_a_pass_of_rfa_is_the_smoothed_weiszfeld_step(build):
+    for _, rows, shares, after in gathered(build("rfa_s", ECG, clients=5, iterations=2)):
+        z = shares @ rows
+        for _ in range(2):
+            beta = shares / np.linalg.norm(rows - z, axis=1)
+            z = beta @ rows / beta.sum()
+        np.testing.assert_allclose(after, z, rtol=1e-5, atol=1e-7)
+        assert not np.allclose(after, shares @ rows, rtol=1e-4)
+
+
+# ---- norm clipping
+
+
+@pytest.mark.parametrize(("threshold", "cuts"), [(0.05, True), (50.0, False)])
+def test_norm_clipping_shortens_what_is_longer(build, threshold, cuts):
+    federation = build("normclip_s", ECG, threshold=threshold)
+    trained = np.concatenate([
+        np.arange(federation.server.model.segment(u).numel())
+        < federation.server.model.segment(u, trained_only=True).numel()
+        for u in UNITS
+    ])  # fmt: skip
+    for before, rows, shares, after in gathered(federation):
+        change = (rows - before)[:, trained]
+        norms = np.linalg.norm(change, axis=1)
+        want = before[trained] + (shares / np.maximum(1, norms / threshold)) @ change
+        np.testing.assert_allclose(after[trained], want, rtol=1e-4, atol=1e-6)
+        assert (norms > threshold).all() == cuts
+        assert np.allclose(after[trained], shares @ rows[:, trained], rtol=1e-4, atol=1e-6) != cuts
+        np.testing.assert_allclose(after[~trained], (shares @ rows)[~trained], rtol=1e-5, atol=1e-7)  # statistics
+
+
+# ---- clients that misbehave
+
+
+ROBUST = {"median": {}, "trimmedmean": {}, "krum": {}, "multikrum": {}, "rfa": {"iterations": 20}}
+
+
+def far(parameters):
+    parameters.mul_(-100.0)
+
+
+@pytest.mark.parametrize("name", ["fedavg", *ROBUST, "normclip"])
+def test_one_of_five_can_not_carry_a_robust_rule_away(build, name):
+    options = ROBUST.get(name, {})
+    honest = finish(build(f"{name}_s", ECG, clients=5, rounds=1, **options))
+    moved = finish(spoilt(build(f"{name}_s", ECG, clients=5, rounds=1, **options), 2, far))
+    distance = float((moved - honest).norm())
+    if name == "fedavg":
+        assert distance > 100
+    else:
+        assert distance < 2
+
+
+def nan(parameters):
+    parameters.fill_(float("nan"))
+
+
+@pytest.mark.parametrize("name", ["fedavg", "normclip", *ROBUST])
+def test_a_client_that_sends_no_numbers(build, name):
+    federation = spoilt(build(f"{name}_s", ECG, clients=5, rounds=1), 2, nan)
+    if name in ROBUST:
+        assert bool(finish(federation).isfinite().all())
+        return
+    with pytest.raises(RunFailed, match="no longer finite after round 1"):
+        finish(federation)
+
+
+@pytest.mark.parametrize("name", ROBUST)
+def test_nothing_but_broken_clients_is_a_failure(build, name):
+    federation = build(f"{name}_s", ECG, clients=1, rounds=1)
+    with pytest.raises(RunFailed, match="no longer finite after round 1"):
+        finish(spoilt(federation, 0, nan))
+
+
+# ---- DP-FedAvg
+
+
+def test_dp_fedavg_is_a_clipped_mean_with_a_fixed_denominator(build):
+    pytest.importorskip("dp_accounting")
+    federation = build("dpfedavg_s", ECG, clients=4, participation=0.5, bound=0.05, noise_multiplier=1e-6)
+    federation.clients[federation.sampled(0)[0]].data = {}  # was drawn, has nothing to say, and is counted
+    for (before, rows, _, after), senders in zip(gathered(federation), (1, 2), strict=True):
+        change = rows - before
+        norms = np.linalg.norm(change, axis=1)
+        want = before + (np.minimum(1, 0.05 / norms)[:, None] * change).sum(axis=0) / 2
+        np.testing.assert_allclose(after, want, rtol=1e-4, atol=1e-6)
+        assert (norms > 0.05).all()
+        assert len(rows) <= senders
+
+
+def test_the_noise_of_dp_fedavg_has_the_width_it_says(build):
+    pytest.importorskip("dp_accounting")
+    still, noisy = (
+        finish(build("dpfedavg_s", ECG, rounds=1, bound=0.5, noise_multiplier=z)) for z in (1e-6, 0.6)
+    )  # fmt: skip
+    model = build("fedavg_s", ECG).server.model
+    noise = torch.cat([(noisy - still)[s.start : s.trained_stop] for s in model.layout.segments.values()]).double()
+    assert float(noise.std()) == pytest.approx(0.6 * 0.5 / 3, rel=0.05)
+    assert abs(float(noise.mean())) < 5 * 0.1 / len(noise) ** 0.5
+
+
+def test_exchanging_a_client_moves_the_sum_by_twice_the_clip_at_most(build):
+    """What the multiplier z / 2 stands on; without clipping the same exchange moves it further."""
+    pytest.importorskip("dp_accounting")
+    ends = {}
+    for clip in (0.2, 1e6):
+        tiny = 1e-6 / clip
+        one = build("dpfedavg_s", ECG, rounds=1, bound=clip, noise_multiplier=tiny)
+        other = spoilt(build("dpfedavg_s", ECG, rounds=1, bound=clip, noise_multiplier=tiny), 1, far)
+        ends[clip] = float((finish(one) - finish(other)).norm()) * 3
+    assert 0.2 < ends[0.2] <= 2 * 0.2 * 1.001
+    assert ends[1e6] > 10
+
+
+@pytest.mark.parametrize(
+    ("tasks", "options", "releases"),
+    [
+        (ECG, {}, 1),
+        (ECG + LUNG, {}, 2),
+        (ECG + LUNG, {"exchange": "task"}, 2),
+        (ECG, {"participation": 0.5}, 1),
+    ],
+)
+def test_epsilon_is_that_of_dp_accounting(build, tasks, options, releases):
+    dp = pytest.importorskip("dp_accounting")
+    z, delta = 3.0, 1e-4
+    federation = build("dpfedavg_m", tasks, clients=4, noise_multiplier=z, delta=delta, **options)
+    finish(federation)
+    drawn = 2 if "participation" in options else 4
+    relation = dp.NeighboringRelation.REPLACE_ONE
+    for number, done in enumerate(federation.history):
+        accountant = dp.rdp.RdpAccountant(neighboring_relation=relation)
+        for _ in range(number + 1):
+            gaussian = dp.GaussianDpEvent(z / 2 / releases**0.5)
+            accountant.compose(dp.SampledWithoutReplacementDpEvent(4, drawn, gaussian))
+        assert done.reports["epsilon"] == pytest.approx(accountant.get_epsilon(delta), rel=1e-9)
+    first, second = (done.reports["epsilon"] for done in federation.history)
+    assert 0 < first < second
+
+
+def test_without_the_accountant_dp_fedavg_says_what_to_install(build, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    with pytest.raises(InputError, match=r"pip install 'fedmeki-bench\[privacy\]'"):
+        finish(build("dpfedavg_s", ECG, rounds=1, noise_multiplier=0.123))
+
+
+# ---- top-k and QSGD
+
+
+def beside_plain_training(federation):
+    """Per client and round: what FedAvg's client would have changed, what is sent, and the client's memory then."""
+    seen = []
+
+    def execute(rule, contexts, send, work):
+        for ctx in contexts:
+            received = send(ctx)
+            plain = Rule().client_update(ctx, received)
+            update = rule.client_update(ctx, received)
+            change = vector(plain.model, DECODER) - vector(received.model, DECODER)
+            seen.append((ctx.client, change, update, {n: vector(v, DECODER) for n, v in ctx.memory.items()}))
+            yield update
+
+    federation.execute = execute
+    return seen
+
+
+@pytest.mark.parametrize("feedback", [True, False])
+def test_top_k_sends_the_largest_and_keeps_the_rest(build, feedback):
+    federation = build("topk_s", ECG, share=0.05, rounds=3, feedback=feedback)
+    seen, memory = beside_plain_training(federation), dict.fromkeys(range(3), 0.0)
+    ends = [vector(federation.server.model, DECODER)]
+    for _ in federation.run():
+        ends.append(vector(federation.server.model, DECODER))
+    for number in range(3):
+        total = 0.0
+        for client, change, update, kept in seen[3 * number : 3 * number + 3]:
+            places, values = (update.extra[f"{what} {DECODER}"] for what in ("places", "values"))
+            assert (places.dtype, values.dtype) == (torch.int32, torch.float32)
+            v, sent = change + memory[client], np.zeros(len(change))
+            sent[places.numpy()] = values.double().numpy()
+            assert np.count_nonzero(sent) == round(0.05 * len(v))
+            assert np.abs(v[sent != 0]).min() >= np.abs(v[sent == 0]).max()
+            if feedback:
+                np.testing.assert_allclose(sent + kept["m"], v, rtol=1e-5, atol=1e-7)  # nothing is lost
+            memory[client] = kept["m"]
+            assert bool(kept["m"].any()) == feedback
+            total = total + update.share[DECODER] * sent
+        np.testing.assert_allclose(ends[number + 1], ends[number] + total, rtol=1e-5, atol=1e-7)
+
+
+def entries(federation):
+    found = federation.server.model.layout.entries.values()
+    return [e for e in found if e.trained], [e for e in found if not e.trained]
+
+
+@pytest.mark.parametrize("tasks", [ECG, ECG + LUNG])
+def test_the_bytes_of_top_k_and_qsgd_are_those_that_are_sent(build, tasks):
+    for name in ("topk", "qsgd"):
+        federation = build(f"{name}_m", tasks, rounds=1, **PUBLISHED_ECG)
+        done = federation.round(0)
+        trained, statistics = entries(federation)
+        units = {e.unit: sum(o.size for o in trained if o.unit == e.unit) for e in trained}
+        kept = 4 * sum(e.size for e in statistics)
+        want = {"topk": 8 * sum(round(0.2 * n) for n in units.values()), "qsgd": sum(units.values()) + 4 * len(trained)}
+        assert done.bytes_up == 3 * (want[name] + kept)
+        assert done.bytes_down == 3 * federation.server.model.nbytes > 2 * done.bytes_up
+
+
+def test_statistics_of_batch_norm_are_the_clients_mean_under_compression(build):
+    start, plain = (build("fedavg_m", ECG + LUNG, rounds=n, **PUBLISHED_ECG) for n in (1, 1))
+    finish(plain)
+    for name in ("topk", "qsgd"):
+        federation = build(f"{name}_m", ECG + LUNG, rounds=1, **PUBLISHED_ECG)
+        finish(federation)
+        for statistic in plain.server.model.buffers():
+            assert torch.equal(federation.server.model[statistic], plain.server.model[statistic])
+            assert not torch.equal(federation.server.model[statistic], start.server.model[statistic])
+
+
+@pytest.mark.parametrize("levels", [127, 3])
+def test_qsgd_rounds_to_a_neighbouring_level(build, levels):
+    federation = build("qsgd_s", ECG, levels=levels, rounds=1)
+    seen = beside_plain_training(federation)
+    before = vector(federation.server.model, DECODER)
+    finish(federation)
+    total = 0.0
+    trained = list(federation.server.model.restrict(UNITS, buffers=False))
+    sizes = [federation.server.model[name].numel() for name in trained]
+    for _, change, update, _ in seen:
+        assert update.extra["codes"].dtype == torch.int8
+        codes = [c.double().numpy() for c in update.extra["codes"].split(sizes)]
+        norms, own = dict(zip(trained, update.extra["norms"].double().tolist(), strict=True)), []
+        for name, code in zip(trained, codes, strict=True):
+            if name.startswith(DECODER):
+                own.append(code * norms[name] / levels)
+                assert np.abs(code).max() == levels  # the largest element is kept as it is
+        sent = np.concatenate(own)
+        step = max(v for name, v in norms.items() if name.startswith(DECODER)) / levels
+        assert np.abs(sent - change).max() < step * (1 + 1e-5)
+        total = total + update.share[DECODER] * sent
+    np.testing.assert_allclose(vector(federation.server.model, DECODER), before + total, rtol=1e-5, atol=1e-7)
+
+
+def test_qsgds_rounding_is_unbiased(build, monkeypatch):
+    """Over many draws the mean of what is sent is the change; rounding down always is not."""
+    federation = build("qsgd_s", ECG, levels=1, rounds=1)
+    ctx = federation.context(0, 0)
+    received = federation.rule.broadcast(federation.server, 0, ctx.units)
+    plain = Rule().client_update(ctx, received)
+    change = (plain.model.restrict(ctx.units, buffers=False) - received.model).restrict([DECODER])
+    monkeypatch.setattr(Rule, "client_update", lambda self, ctx, received: replace(plain, extra={}))
+
+    def mean(draws):
+        total = change.zeros()
+        for number in range(draws):
+            monkeypatch.setattr(ctx, "generator", lambda *s, n=number: torch.Generator().manual_seed(n))
+            update = federation.rule.unpacked(federation.server, federation.rule.client_update(ctx, received))
+            total = total + update.change.restrict([DECODER])
+        return total * (1 / draws)
+
+    error, once = (float((mean(draws) - change).flat.norm()) for draws in (400, 1))
+    assert error < 0.08 * once  # 1 / sqrt(400) = 0.05
+    monkeypatch.setattr(torch, "rand", lambda *a, **k: torch.zeros(a[0]))
+    assert float((mean(4) - change).flat.norm()) > 0.3 * once
