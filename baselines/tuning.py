@@ -31,17 +31,27 @@ class Tuned(Stage):
         dropout: float = Field(0.1, ge=0, lt=1, description="dropout on the LoRA's input")
 
     params: Params
+    absorbs = False
 
     def client_model(self, tasks, **how):
         from fedmeki_bench.api import TunedModel
 
         p = self.params
-        adapter = AdapterChoice(kind=p.kind, rank=p.rank, alpha=p.alpha, dropout=p.dropout)
+        adapter = AdapterChoice(kind=p.kind, rank=p.rank, alpha=p.alpha, dropout=p.dropout, absorbs=self.absorbs)
         return TunedModel(tasks, p, adapter, **how)
 
     def foundation(self, server, ctx):
         ctx.model.load(server.model)
         return ctx.model.injected
+
+
+class Absorbed(Tuned):
+    """As ``tuned``; each round begins with a new LoRA, and what the last one learnt has become part of F's weights."""
+
+    title = "tuned at the clients, absorbed each round"
+    paper = "FLoRA: Wang et al., NeurIPS 2024"
+    variants = {"absorbed": ("foundation", "T")}
+    absorbs = True
 
 
 class FfaLora(Rule):

@@ -24,18 +24,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedmeki_bench import seeds
+from fedmeki_bench.errors import InputError
 from fedmeki_bench.foundation.language import Language
 from fedmeki_bench.foundation.targets import EVERYTHING, adapted_layers, reading_together
 
 
 class LowRank(nn.Module):
-    """The P experts of one linear layer: A (P r, in) and B (out, P r), expert p in rows/columns p r to (p + 1) r."""
+    """The P experts of one linear layer: A (P r, in) and B (out, P r), expert p in rows/columns p r to (p + 1) r.
 
-    def __init__(self, layer: nn.Linear, rank: int, experts: int, dtype: torch.dtype) -> None:
+    ``W`` (out, in) is what earlier adapters have left behind, where they are absorbed; else None.
+    """
+
+    def __init__(self, layer: nn.Linear, rank: int, experts: int, dtype: torch.dtype, *, absorbs: bool = False) -> None:
         super().__init__()
         device = layer.weight.device
         self.A = nn.Parameter(torch.empty(experts * rank, layer.in_features, dtype=dtype, device=device))
         self.B = nn.Parameter(torch.zeros(layer.out_features, experts * rank, dtype=dtype, device=device))
+        left = torch.zeros(layer.weight.shape, dtype=dtype, device=device) if absorbs else None
+        self.register_buffer("W", left)
+
+    W: Tensor | None
 
     def gated(self, gate: Tensor, scale: float) -> Tensor:
         """A with each expert's rows times its gate and the scale alpha / r, (P r, in).
@@ -47,8 +55,9 @@ class LowRank(nn.Module):
         return self.A * weights.unsqueeze(1)
 
     def delta(self, gate: Tensor, scale: float) -> Tensor:
-        """What the experts add to the weight, (out, in)."""
-        return self.B @ self.gated(gate, scale)
+        """What the experts, and what was absorbed, add to the weight, (out, in)."""
+        added = self.B @ self.gated(gate, scale)
+        return added if self.W is None else added + scale * gate.to(self.W)[0] * self.W
 
 
 class _AddProduct(torch.autograd.Function):
@@ -90,6 +99,8 @@ class Adapters(nn.Module):
         seed: initial A; an expert's depends on this, the layer's name and its own number alone. B starts at 0.
         init: A's bound, ``lora``'s 1/sqrt(in), or 1/sqrt(in r) as FedKIM's published code has it.
         dtype: type of A and B; the arithmetic runs in the base model's type.
+        absorbs: each layer also has a matrix W of its own size, which takes in the adapters of finished rounds; it acts
+            with the same factor alpha / r. Of one expert alone.
 
     Raises:
         InputError: the model has no linear layer of the named kinds.
@@ -107,13 +118,14 @@ class Adapters(nn.Module):
         seed: int = 0,
         init: Literal["lora", "published"] = "lora",
         dtype: torch.dtype = torch.float32,
+        absorbs: bool = False,
     ) -> None:
         super().__init__()
         self.rank, self.alpha, self.dropout, self.experts = rank, alpha, dropout, experts
         self.layers = adapted_layers(language, targets)
         self.low_rank = nn.ModuleDict()
         for name, layer in self.layers.items():
-            low = LowRank(layer, rank, experts, dtype)
+            low = LowRank(layer, rank, experts, dtype, absorbs=absorbs)
             _initialise(low.A, rank, seed, name, narrow=init == "published")
             self.low_rank[_key(name)] = low
         self._name = language.name
@@ -193,6 +205,8 @@ class Adapters(nn.Module):
         """
         from safetensors.torch import save_file
 
+        if any(self._low(name).W is not None for name in self.layers):
+            raise InputError("adapters that absorb earlier ones are no LoRA that peft could read")
         used = self._current() if gate is None else self._checked(gate)
         tensors: dict[str, Tensor] = {}
         for name in self.layers:
@@ -229,7 +243,10 @@ class Adapters(nn.Module):
             if inner is None or read is not inputs[0]:
                 inner = self._inner(name, inputs[0])
             added: Tensor = _AddProduct.apply(output, inner, low.B.to(output.dtype))
-            return added
+            if low.W is None:
+                return added
+            left = (self._current()[0].to(low.W) * self.scale) * low.W
+            return added + functional.linear(inputs[0], left.to(inputs[0].dtype))
 
         return add
 

@@ -16,7 +16,8 @@ class AdapterChoice:
 
     ``gate`` is ``learned``, ``uniform`` or ``oracle`` (one expert per context); ``use_task`` and ``use_modality`` are
     false in FedKIM's ablations. ``normalise`` centres and normalises what the gate reads, ``top_k`` keeps its largest
-    weights only; ``routing`` and ``balance`` weigh the terms of :meth:`Injected.routing_loss`.
+    weights only; ``routing`` and ``balance`` weigh the terms of :meth:`Injected.routing_loss`. With ``absorbs``
+    finished adapters stay behind in a matrix per layer (one LoRA only).
     """
 
     kind: Literal["none", "lora", "m3oe"] = "none"
@@ -32,6 +33,7 @@ class AdapterChoice:
     routing: float = 0.0
     balance: float = 0.0
     init: Literal["lora", "published"] = "lora"
+    absorbs: bool = False
 
 
 class FoundationModel(BaseModel):

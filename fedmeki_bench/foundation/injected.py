@@ -95,7 +95,7 @@ class Injected(nn.Module):
             experts = adapter.experts if adapter.kind == "m3oe" else 1
             self.adapters = Adapters(
                 language, rank=adapter.rank, alpha=adapter.alpha, dropout=adapter.dropout, experts=experts, seed=seed,
-                init=adapter.init,
+                init=adapter.init, absorbs=adapter.absorbs,
             )  # fmt: skip
             if experts > 1:
                 self.gate = _gate(language, adapter, seed, contexts)

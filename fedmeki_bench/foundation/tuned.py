@@ -29,12 +29,15 @@ _PROMPTS, _ANSWERS = "prompts", "answers"
 
 
 class Tensors(nn.Module):
-    """Parameters of other modules under one roof, as a unit of exchange."""
+    """Parameters or buffers of other modules under one roof, as a unit of exchange."""
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        for name, parameter in parameters.items():
-            self.register_parameter(name, parameter)
+        for name, tensor in tensors.items():
+            if isinstance(tensor, nn.Parameter):
+                self.register_parameter(name, tensor)
+            else:
+                self.register_buffer(name, tensor)
 
 
 class TunedModel(ClientModel):
@@ -79,7 +82,7 @@ class TunedModel(ClientModel):
         self.adapters = nn.ModuleDict()
         if self.injected.adapters is not None:
             low = self.injected.adapters.low_rank
-            for which in ("A", "B"):
+            for which in ("A", "B", *(["W"] if self._adapter.absorbs else [])):
                 self.adapters[which] = Tensors({name: getattr(one, which) for name, one in low.items()})
         units: dict[str, nn.Module] = {f"encoder.{m}": e for m, e in self.encoders.items()}
         units |= {f"projector.{m}": p for m, p in self.projectors.items() if any(True for _ in p.parameters())}

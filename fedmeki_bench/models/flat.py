@@ -275,8 +275,7 @@ def flatten(model: nn.Module, submodules: Mapping[str, nn.Module]) -> tuple[Flat
             if buffer.is_floating_point():
                 view = values[f"{unit}.{name}"]
                 view.copy_(buffer)
-                owner, _, leaf = name.rpartition(".")
-                module.get_submodule(owner)._buffers[leaf] = view
+                buffer.data = view  # the tensor itself, which another module may hold, too
     return values, grads
 
 

@@ -49,11 +49,16 @@ class GlobalNoise(Rule):
 
 
 class LastComesFirst(Rule):
-    """Changes the global model while clients are still being served."""
+    """Whoever trains later pulls harder."""
 
-    def aggregate(self, server, updates):
-        for update in updates:
-            server.model.load(update.model)
+    turn = 0
+
+    def client_update(self, ctx, received):
+        self.turn += 1
+        return super().client_update(ctx, received)
+
+    def local_loss(self, loss, outputs, params, received, ctx):
+        return loss * (1 + self.turn)
 
 
 class Ascent(Rule):
@@ -374,7 +379,7 @@ WRONG = [
     (Leaves, "finite", "it raised SystemExit: enough (wrong_rules.py"),
     (UnseededNoise, "deterministic", "the global model differs between two runs of one seed"),
     (GlobalNoise, "deterministic", "the global model differs between two runs of one seed"),
-    (LastComesFirst, "order", "the global model is another one when the clients are run in reverse"),
+    (LastComesFirst, "order", "another one when the clients are run in reverse"),
     (Ascent, "learns", "the view 'aggregated' has a validation AUROC of 0."),
     (YesOrNoAlone, "kinds", "the view 'aggregated' of a multiclass task has a validation AUROC (macro) of 0."),
     (AssumesEveryEncoder, "missing", "it raised KeyError: 'encoder.image."),

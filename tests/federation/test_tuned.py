@@ -279,3 +279,70 @@ def test_a_rule_about_adapters_says_which_variant_it_has():
     assert resolve("ffa_lora_m_tuned").title == "FFA-LoRA_m^T"
     with pytest.raises(UsageError, match="the rule ffa_lora is about the stage tuned; use ffa_lora_m_tuned"):
         resolve("ffa_lora_m")
+
+
+def absorbed(build, barely, **options):
+    return build("flora_m_absorbed", ECG, foundation=barely, rank=4, dropout=0.0, lr=0.02, **options)
+
+
+def test_flora_adds_the_mean_of_the_clients_products_to_f(build, barely):
+    """Exactly, where averaged factors have cross terms; the stacks of earlier rounds reach who was not there."""
+    federation = absorbed(build, barely, clients=4, participation=0.5, rounds=3)
+    want, aggregate = {}, federation.rule.aggregate
+
+    def watched(server, updates):
+        def passing():
+            for update in updates:
+                for name, product in factors(federation, update).items():
+                    want[name] = want.get(name, 0.0) + update.share["adapter.B"] * product
+                yield update
+
+        aggregate(server, passing())
+
+    federation.rule.aggregate = watched
+    before = weights(federation)
+    finish(federation)
+    model = federation.server.model
+    for name, product in want.items():
+        torch.testing.assert_close(model[f"adapter.W.{name}"], product, rtol=1e-4, atol=1e-6)
+    assert not model.segment("adapter.B").any()
+    assert all(torch.equal(before[n], p) for n, p in weights(federation).items())
+    last = federation.sampled(2)
+    for client in federation.clients:  # each has what there was when it last began to train
+        w = client.memory.get("W")
+        if client.number in last and w is not None:
+            shares = sum(len(s) for s in federation.server.memory["stacks"][:2])
+            assert shares
+            assert float(w.flat.abs().sum()) > 0
+
+
+def test_an_absorbed_adapter_says_what_the_adapter_said(build, barely):
+    federation = absorbed(build, barely, clients=1, rounds=1)
+    model, part = federation.model, federation.clients[0].data["ecg_abnormal"]
+    ctx = federation.context(0, 0)
+    federation.rule.client_update(ctx, federation.rule.broadcast(federation.server, 0, ctx.units))
+    trained = ctx.logits("ecg_abnormal", part)
+    for layer, a in [(n.removeprefix("adapter.A."), v) for n, v in model.values.items() if n.startswith("adapter.A.")]:
+        with torch.no_grad():
+            model.values[f"adapter.W.{layer}"].copy_(model.values[f"adapter.B.{layer}"] @ a)
+            model.values[f"adapter.B.{layer}"].zero_()
+    torch.testing.assert_close(ctx.logits("ecg_abnormal", part), trained, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        model.values.segment("adapter.W").zero_()
+    assert not torch.allclose(ctx.logits("ecg_abnormal", part), trained, rtol=1e-3, atol=1e-4)
+
+
+def test_f_as_it_was_knows_nothing_of_what_was_absorbed(build, barely):
+    federation = absorbed(build, barely, rounds=1)
+    part = federation.public["ecg_abnormal"]
+    before = view("foundation_before").predict(federation, TASKS["ecg_abnormal"], part)
+    finish(federation)
+    after = view("foundation_before").predict(federation, TASKS["ecg_abnormal"], part)
+    np.testing.assert_allclose(before.scores, after.scores, rtol=1e-4, atol=1e-6)
+
+
+def test_flora_resumes_with_its_stacks(build, barely, tmp_path):
+    whole, again = interrupted(lambda folder: absorbed(build, barely, folder=folder, rounds=3), tmp_path)
+    assert torch.equal(whole.server.model.flat, again.server.model.flat)
+    assert [r.bytes_down for r in whole.history] == [r.bytes_down for r in again.history]
+    assert whole.history[1].bytes_down > whole.history[0].bytes_down
