@@ -75,7 +75,7 @@ def test_a_failure_is_told_in_three_sentences(bench, plugin):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (("fedavvg",), "nothing to check is called 'fedavvg'; did you mean 'fedavg'?"),
+        (("fedavvg",), "nothing to check is called 'fedavvg'; did you mean 'fedavg'"),
         (("fedavg", "--kind", "tasks"), "nothing to check is called 'fedavg'"),
         (("fedavg", "--kind", "recipes"), "Invalid value for '--kind'"),
         (("absent.py:Rule",), "no file absent.py"),
