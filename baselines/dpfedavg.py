@@ -21,6 +21,7 @@ clients. Losses and validation scores of a run, which a benchmark keeps, are not
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -36,7 +37,7 @@ class DPFedAvgParams(Rule.Params):
         1.0, gt=0, description="S, the longest change of a client, statistics included; not tuned here"
     )
     noise_multiplier: float = Field(
-        0.02, gt=0, description="z, noise in units of S; the paper's 1 is for thousands of clients a round. The "
+        0.02, ge=0, description="z, noise in units of S; the paper's 1 is for thousands of clients a round. The "
         "default lets a handful train and protects none of them: see the epsilon that is reported"
     )  # fmt: skip
     delta: float = Field(1e-5, gt=0, lt=1, description="delta of the guarantee; well below 1 / number of clients")
@@ -91,6 +92,8 @@ def _epsilon(clients, drawn, noise_multiplier, releases, rounds, delta):
         raise InputError(
             "the rule dpfedavg needs dp-accounting to say its epsilon: pip install 'fedmeki-bench[privacy]'"
         ) from error
+    if not noise_multiplier:
+        return math.inf
     release = dp_accounting.GaussianDpEvent(noise_multiplier / 2)
     event = dp_accounting.SampledWithoutReplacementDpEvent(
         clients, drawn, dp_accounting.SelfComposedDpEvent(release, releases)

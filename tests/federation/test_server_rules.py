@@ -285,6 +285,17 @@ def test_exchanging_a_client_moves_the_sum_by_twice_the_clip_at_most(build):
     assert ends[1e6] > 10
 
 
+def test_without_noise_and_clipping_dp_fedavg_is_fedavg(build):
+    """Of evenly weighted clients, up to rounding; nothing is protected then, and the epsilon says so."""
+    options = {**SGD, "weighting": "uniform"}
+    private = build("dpfedavg_m", ECG + LUNG, noise_multiplier=0, bound=1e9, **options)
+    plain = build("fedavg_m", ECG + LUNG, **options)
+    torch.testing.assert_close(finish(private), finish(plain), rtol=1e-4, atol=1e-6)
+    assert private.history[-1].reports["epsilon"] == float("inf")
+    clipped = build("dpfedavg_m", ECG + LUNG, noise_multiplier=0, bound=0.01, **options)
+    assert not torch.allclose(finish(clipped), plain.server.model.flat, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("tasks", "options", "releases"),
     [
