@@ -11,6 +11,7 @@ class Local(Rule):
     title = "Local"
     version = 3
     views = ("personal",)
+    any_architecture = True
 
     def client_update(self, ctx, received):
         ctx.load_personal(received)

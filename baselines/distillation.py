@@ -64,6 +64,7 @@ class FedMD(Rule[FedMdParams]):
     paper = "Li and Wang, 2019, Algorithm 1"
     views = ("personal",)
     uses_public = True
+    any_architecture = True
 
     def broadcast(self, server, client, units):
         return Payload(extra={n: v for n, v in server.memory.items() if f"decoder.{n}" in units})  # Distribute

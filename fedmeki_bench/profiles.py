@@ -61,6 +61,12 @@ class Profile(BaseModel):
         1, ge=0, le=512, description="threads per run; 0 means all cores (same bits need the same number)"
     )
     encoders: dict[str, EncoderChoice] = Field(description="encoder per modality")
+    client_encoders: tuple[str, ...] = later(
+        (),
+        since="0.1.0",
+        description="encoders that differ between clients: of each modality those named here are "
+        "taken in turn, as they are by default; for rules that combine no weights, such as fedmd",
+    )
     decoder_hidden: dict[str, int] = Field(
         default_factory=dict, description="hidden width of the decoder behind a modality; 0 or absent: linear"
     )

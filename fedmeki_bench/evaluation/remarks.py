@@ -82,7 +82,7 @@ def _moved(federation: Federation, task: str, start: Mapping[str, int], view: st
         if task in ctx.data:
             with torch.no_grad():
                 federation.load_personal(ctx)
-            moved |= {unit for unit, was in units(federation.model.values).items() if was != start[unit]}
+            moved |= {unit for unit, was in units(ctx.model.values).items() if was != start[unit]}
     return moved
 
 

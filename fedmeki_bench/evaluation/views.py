@@ -64,7 +64,7 @@ class Personal(View):
             if task.meta.name not in ctx.data:
                 continue
             federation.load_personal(ctx)
-            rows.append(scores(federation.model, task.meta.name, part, precision=federation.settings.precision))
+            rows.append(scores(ctx.model, task.meta.name, part, precision=federation.settings.precision))
         if not rows:
             raise RunFailed(f"no client holds data for the task {task.meta.name!r}")
         return np.stack(rows)
@@ -99,7 +99,7 @@ class Own(View):
             if not len(index):
                 continue
             federation.load_personal(ctx)
-            mine = scores(federation.model, name, part.take(index), precision=federation.settings.precision)
+            mine = scores(ctx.model, name, part.take(index), precision=federation.settings.precision)
             if found is None:
                 found = np.empty((len(part), *mine.shape[1:]), dtype=mine.dtype)
             found[index] = mine

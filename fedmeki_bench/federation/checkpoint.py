@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,8 +37,14 @@ def save(folder: Path, state: dict[str, Any]) -> None:
         file.write(_MAGIC + sink.digest.hexdigest().encode() + b"\n")
 
 
-def load(folder: Path, layout: Layout, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+def load(
+    folder: Path, layout: Layout, device: torch.device | str = "cpu", *, others: Sequence[Layout] = ()
+) -> dict[str, Any] | None:
     """The last complete checkpoint, or None if there is none.
+
+    Args:
+        layout: of the server's model.
+        others: of clients' models of another architecture.
 
     Raises:
         RunFailed: the file exists but is damaged or can't be read; the sentence says to start afresh.
@@ -47,7 +54,9 @@ def load(folder: Path, layout: Layout, device: torch.device | str = "cpu") -> di
         return None
     try:
         content = _checked(path)
-        unpacked: dict[str, Any] = _unpack(torch.load(content, map_location=device, weights_only=True), layout)
+        unpacked: dict[str, Any] = _unpack(
+            torch.load(content, map_location=device, weights_only=True), (layout, *others)
+        )
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise RunFailed(f"the checkpoint {path} can't be read ({error}); run again with --fresh") from error
     return unpacked
@@ -106,29 +115,29 @@ def _pack(value: Any) -> Any:
     raise TypeError(f"memory may hold tensors, numbers, texts, lists and dicts, not {type(value).__name__}")
 
 
-def _unpack(value: Any, layout: Layout) -> Any:
+def _unpack(value: Any, layouts: Sequence[Layout]) -> Any:
     if isinstance(value, dict):
         if _FLAT in value:
-            return FlatTensors(_layout(value, layout), value[_FLAT])
-        return {k: _unpack(v, layout) for k, v in value.items()}
+            return FlatTensors(_layout(value, layouts), value[_FLAT])
+        return {k: _unpack(v, layouts) for k, v in value.items()}
     if isinstance(value, list):
-        return [_unpack(v, layout) for v in value]
+        return [_unpack(v, layouts) for v in value]
     return value
 
 
-def _layout(saved: dict[str, Any], model: Layout) -> Layout:
-    """The layout of a saved vector: a part of the model's, the same object wherever it occurs, or one of its own.
+def _layout(saved: dict[str, Any], models: Sequence[Layout]) -> Layout:
+    """The layout of a saved vector: a part of a model's, the same object wherever it occurs, or one of its own.
 
     Raises:
-        ValueError: it names tensors of the model, but has others beside them or of other shapes.
+        ValueError: it names tensors of the models, but has others beside them or of other shapes.
     """
     entries = list(zip(*(saved[k] for k in ("names", "units", "shapes", "trained", "batch_norm")), strict=True))
-    if any(name in model.entries for name in saved["names"]):
+    for model in models:
         found = model.restrict(model.units, without=model.entries.keys() - saved["names"])
-        held = [(e.name, e.unit, list(e.shape), e.trained, e.batch_norm) for e in found.entries.values()]
-        if held != entries:
-            raise ValueError("it holds tensors of another model")
-        return found
+        if entries == [(e.name, e.unit, list(e.shape), e.trained, e.batch_norm) for e in found.entries.values()]:
+            return found
+    if any(name in model.entries for model in models for name in saved["names"]):
+        raise ValueError("it holds tensors of another model")
     units: dict[str, list[tuple[str, tuple[int, ...], bool]]] = {}
     for name, unit, shape, trained, _ in entries:
         units.setdefault(unit, []).append((name, tuple(shape), trained))

@@ -61,6 +61,7 @@ class Federation:
         seed: the run's seed.
         tasks: the training tasks by name, for stages that ask questions.
         folder: where checkpoints go; None keeps none.
+        models: client -> a work model of its own, where architectures differ; the others work in ``model``.
         validate: scores the federation on `valid` after a round.
         execute: runs the clients of an exchange.
     """
@@ -79,6 +80,7 @@ class Federation:
         folder: Path | None = None,
         validate: Validate | None = None,
         execute: Execute = one_by_one,
+        models: Mapping[int, ClientModel] | None = None,
     ) -> None:
         self.model = model
         self.rule = rule
@@ -92,12 +94,22 @@ class Federation:
         self.validate = validate
         self.execute = execute
         self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks, public=public)
-        layout = model.values.layout
-        model.freeze(unit for unit in layout.units if rule.freezes(unit))
-        local = frozenset(entry.name for entry in layout.entries.values() if rule.keeps(entry))
+        self._models = dict(models or {})
+        if any(other is not model for other in self._models.values()) and not rule.any_architecture:
+            raise InputError(
+                f"rule {type(rule).__name__} combines weights, so all clients need one architecture: leave out "
+                "client_encoders, or take a rule that exchanges none, such as fedmd"
+            )
+        for each in self._distinct():
+            each.freeze(unit for unit in each.values.layout.units if rule.freezes(unit))
+        entries = [entry for each in self._distinct() for entry in each.values.layout.entries.values()]
+        local = frozenset(entry.name for entry in entries if rule.keeps(entry))
         self.server = Server(model.values.clone(), len(self.clients), local=local, context=self.at_server)
-        self._initial = model.values.clone()
-        self._local = model.values.restrict(layout.units, without=layout.entries.keys() - local)
+        self._initial = {id(each): each.values.clone() for each in self._distinct()}
+        self._local = {
+            id(each): each.values.restrict(each.values.units, without=each.values.keys() - local)
+            for each in self._distinct()
+        }
         self._arrivals: Arrivals | None = None
         self._under_way: dict[str, Any] | None = None
         if rule.buffer and settings.exchange == "task":
@@ -107,7 +119,8 @@ class Federation:
         """Load the last checkpoint, if any; returns the round to go on with."""
         if self.folder is None:
             return 0
-        state = checkpoint.load(self.folder, self.server.model.layout, self.model.device)
+        layouts = [each.values.layout for each in self._distinct()]
+        state = checkpoint.load(self.folder, layouts[0], self.model.device, others=layouts[1:])
         if state is None:
             return 0
         self.server.model.load(state["model"])
@@ -189,20 +202,30 @@ class Federation:
 
     def context(self, client: int, number: int, tasks: tuple[str, ...] | None = None) -> ClientContext:
         """The context of one client in one round."""
+        model = self._models.get(client, self.model)
         return ClientContext(
-            self.clients[client], self.model, self.settings, seed=self.seed, round=number,
-            tasks=tasks or tuple(self.model.tasks), local=self._local, initial=self._initial,
+            self.clients[client], model, self.settings, seed=self.seed, round=number,
+            tasks=tasks or tuple(model.tasks), local=self._local[id(model)], initial=self._initial[id(model)],
             public=self.public if self.rule.uses_public else None,
         )  # fmt: skip
 
     def load_personal(self, ctx: ClientContext) -> None:
-        """Put a client's own model into the work model: what it would get now, and what the rule makes of it."""
+        """Put a client's own model into its work model: what it would get now, and what the rule makes of it."""
         received = self.rule.broadcast(self.server, ctx.client, ctx.units)
-        self.model.load(self.server.model)
+        ctx.model.load(self.server.model if ctx.model is self.model else self._initial[id(ctx.model)])
         ctx.load(received)
         own = self.rule.personal(ctx, received)
         if own is not None:
-            self.model.load(own)
+            ctx.model.load(own)
+
+    @property
+    def held(self) -> int:
+        """Bytes of weights that the largest client needs to train."""
+        return max(each.values.nbytes + each.held_beside for each in self._distinct())
+
+    def _distinct(self) -> list[ClientModel]:
+        """Every work model once, the server's first."""
+        return list({id(each): each for each in (self.model, *self._models.values())}.values())
 
     def _exchange(
         self, contexts: list[ClientContext], payloads: dict[int, Payload], ledger: Round, done: list[Update]

@@ -47,6 +47,7 @@ class Rule(Generic[ParamsT]):
             says so in its record.
         counts: what a client counts by: its share of the samples, or its being there (medians, Krum, noise per client).
         needs_stage: the stage whose client model the rule is about, such as ``tuned``, without which it has no variant.
+        any_architecture: whether clients may have encoders of their own, since no weights are combined.
         uses_public: whether clients see the public samples (``ctx.public``), as in distillation on public data.
         neutral: parameter values under which the rule leaves FedAvg's global model, whatever the data: ``{}`` for a
             rule that always does, None if there are none. Checked against FedAvg by the tests.
@@ -62,6 +63,7 @@ class Rule(Generic[ParamsT]):
     assumes: ClassVar[Mapping[str, Any]] = {}
     counts: ClassVar[Literal["samples", "clients"]] = "samples"
     needs_stage: ClassVar[str] = ""
+    any_architecture: ClassVar[bool] = False
     uses_public: ClassVar[bool] = False
     neutral: ClassVar[Mapping[str, Any] | None] = None
     neutral_bitwise: ClassVar[bool] = True

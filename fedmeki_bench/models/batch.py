@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fedmeki_bench.data.holdings import there
@@ -26,7 +27,7 @@ class Batch:
     task: str
     inputs: Mapping[str, Any]
     labels: Tensor
-    index: Tensor
+    index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def halves(self) -> tuple[Batch, Batch]:
         """The first and the second half of the samples; a single sample is in both.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedmeki_bench import registry
 from fedmeki_bench.data.clients.assignment import Assignment, assign
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.errors import InputError
@@ -14,12 +15,14 @@ from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.foundation.places import check_marks
 from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.models.inputs import inputs_of
+from fedmeki_bench.profiles import EncoderChoice, Profile
 from fedmeki_bench.runs.resolved import Resolved
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.runs.start import take
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import Cohort
+    from fedmeki_bench.models.client_model import ClientModel
 
 
 def assemble(
@@ -38,16 +41,24 @@ def assemble(
             usual = task.meta.asks or task.meta.clinical.what
             asked = cohorts[name].part("public").questions if name in cohorts else (usual,)
             check_marks(task, map(str, asked), settings.encoders, cohorts[name].many if name in cohorts else {})
-    model = plugins.stage.client_model(
-        plugins.tasks,
-        inputs=inputs_of(cohorts.values(), settings),
-        encoders={modality: (choice.name, choice.params) for modality, choice in settings.encoders.items()},
-        hidden=settings.decoder_hidden,
-        seed=spec.seed,
-        labels=_learnt(cohorts, plugins),
-        optional={name: cohorts[name].optional for name in plugins.tasks if name in cohorts},
-        device=device,
-    )
+    made: dict[tuple[str, ...], ClientModel] = {}
+
+    def model_of(chosen: Profile) -> ClientModel:
+        names = tuple(choice.name for choice in chosen.encoders.values())
+        if names not in made:
+            made[names] = plugins.stage.client_model(
+                plugins.tasks,
+                inputs=inputs_of(cohorts.values(), chosen),
+                encoders={modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
+                hidden=settings.decoder_hidden,
+                seed=spec.seed,
+                labels=_learnt(cohorts, plugins),
+                optional={name: cohorts[name].optional for name in plugins.tasks if name in cohorts},
+                device=device,
+            )
+        return made[names]
+
+    model = model_of(settings)
     take(model, spec.params["start"])
     return Federation(
         model,
@@ -59,7 +70,25 @@ def assemble(
         seed=spec.seed,
         tasks=plugins.tasks,
         folder=folder,
+        models={client: model_of(own_profile(settings, client)) for client in range(len(private.parts))},
     )
+
+
+def own_profile(settings: Profile, client: int) -> Profile:
+    """The profile with a client's own encoders: of each modality, those of ``client_encoders`` are taken in turn.
+
+    Raises:
+        InputError: one is given as a file, whose source would be no part of the run's name.
+    """
+    turns: dict[str, list[str]] = {}
+    for name in settings.client_encoders:
+        if ".py:" in name:
+            raise InputError(f"client_encoders takes names of installed encoders, not the file {name}")
+        turns.setdefault(registry.load("encoders", name).modality, []).append(name)
+    own = {modality: names[client % len(names)] for modality, names in turns.items()}
+    usual = {modality: choice.name for modality, choice in settings.encoders.items()}
+    other = {modality: EncoderChoice(name=name) for modality, name in own.items() if usual.get(modality) != name}
+    return settings.model_copy(update={"encoders": settings.encoders | other}) if other else settings
 
 
 def _learnt(cohorts: Mapping[str, Cohort], plugins: Resolved) -> dict[str, LabelSpec]:

@@ -221,9 +221,7 @@ def _train_and_score(
         e.size for e in federation.server.model.layout.entries.values()
         if e.trained and e.unit not in federation.model.frozen
     )  # fmt: skip
-    record.cost.client_weights = (
-        federation.model.values.nbytes + federation.model.held_beside if plugins.rule.trains else 0
-    )
+    record.cost.client_weights = federation.held if plugins.rule.trains else 0
     first = federation.resume()
     listener(RunStarted(record.key, federation.rounds, first))
     record.history = [_round(r) for r in federation.history]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.api import Rule
+from fedmeki_bench.errors import InputError, UsageError
+from fedmeki_bench.evaluation.view import view
 
-from .conftest import finish, under
+from .conftest import finish, interrupted, same, under
 
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
 SGD = {"optimizer": "sgd", "lr": 0.05}
@@ -125,3 +128,32 @@ def test_who_receives_no_model_starts_from_the_initial_one(build):
     federation.round(0)
     federation.round(1)
     assert all(torch.equal(client.memory["start"].flat, start.flat) for client in federation.clients)
+
+
+TWO = {"client_encoders": ["small_signal", "published_signal"]}
+
+
+def test_clients_of_two_architectures_teach_each_other(build, tmp_path):
+    """Each keeps an encoder of its own; what they send has one shape, and the run is resumed to the same bits."""
+    whole, again = interrupted(lambda folder: build("fedmd_s", ECG, folder=folder, rounds=3, **TWO), tmp_path)
+    sizes = [sum(v.flat.numel() for v in client.personal["personal"].values()) for client in whole.clients]
+    assert sizes[0] == sizes[2] != sizes[1]
+    for one, other in zip(whole.clients, again.clients, strict=True):
+        assert same(one.personal, other.personal)
+    assert same(whole.server.memory, again.server.memory)
+    task, part = registry.load("tasks", "ecg_abnormal")(), whole.public["ecg_abnormal"]
+    rows = view("personal").predict(whole, task, part)
+    assert rows.shape == (3, len(part))
+    assert len(np.unique(rows, axis=0)) == 3
+    assert whole.held > build("fedmd_s", ECG).held
+
+
+def test_a_rule_that_combines_weights_refuses_two_architectures(build):
+    with pytest.raises(InputError, match="rule FedAvg combines weights, so all clients need one architecture"):
+        build("fedavg_s", ECG, **TWO)
+    one = {"client_encoders": ["small_signal"]}
+    assert torch.equal(finish(build("fedavg_s", ECG, **one)), finish(build("fedavg_s", ECG)))
+    with pytest.raises(UsageError, match="did you mean 'published_signal'"):
+        build("fedmd_s", ECG, client_encoders=["publishd_signal"])
+    with pytest.raises(InputError, match="client_encoders takes names of installed encoders, not the file"):
+        build("fedmd_s", ECG, client_encoders=["./mine.py:Mine"])
