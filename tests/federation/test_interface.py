@@ -336,6 +336,26 @@ def test_personal_copies_are_kept_loaded_and_scored(build, tmp_path):
             assert torch.equal(one.personal["personal"][unit].flat, lonely.personal["personal"][unit].flat)
 
 
+def test_a_rule_may_train_a_personal_model_when_it_is_asked_for(build):
+    """Also where whoever asks takes no gradients, as scoring does."""
+
+    class Tuned(Rule):
+        views = ("personal",)
+
+        def personal(self, ctx, received):
+            own = ctx.model.values.restrict(ctx.units)
+            loss = ctx.loss({}, next(iter(ctx.training(self, received).batches())), training=False)
+            own[f"{DECODER}.bias"].sub_(torch.autograd.grad(loss, ctx.model.decoders["ecg_abnormal"].bias)[0])
+            return own
+
+    federation = under(build("fedavg_s", ECG), Tuned())
+    ctx = federation.context(0, 0)
+    with torch.no_grad():
+        federation.load_personal(ctx)
+        assert not torch.is_grad_enabled()
+    assert not torch.equal(federation.model.values.segment(DECODER), federation.server.model.segment(DECODER))
+
+
 # ---- combining
 
 
