@@ -15,8 +15,8 @@ from .conftest import backwards, finish, interrupted, same
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
 LUNG_TASK = registry.load("tasks", "lung_opacity")()
 RULES = ["ditto", "fedadam", "fedbn", "feddyn", "fednova", "scaffold"]
-RULES += ["apfl", "fedala", "fedbabu", "feddc", "fedper", "fedproto", "fedrep", "fedsam", "lg_fedavg", "moon"]
-RULES += ["perfedavg", "pfedme", "power_of_choice", "qfedavg"]
+RULES += ["apfl", "fedala", "fedbabu", "feddc", "fedper", "fedproto", "fedrep", "fedsam", "harmony", "lg_fedavg"]
+RULES += ["moon", "perfedavg", "pfedme", "power_of_choice", "qfedavg"]
 
 
 def uneven(build, rule, folder=None):

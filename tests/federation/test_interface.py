@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from fedmeki_bench import registry
 from fedmeki_bench.api import FlatTensors, Layout, Payload, Rule, Update
 from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.evaluation.views import Personal
 
 from .conftest import PUBLISHED_ECG, finish, interrupted, under
 
@@ -354,6 +356,18 @@ def test_a_rule_may_train_a_personal_model_when_it_is_asked_for(build):
         federation.load_personal(ctx)
         assert not torch.is_grad_enabled()
     assert not torch.equal(federation.model.values.segment(DECODER), federation.server.model.segment(DECODER))
+
+
+def test_a_personal_model_is_asked_for_task_by_task(build):
+    class Asked(Rule):
+        def personal(self, ctx, received):
+            asked.append((ctx.client, *ctx.data, *ctx.units))
+
+    asked = []
+    federation = under(build("fedavg_m", ECG + LUNG), Asked())
+    federation.clients[1].data = {}
+    Personal().predict(federation, registry.load("tasks", "ecg_abnormal")(), federation.public["ecg_abnormal"])
+    assert asked == [(client, "ecg_abnormal", ENCODER, DECODER) for client in (0, 2)]
 
 
 # ---- combining
