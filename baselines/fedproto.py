@@ -40,48 +40,45 @@ class FedProto(Rule[FedProtoParams]):
         return True
 
     def broadcast(self, server, client, units):
-        tasks = [unit.removeprefix("decoder.") for unit in units if unit.startswith("decoder.")]
         known = server.memory.get("prototypes", {})
-        return Payload(extra={f"{what}.{t}": known[t][what].clone() for t in tasks if t in known for what in known[t]})
+        return Payload(extra={task: table.clone() for task, table in known.items() if f"decoder.{task}" in units})
 
     def local_loss(self, loss, outputs, params, received, ctx):
-        task = ctx.batch.task
-        if self.params.lam == 0 or f"mean.{task}" not in received.extra:
+        table = received.extra.get(ctx.batch.task)
+        if self.params.lam == 0 or table is None:
             return loss
-        mean, seen = received.extra[f"mean.{task}"], received.extra[f"samples.{task}"] > 0
-        member = _membership(ctx.model.labels[task], ctx.batch.labels) * seen
-        squares = (outputs.features.float()[:, None] - mean).square().mean(dim=-1)  # (batch, classes)
+        member = _membership(ctx.model.labels[ctx.batch.task], ctx.batch.labels) * (table[:, -1] > 0)
+        squares = (outputs.features.float()[:, None] - table[:, :-1]).square().mean(dim=-1)  # (batch, classes)
         return loss + self.params.lam * (member * squares).sum() / member.sum().clamp(min=1)  # Eq. 7
 
     def client_update(self, ctx, received):
+        import torch  # here, so that a list of rules loads no torch
+
         ctx.load(received)
         ctx.train(self, received)
-        update = ctx.update()
-        extra = {}
+        trained = ctx.update()
+        update = Update(ctx.client, loss=trained.loss, steps=trained.steps)
         for task, part in ctx.data.items():
             features, labels = ctx.features(task, part)
             member = _membership(ctx.model.labels[task], labels)
-            samples = member.sum(dim=0)
-            if samples.any():
-                extra |= {f"mean.{task}": member.T @ features / samples.clamp(min=1)[:, None],  # Eq. 3
-                          f"samples.{task}": samples}  # fmt: skip
-        return Update(ctx.client, extra=extra, loss=update.loss, steps=update.steps)
+            samples = member.sum(dim=0)[:, None]
+            if samples.any():  # per class the mean features, Eq. 3, and of how many samples
+                update.extra[task] = torch.cat([member.T @ features / samples.clamp(min=1), samples], dim=1)
+        return update
 
     def aggregate(self, server, updates):
         known, sums = server.memory.setdefault("prototypes", {}), {}
         for update in updates:
-            for name in update.extra:
-                what, _, task = name.partition(".")
-                if what == "mean":
-                    samples = update.extra[f"samples.{task}"]
-                    mean = update.extra[name] * samples[:, None]
-                    sums[task] = [a + b for a, b in zip(sums.get(task, (0, 0)), (mean, samples), strict=True)]
-        for task, (total, samples) in sums.items():
-            mean = total / samples.clamp(min=1)[:, None]  # Eq. 6
+            for task, table in update.extra.items():
+                counted = table.clone()
+                counted[:, :-1] *= table[:, -1:]
+                sums[task] = sums.get(task, 0) + counted
+        for task, table in sums.items():
+            table[:, :-1] /= table[:, -1:].clamp(min=1)  # Eq. 6
+            absent = table[:, -1] == 0
             if task in known:
-                absent = samples == 0
-                mean[absent], samples[absent] = known[task]["mean"][absent], known[task]["samples"][absent]
-            known[task] = {"mean": mean, "samples": samples}
+                table[absent] = known[task][absent]
+            known[task] = table
 
 
 def _membership(spec, labels):

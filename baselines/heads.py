@@ -12,9 +12,9 @@ the other stands still, in evaluation mode: batch norm of the body uses the rece
 
 FedBABU: Oh, Kim, Yun, "FedBABU: Toward Enhanced Representation for Federated Image Classification", ICLR 2022,
 Algorithm 1: heads stay as they were drawn, at every client alike, in all of federated training, so they need not be
-sent; personal models are fine-tuned from the global one afterwards. Here that is done whenever personal models are
-asked for: from what the client would receive now, on its own private samples, the whole model, on the random streams
-of its local training. The result is scored and forgotten, so the same model comes out however often it is asked for.
+sent; personal models are fine-tuned from the global one afterwards. Here that is done whenever a personal model is
+asked for: from what the client would receive now, on its own private samples of that task, encoder and head, on the
+random streams of its local training. The result is scored and forgotten, so the same model comes out every time.
 The global model is not scored: over one encoder, heads that were drawn for several tasks may contradict one another.
 
 LG-FedAvg: Liang, Liu, Ziyin, Allen, Auerbach, Brent, Salakhutdinov, Morency, "Think Locally, Act Globally: Federated

@@ -6,7 +6,7 @@ Approach", NeurIPS 2020, Algorithm 1 with the first-order approximation (FO) of 
 The paper draws two independent batches per step; here they are the two halves of one, so that a sample still counts
 once in an epoch. Samples that differ in which modalities they have are not halved: both gradients are of the whole
 batch. Batch norm learns from the first of the two. A client's personal model is one step of size alpha from what it
-receives, along the gradient over all its private samples, of all its tasks at once, as a model is scored (running
+receives, along the gradient over all its private samples of the task to be scored, as a model is scored (running
 statistics, no dropout). With alpha 0 nothing is adapted and no batch is halved: FedAvg.
 """
 

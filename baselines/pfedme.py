@@ -17,7 +17,7 @@ from fedmeki_bench.api import Rule
 
 
 class PFedMeParams(Rule.Params):
-    """Parameters of pFedMe; lambda, K and beta are those of the paper's experiments on MNIST, not tuned here."""
+    """Parameters of pFedMe; lambda and K are those of the paper's experiments on MNIST, not tuned here."""
 
     lam: float = Field(15.0, gt=0, description="lambda, pull between personal model and copy of the global one")
     eta: float = Field(

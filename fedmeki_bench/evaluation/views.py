@@ -60,8 +60,8 @@ class Personal(View):
 
         rows = []
         for client in federation.clients:
-            ctx = federation.context(client.number, federation.server.round)
-            if task.meta.name not in ctx.data:
+            ctx = federation.context(client.number, federation.server.round, (task.meta.name,))
+            if not ctx.data:
                 continue
             federation.load_personal(ctx)
             rows.append(scores(ctx.model, task.meta.name, part, precision=federation.settings.precision))

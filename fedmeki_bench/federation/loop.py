@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from fedmeki_bench import seeds
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.federation import checkpoint
@@ -214,7 +216,8 @@ class Federation:
         received = self.rule.broadcast(self.server, ctx.client, ctx.units)
         ctx.model.load(self.server.model if ctx.model is self.model else self._initial[id(ctx.model)])
         ctx.load(received)
-        own = self.rule.personal(ctx, received)
+        with torch.enable_grad():  # who scores takes no gradients; a rule may train a personal model first
+            own = self.rule.personal(ctx, received)
         if own is not None:
             ctx.model.load(own)
 

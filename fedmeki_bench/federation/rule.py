@@ -204,6 +204,7 @@ class Rule(Generic[ParamsT]):
         """The client's own model, scored per client; by default what ``ctx.keep_personal`` has kept.
 
         Units it lacks are those that the client receives; with None the personal model is what the client receives,
-        with what it :meth:`keeps`.
+        with what it :meth:`keeps`. It is asked for task by task: ``ctx`` has the data and units of the one to be
+        scored, and what was received is in the work model. It may be trained here; the client keeps nothing of it.
         """
         return ctx.personal()

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from fedmeki_bench import registry
 from fedmeki_bench.api import FlatTensors, Layout, Payload, Rule, Update
 from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.evaluation.views import Personal
 
 from .conftest import PUBLISHED_ECG, finish, interrupted, under
 
@@ -334,6 +336,38 @@ def test_personal_copies_are_kept_loaded_and_scored(build, tmp_path):
         for unit in (ENCODER, DECODER):
             assert torch.equal(one.personal["personal"][unit].flat, other.personal["personal"][unit].flat)
             assert torch.equal(one.personal["personal"][unit].flat, lonely.personal["personal"][unit].flat)
+
+
+def test_a_rule_may_train_a_personal_model_when_it_is_asked_for(build):
+    """Also where whoever asks takes no gradients, as scoring does."""
+
+    class Tuned(Rule):
+        views = ("personal",)
+
+        def personal(self, ctx, received):
+            own = ctx.model.values.restrict(ctx.units)
+            loss = ctx.loss({}, next(iter(ctx.training(self, received).batches())), training=False)
+            own[f"{DECODER}.bias"].sub_(torch.autograd.grad(loss, ctx.model.decoders["ecg_abnormal"].bias)[0])
+            return own
+
+    federation = under(build("fedavg_s", ECG), Tuned())
+    ctx = federation.context(0, 0)
+    with torch.no_grad():
+        federation.load_personal(ctx)
+        assert not torch.is_grad_enabled()
+    assert not torch.equal(federation.model.values.segment(DECODER), federation.server.model.segment(DECODER))
+
+
+def test_a_personal_model_is_asked_for_task_by_task(build):
+    class Asked(Rule):
+        def personal(self, ctx, received):
+            asked.append((ctx.client, *ctx.data, *ctx.units))
+
+    asked = []
+    federation = under(build("fedavg_m", ECG + LUNG), Asked())
+    federation.clients[1].data = {}
+    Personal().predict(federation, registry.load("tasks", "ecg_abnormal")(), federation.public["ecg_abnormal"])
+    assert asked == [(client, "ecg_abnormal", ENCODER, DECODER) for client in (0, 2)]
 
 
 # ---- combining
