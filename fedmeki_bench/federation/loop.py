@@ -264,7 +264,8 @@ class Federation:
 
         back = self._arrivals.next(self.rule.buffer, number, send)
         self.server.report("clock", self._arrivals.clock)
-        self.server.report("staleness", fmean(number - trip.sent for trip in back))
+        if back:
+            self.server.report("staleness", fmean(number - trip.sent for trip in back))
         return {trip.client: trip for trip in back}
 
     def _broadcast(self, contexts: Iterable[ClientContext], ledger: Round) -> dict[int, Payload]:
