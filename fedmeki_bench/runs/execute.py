@@ -109,6 +109,8 @@ def execute(
     """
     look_in(data)  # this may be a process of its own
     plugins = resolve(spec)
+    if keep_model and plugins.stage.instead:
+        raise InputError(f"what the stage {spec.stage} leaves can't be kept: run without --keep-model")
     cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
     with store.lock(key):

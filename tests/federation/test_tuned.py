@@ -7,9 +7,14 @@ import pytest
 import torch
 
 from fedmeki_bench import registry
+from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.api import Rule
+from fedmeki_bench.errors import InputError, UsageError
 from fedmeki_bench.evaluation.view import Answers, view
 from fedmeki_bench.models.training import schedule, train
+from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs.execute import execute
+from fedmeki_bench.runs.spec import specify
 
 from .conftest import finish, interrupted
 
@@ -273,9 +278,6 @@ def test_het_lora_weighs_by_the_size_of_the_product(tuned):
 
 
 def test_a_rule_about_adapters_says_which_variant_it_has():
-    from fedmeki_bench.algorithms import resolve
-    from fedmeki_bench.errors import UsageError
-
     assert resolve("ffa_lora_m_tuned").title == "FFA-LoRA_m^T"
     with pytest.raises(UsageError, match="the rule ffa_lora is about the stage tuned; use ffa_lora_m_tuned"):
         resolve("ffa_lora_m")
@@ -346,3 +348,10 @@ def test_flora_resumes_with_its_stacks(build, barely, tmp_path):
     assert torch.equal(whole.server.model.flat, again.server.model.flat)
     assert [r.bytes_down for r in whole.history] == [r.bytes_down for r in again.history]
     assert whole.history[1].bytes_down > whole.history[0].bytes_down
+
+
+def test_what_clients_tuned_is_not_kept_and_that_is_said_before_training(cohorts, tmp_path):
+    (spec,) = specify(resolve("fedavg_m_tuned"), ECG, clients=2, seed=0, options={"rounds": 1})
+    with pytest.raises(InputError, match="what the stage tuned leaves can't be kept: run without --keep-model"):
+        execute(spec, cohorts, RecordStore(tmp_path / "results"), keep_model=True)
+    assert not (tmp_path / "results").exists()
