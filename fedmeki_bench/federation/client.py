@@ -58,6 +58,7 @@ class ClientContext(Computing):
         public: task -> the public samples, for a rule that says ``uses_public``; else empty.
         memory: kept between rounds and checkpointed.
         reports: what :meth:`report` was told in this exchange.
+        pace: the part of its local steps that the client gets done in this exchange.
         model, settings, seed, round, batch: see :class:`Computing`.
     """
 
@@ -75,6 +76,7 @@ class ClientContext(Computing):
         self._local = local  # initial values of what stays with the client
         self._trained = Trained(float("nan"), 0)
         self.reports: dict[str, float] = {}
+        self.pace = 1.0
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -120,6 +122,7 @@ class ClientContext(Computing):
             self.model, self.data if data is None else data, self.settings, seed=self.seed, stream=stream,
             where=f"in round {self.round + 1} at client {self.client}", lr=decayed, units=units,
             gradient_hook=lambda grads, params: rule.correct_gradients(grads, params, received, self),
+            pace=self.pace,
         )  # fmt: skip
 
         return self._follow(training, lambda params, batch: rule.step(self, params, batch, received))

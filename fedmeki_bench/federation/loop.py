@@ -21,9 +21,10 @@ from fedmeki_bench.federation import checkpoint
 from fedmeki_bench.federation.arrivals import Arrivals, Trip, samples_of
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.exchange import Execute, one_by_one
+from fedmeki_bench.federation.faulty import Faulty
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.rule import Rule
-from fedmeki_bench.federation.server import Server, ServerContext
+from fedmeki_bench.federation.server import Server, ServerContext, sample_size
 from fedmeki_bench.federation.stage import Stage
 from fedmeki_bench.federation.usable import check_usable
 
@@ -46,6 +47,7 @@ class Round:
     seconds: float = 0.0
     clients: list[int] = field(default_factory=list)
     reports: dict[str, float] = field(default_factory=dict)
+    faults: dict[str, list[int]] = field(default_factory=dict)  # fault -> clients that took part with it
 
 
 Validate = Callable[["Federation"], dict[str, float]]
@@ -66,6 +68,7 @@ class Federation:
         models: client -> a work model of its own, where architectures differ; the others work in ``model``.
         validate: scores the federation on `valid` after a round.
         execute: runs the clients of an exchange.
+        faulty: the faults that clients have; None for none.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Federation:
         validate: Validate | None = None,
         execute: Execute = one_by_one,
         models: Mapping[int, ClientModel] | None = None,
+        faulty: Faulty | None = None,
     ) -> None:
         self.model = model
         self.rule = rule
@@ -95,6 +99,7 @@ class Federation:
         self.history: list[Round] = []
         self.validate = validate
         self.execute = execute
+        self.faulty = faulty
         self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks, public=public)
         self._models = dict(models or {})
         if any(other is not model for other in self._models.values()) and not rule.any_architecture:
@@ -173,11 +178,15 @@ class Federation:
             ]
             if not contexts:
                 continue
+            for ctx in contexts:
+                for fault in self._faults(ctx):
+                    ledger.faults[fault] = sorted({*ledger.faults.get(fault, ()), ctx.client})
             # 2. send, train, receive: client by client, while the rule takes the updates in
             payloads = {c: t.payload for c, t in back.items()} or self._broadcast(contexts, ledger)
             updates = self._exchange(contexts, payloads, ledger, done)
             # 3. combine
-            self.rule.aggregate(self.server, updates)
+            if self._arriving(contexts):
+                self.rule.aggregate(self.server, updates)
             for _ in updates:  # a rule that stops early, or combines nothing, still owes every client its turn
                 pass
             # here, not only at the end: what comes next would fail on it with a sentence of its own
@@ -196,7 +205,7 @@ class Federation:
 
     def sampled(self, number: int) -> list[int]:
         """Which clients take part in a round, in client order; the same for every algorithm with this seed."""
-        count = self.server.drawn
+        count = sample_size(self.settings.participation, len(self.clients))
         if count == len(self.clients):
             return list(range(count))
         chosen = seeds.generator(self.seed, "sample", number).choice(len(self.clients), count, replace=False)
@@ -233,15 +242,18 @@ class Federation:
     def _exchange(
         self, contexts: list[ClientContext], payloads: dict[int, Payload], ledger: Round, done: list[Update]
     ) -> Iterator[Update]:
-        shares, ctxs = self._shares(contexts), {ctx.client: ctx for ctx in contexts}
+        shares, ctxs = self._shares(self._arriving(contexts)), {ctx.client: ctx for ctx in contexts}
+        execute = self.execute if self.faulty is None else self.faulty.around(self.execute)
         sent: dict[int, Payload] = {}
 
         def send(ctx: ClientContext) -> Payload:
             sent[ctx.client] = payloads.pop(ctx.client)
             return sent[ctx.client]
 
-        for update in self.execute(self.rule, contexts, send, "client_update"):
+        for update in execute(self.rule, contexts, send, "client_update"):
             start = sent.pop(update.client).model
+            if update.client not in shares:  # it never arrives
+                continue
             update.staleness = self.server.round - ctxs[update.client].round
             if update.staleness and update.model is not None and start is not None:
                 update.change = update.model.restrict(update.model.units, buffers=False) - start
@@ -250,6 +262,13 @@ class Federation:
             ledger.bytes_up += update.nbytes
             done.append(Update(update.client, loss=update.loss, steps=update.steps, reports=update.reports))
             yield update
+
+    def _arriving(self, contexts: Sequence[ClientContext]) -> list[ClientContext]:
+        """Those whose updates are not lost."""
+        return [ctx for ctx in contexts if "dropout" not in self._faults(ctx)]
+
+    def _faults(self, ctx: ClientContext) -> tuple[str, ...]:
+        return () if self.faulty is None else self.faulty.of(ctx.client, ctx.round)
 
     def _back(self, everybody: Sequence[ClientContext], number: int, ledger: Round) -> dict[int, Trip]:
         """Client -> its trip, of those who come back in time for this step of an asynchronous rule."""

@@ -128,7 +128,7 @@ class Server:
     @property
     def drawn(self) -> int:
         """How many clients are drawn in a round, by the profile's participation."""
-        return max(1, round(self.computing.settings.participation * self.clients))
+        return sample_size(self.computing.settings.participation, self.clients)
 
     @property
     def groups(self) -> tuple[frozenset[str], ...]:
@@ -163,6 +163,11 @@ class Server:
 
     def _take_statistics(self, values: FlatTensors) -> None:
         self.model.load(values.restrict(values.units, without=self._parameters))
+
+
+def sample_size(participation: float, clients: int) -> int:
+    """How many of these clients take part in a round."""
+    return max(1, round(participation * clients))
 
 
 class ServerContext(Computing):

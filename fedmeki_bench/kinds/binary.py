@@ -68,6 +68,10 @@ class Binary(OneNumber):
 
         return labels.astype(np.int64)
 
+    def turned(self, labels: NDArray[Any], spec: LabelSpec) -> NDArray[Any]:
+        """1 for 0."""
+        return 1 - labels
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Binary cross-entropy."""
         from torch.nn.functional import binary_cross_entropy_with_logits

@@ -66,6 +66,10 @@ class Multiclass(Kind):
 
         return labels.astype(np.int64)
 
+    def turned(self, labels: NDArray[Any], spec: LabelSpec) -> NDArray[Any]:
+        """The first class for the last, the second for the last but one, ...; the middle one of an odd number stays."""
+        return len(spec.classes) - 1 - labels
+
     def outputs(self, spec: LabelSpec) -> int:
         """A logit per class."""
         return len(spec.classes)

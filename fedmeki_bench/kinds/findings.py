@@ -85,6 +85,10 @@ class Multilabel(Kind):
             found[there[:, finding]] = finding + 1
         return found
 
+    def turned(self, labels: NDArray[Any], spec: LabelSpec) -> NDArray[Any]:
+        """1 for 0; what is not annotated stays so."""
+        return 1 - labels
+
     def outputs(self, spec: LabelSpec) -> int:
         """A logit per finding."""
         return len(spec.classes)

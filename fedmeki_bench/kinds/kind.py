@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedmeki_bench import registry
+from fedmeki_bench.errors import RunFailed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +117,14 @@ class Kind:
     def strata(self, labels: NDArray[Any], spec: LabelSpec) -> NDArray[np.int64]:
         """(n,) one small number per sample: what label skews, audits and tests over patients tell apart."""
         raise NotImplementedError
+
+    def turned(self, labels: NDArray[Any], spec: LabelSpec) -> NDArray[Any]:
+        """Wrong labels for all samples, for clients that are to train on them: the opposite, where there is one.
+
+        Raises:
+            RunFailed: the kind has no way to turn its labels.
+        """
+        raise RunFailed(f"labels of the kind {self.name!r} can't be turned: leave faults.flip_labels out")
 
     def from_cell(self, text: str, spec: LabelSpec) -> Any:
         """The label that a cell of a table states.

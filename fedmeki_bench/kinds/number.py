@@ -62,6 +62,10 @@ class Regression(OneNumber):
             raise ValueError("a label is not a finite number")
         return found
 
+    def turned(self, labels: NDArray[Any], spec: LabelSpec) -> NDArray[Any]:
+        """As far on the other side of the mean."""
+        return 2 * spec.centre - labels
+
     def described(self, labels: NDArray[Any], spec: LabelSpec) -> LabelSpec:
         """With mean and standard deviation of the private training labels; 1 where they are all alike."""
         if not len(labels):

@@ -112,6 +112,7 @@ class Training:
         units: the units to train; all others stand still, in evaluation mode, and take no gradient. None trains all.
         loss: parameters and batch -> the loss to minimise; by default the loss of the task's kind.
         gradient_hook: changes gradients in place before clipping.
+        pace: the part of each task's steps that :meth:`batches` gives, one at least; that of a straggler is below 1.
 
     Attributes:
         dropout: seed of the dropout masks of the step under way.
@@ -130,7 +131,9 @@ class Training:
         units: Collection[str] | None = None,
         loss: Loss | None = None,
         gradient_hook: GradientHook | None = None,
+        pace: float = 1.0,
     ) -> None:
+        self.pace = pace
         self.model, self.data, self.settings = model, data, settings
         self.seed, self.stream, self.where, self.lr = seed, stream, where, lr or settings.lr
         self._still = frozenset() if units is None else frozenset(model.values.units) - frozenset(units)
@@ -162,8 +165,10 @@ class Training:
     def batches(self, epochs: int = 1) -> Iterator[Batch]:
         """Every sample once per epoch, in an order of its own each time; the tasks' batches interleaved evenly."""
         size = self.settings.batch_size
+        planned = {task: epochs * -(-len(part) // size) for task, part in self.data.items()}
         for step in schedule(self.data, epochs=epochs, batch_size=size, seed=self.seed, stream=self.stream):
-            yield self.batch(step)
+            if step.number < max(1, int(self.pace * planned[step.task])):
+                yield self.batch(step)
 
     def batch(self, step: Step) -> Batch:
         """The samples of a step of a schedule."""

@@ -100,6 +100,7 @@ class RoundRecord(_Strict):
     seconds: float = 0.0
     clients: list[int] = Field(default_factory=list)  # who took part; empty in records from before this was kept
     reports: dict[str, float] = Field(default_factory=dict)  # what the rule reports, such as a privacy budget spent
+    faults: dict[str, list[int]] = Field(default_factory=dict)  # injected fault -> clients that took part with it
     note: str = ""
 
     @model_validator(mode="before")

@@ -11,6 +11,8 @@ from fedmeki_bench.data.clients.assignment import Assignment, assign
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.client import Client
+from fedmeki_bench.federation.faults import Faults
+from fedmeki_bench.federation.faulty import Faulty
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.foundation.places import check_marks
 from fedmeki_bench.kinds.kind import LabelSpec
@@ -60,17 +62,20 @@ def assemble(
 
     model = model_of(settings)
     take(model, spec.params["start"])
+    faults = Faults(**spec.params["faults"])
+    faulty = Faulty(faults, spec.clients, spec.seed) if faults != Faults() else None
     return Federation(
         model,
         plugins.rule,
         plugins.stage,
-        [Client(number, data) for number, data in enumerate(private.parts)],
+        [Client(number, faulty.data(number, data) if faulty else data) for number, data in enumerate(private.parts)],
         {name: cohort.part("public") for name, cohort in cohorts.items() if len(cohort.part("public"))},
         settings,
         seed=spec.seed,
         tasks=plugins.tasks,
         folder=folder,
         models={client: model_of(own_profile(settings, client)) for client in range(len(private.parts))},
+        faulty=faulty,
     )
 
 

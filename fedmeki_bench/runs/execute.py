@@ -324,7 +324,7 @@ def _round(done: Round) -> RoundRecord:
     return RoundRecord(
         round=done.round, loss=done.loss, valid=dict(done.valid), bytes_up=done.bytes_up,
         bytes_down=done.bytes_down, seconds=round(done.seconds, 4), clients=done.clients,
-        reports=dict(done.reports),
+        reports=dict(done.reports), faults={fault: list(clients) for fault, clients in done.faults.items()},
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.digests import known_digest
+from fedmeki_bench.federation.faults import any_of
 from fedmeki_bench.foundation.tiny_config import STAND_INS
 from fedmeki_bench.sources import plugin_source, stated_version
 
@@ -75,6 +76,8 @@ def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         told["start"]["from"] = portable(str(told["start"]["from"]))
     else:
         told.pop("start", None)
+    if not any_of(told.get("faults", {})):
+        told.pop("faults", None)
     return told
 
 

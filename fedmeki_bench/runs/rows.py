@@ -14,9 +14,9 @@ from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.boards.board import Board, PartitionChoice
 from fedmeki_bench.boards.rows import BoardRow
 from fedmeki_bench.errors import InputError, UsageError, nearest
-from fedmeki_bench.runs.spec import assign_options, installed_models, option_models
+from fedmeki_bench.runs.spec import IN_FULL, assign_options, installed_models, option_models
 
-_SHARED = ("partition", "availability")
+_SHARED = ("partition", "availability", "faults")
 """Sections of options that make the federation, which is the same for all rows of a board."""
 
 
@@ -81,12 +81,13 @@ def has_option(models: Mapping[str, type[BaseModel]], option: str) -> bool:
     section, dot, key = option.partition(".")
     if dot:
         return section in models and key in models[section].model_fields
-    return any(option in model.model_fields for model in models.values())
+    return any(option in model.model_fields for name, model in models.items() if name not in IN_FULL)
 
 
 def in_full(sections: Mapping[str, type[BaseModel] | Mapping[str, Any]], option: str) -> str:
     """``section.key`` of an option; as it is where these sections, models or values, lack it or several have it."""
-    holders = [s for s, keys in sections.items() if option in (keys.model_fields if isinstance(keys, type) else keys)]
+    fields = {s: keys.model_fields if isinstance(keys, type) else keys for s, keys in sections.items()}
+    holders = [s for s, keys in fields.items() if s not in IN_FULL and option in keys]
     if "." in option or not holders:
         return option
     if "profile" in holders:  # lr means the clients'; the stage's own is stage.lr

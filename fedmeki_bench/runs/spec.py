@@ -21,6 +21,7 @@ from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.view import answers_zero_shot
+from fedmeki_bench.federation.faults import Faults
 from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, concerning, profile
@@ -31,7 +32,9 @@ from fedmeki_bench.task import Task
 RESULTS_VERSION = 1
 """Raised whenever the same specification gives other numbers than before."""
 
-_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start")
+_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start", "faults")
+IN_FULL = frozenset({"faults"})
+"""Sections whose options are given by their full names only, since rules and stages have short ones that are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class RunSpec:
         algorithm: the name it was asked for under; not part of its identity.
         tasks: what is trained on, sorted.
         zero_shot: zero-shot tasks that the foundation view answers, sorted.
-        params: section (profile, rule, stage, partition, availability, start) -> resolved parameters.
+        params: section (profile, rule, stage, partition, availability, start, faults) -> resolved parameters.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
@@ -70,9 +73,10 @@ class RunSpec:
         for option in self.unsaid:
             section, _, key = option.partition(".")
             del identity["params"][section][key]
-        if not identity["params"].get("start"):  # it came later: a run that starts as ever has no such section
-            identity["params"].pop("start", None)
-        else:
+        for section in ("start", "faults"):  # they came later: a run that leaves them alone has no such section
+            if not identity["params"].get(section):
+                identity["params"].pop(section, None)
+        if "start" in identity["params"]:
             identity["params"]["start"]["from"] = "kept"
         identity["rule"], identity["partition"] = placeless(self.rule), placeless(self.partition)
         for choice in identity["params"]["profile"]["encoders"].values():
@@ -131,7 +135,7 @@ def specify(
     rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
     given = assign_options(option_models(algorithm, partition), dict(algorithm.options) | dict(options or {}))
     if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be assigned
-        partition, given["availability"], given["partition"] = "iid", {}, {}
+        partition, given["availability"], given["partition"], given["faults"] = "iid", {}, {}, {}
     how = registry.load("partitions", partition)
     params = {
         "profile": _resolve_profile(profile_name, given["profile"]).model_dump(mode="json"),
@@ -140,6 +144,7 @@ def specify(
         "partition": _resolve(how.Params, given["partition"], f"partition {partition}"),
         "availability": _resolve(Availability, given["availability"], "the availability of modalities"),
         "start": _resolve(Start, given["start"], "the start"),
+        "faults": _resolve(Faults, given["faults"], "the faults"),
     }
     if to_run and "foundation" in params["stage"]:  # before its files, which may be large, are digested
         check_presence(params["stage"]["foundation"])
@@ -193,6 +198,7 @@ def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseMo
         "partition": registry.load("partitions", partition).Params,
         "availability": Availability,
         "start": Start,
+        "faults": Faults,
     }
 
 
@@ -201,7 +207,7 @@ def installed_models(algorithm: Algorithm, partition: str) -> dict[str, type[Bas
     sections = {"rule": ("rules", algorithm.rule), "stage": ("stages", algorithm.stage)}
     sections |= {"partition": ("partitions", partition)}
     known = {s: registry.load(kind, name).Params for s, (kind, name) in sections.items() if ".py:" not in name}
-    return {"profile": Profile, **known, "availability": Availability, "start": Start}
+    return {"profile": Profile, **known, "availability": Availability, "start": Start, "faults": Faults}
 
 
 def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -214,7 +220,7 @@ def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, 
     for name, value in options.items():
         section, dot, key = name.partition(".")
         if not dot:
-            holders = [s for s in _SECTIONS if name in models[s].model_fields]
+            holders = [s for s in _SECTIONS if s not in IN_FULL and name in models[s].model_fields]
             if "profile" in holders:  # lr means the clients'; the stage's own is stage.lr
                 holders = ["profile"]
             if len(holders) > 1:
@@ -222,8 +228,8 @@ def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, 
                 raise InputError(f"option {name!r} is ambiguous; write {ways}")
             section, key = (holders[0] if holders else ""), name
         if section not in models or key not in models[section].model_fields:
-            known = [k for s in _SECTIONS for k in models[s].model_fields]
-            raise InputError(f"unknown option {name!r}; {nearest(key, known)}")
+            known = [f"{s}.{k}" if s in IN_FULL else k for s in _SECTIONS for k in models[s].model_fields]
+            raise InputError(f"unknown option {name!r}; {nearest(name if section in IN_FULL else key, known)}")
         handed[section][key] = value
     return handed
 

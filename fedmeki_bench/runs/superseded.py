@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedmeki_bench.federation.faults import Faults
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord
 from fedmeki_bench.runs.plugins import placeless
 from fedmeki_bench.runs.spec import RunSpec
+
+_WITHOUT = {"faults": Faults().model_dump(mode="json")}
+"""What a record without such a section was run under."""
 
 
 def superseded(
@@ -68,7 +72,7 @@ def _same_request(record: Record, spec: RunSpec) -> bool:
         == (placeless(spec.rule), spec.scope, spec.stage, spec.profile, spec.seed, spec.clients)
         and (tuple(sorted(record.tasks)), tuple(sorted(asked))) == (spec.tasks, spec.zero_shot)
         and placeless(record.partition) == placeless(spec.partition)
-        and all(_agree(record.params.get(section, {}), params) for section, params in spec.params.items())
+        and all(_agree(record.params.get(section, _WITHOUT.get(section, {})), p) for section, p in spec.params.items())
     )
 
 
