@@ -6,32 +6,33 @@ import contextlib
 import io
 from types import SimpleNamespace
 
+import torch
+
 from .checkouts import checkout, importing
 from .problem import EPOCHS, LR, ROUNDS, Network, Problem, named
 
 _QUIET = ("evaluate", "evaluate_personalized", "evaluate_one_step", "save_results", "save_global_model")
 
 
-def theirs(problem: Problem, server: str, cls: str, *, change=None, restart=True, **options):
+def theirs(problem: Problem, name: str, cls: str, *, server=None, client=None, restart=True, **options):
     """Run a server; the global weights after each round, and the server.
 
     Draws, batches and samples are the problem's, evaluation is left out, all else is PFLlib's.
 
     Args:
-        server, cls: the module under ``flcore.servers`` and its class.
-        change: what to do to the server and client classes before they are used.
-        restart: whether each pass over a client's data in a round begins with the first epoch's batches again.
+        name, cls: the end of the modules' names under ``flcore`` and the server's class.
+        server, client: methods that replace the server's and the clients' own.
+        restart: whether each call for a client's data in a round begins with the first epoch's batches again.
         options: arguments of PFLlib's command line.
     """
     folder = checkout("PFLlib")
     with importing(folder / "system", absent=("h5py", "matplotlib", "sklearn")) as load:
-        base, client = load("flcore.servers.serverbase"), load("flcore.clients.clientbase")
-        made = getattr(load(f"flcore.servers.{server}"), cls)
-        for module in (base, client, load(f"flcore.clients.client{server.removeprefix('server')}")):
+        made = getattr(load(f"flcore.servers.server{name}"), cls)
+        for module in map(load, ("flcore.servers.serverbase", f"flcore.clients.client{name}")):
             if hasattr(module, "read_client_data"):
                 module.read_client_data = lambda dataset, k, is_train=True, few_shot=0: _samples(problem, k)
 
-    seen, now, loaders = [], SimpleNamespace(number=-1), {}
+    seen, now, loaders, client = [], SimpleNamespace(number=-1), {}, client or {}
 
     def weights(self):
         return named(self.global_model.named_parameters())
@@ -44,19 +45,17 @@ def theirs(problem: Problem, server: str, cls: str, *, change=None, restart=True
         return [self.clients[k] for k in problem.draws[now.number]]
 
     def set_clients(self, kind):
-        def load_train_data(client, batch_size=None):
-            key = (client.id, now.number)
+        def load_train_data(at, batch_size=None):
+            key = (at.id, now.number)
             if restart or key not in loaders:
-                loaders[key] = problem.batches(client.id, now.number, epochs=40)
+                loaders[key] = problem.batches(at.id, now.number)
             return loaders[key]
 
-        kind = type(kind.__name__, (kind,), {"load_train_data": load_train_data})
-        super(running, self).set_clients(change[1](kind) if change and change[1] else kind)
+        super(replayed, self).set_clients(type(kind.__name__, (kind,), {"load_train_data": load_train_data} | client))
 
     quiet = dict.fromkeys(_QUIET, lambda self, *args, **kwargs: None)
-    running = type(cls, (made,), {"select_clients": select_clients, "set_clients": set_clients} | quiet)
-    if change and change[0]:
-        running = change[0](running)
+    replayed = type(cls, (made,), {"select_clients": select_clients, "set_clients": set_clients} | quiet)
+    running = type(cls, (replayed,), server or {})
     with contextlib.redirect_stdout(io.StringIO()):
         found = running(_arguments(problem, **options), 0)
         found.rs_test_acc = found.rs_test_acc_per = [0.0]
@@ -65,10 +64,9 @@ def theirs(problem: Problem, server: str, cls: str, *, change=None, restart=True
 
 
 def _samples(problem, client):
-    batch = problem.samples[client]
-    import torch
-
-    return list(zip(torch.from_numpy(batch.x), torch.from_numpy(batch.targets).long(), strict=True))
+    """What PFLlib reads from disk: pairs of a signal and a class."""
+    part = problem.samples[client]
+    return list(zip(torch.from_numpy(part.x), torch.from_numpy(part.targets).long(), strict=True))
 
 
 def _arguments(problem, **options):

@@ -114,7 +114,7 @@ class Network(nn.Module):
 
 
 class Batches:
-    """A loader that gives the batches of one client in one round, another epoch each time it is gone through."""
+    """A loader that gives the batches of one client in one round, each time those of the next epoch, then all again."""
 
     def __init__(self, epochs):
         self._epochs, self._next = epochs, 0
@@ -124,7 +124,7 @@ class Batches:
 
     def __iter__(self):
         self._next += 1
-        return iter(self._epochs[self._next - 1])
+        return iter(self._epochs[(self._next - 1) % len(self._epochs)])
 
 
 @dataclass
