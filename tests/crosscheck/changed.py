@@ -65,21 +65,6 @@ class ScaledByAll:
         server.apply(server.model - before, server.clients / server.drawn - 1)
 
 
-class SharesSumToOne:
-    """FedNova whose tau_eff is one: what is left of it where it cancels."""
-
-    def aggregate(self, server, updates):
-        steps = {}
-
-        def watched():
-            for update in updates:
-                for unit, share in update.share.items():
-                    steps[unit] = steps.get(unit, 0.0) + share / update.numbers[f"tau.{unit}"]
-                yield update
-
-        super().aggregate(server, watched())
-
-
 class KingmasCorrection:
     """FedAdam with Adam's bias correction on the step size, its exponent one more than the round, counted from 1."""
 

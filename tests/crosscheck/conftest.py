@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ def float64(monkeypatch):
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
+    random.seed(0)  # PFLlib and FL-bench shuffle the order in which they add models up
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor.to(torch.get_default_dtype()))
     yield
     torch.set_default_dtype(before)

@@ -12,14 +12,14 @@ from .checkouts import checkout, importing
 from .problem import EPOCHS, LR, ROUNDS, Network, Problem, named
 
 
-def theirs(problem: Problem, name: str, cls: str, *, server=(), client=()):
+def theirs(problem: Problem, name: str, cls: str, *, server=None, client=()):
     """Run a pair of handler and trainer; the global weights after each round, and the trainer.
 
     Args:
         name, cls: the module under ``fedlab.contrib.algorithm`` and what its classes' names begin with.
-        server, client: further arguments of their ``setup_optim``.
+        server, client: further arguments of their ``setup_optim``; None does not call the handler's.
     """
-    with importing(checkout("FedLab"), absent=("pynvml", "tqdm", "munch", "torchvision", "pandas")) as load:
+    with importing(checkout("FedLab"), absent=("pynvml", "tqdm", "munch", "torchvision", "pandas", "seaborn")) as load:
         module = load(f"fedlab.contrib.algorithm.{name}")
         quiet = SimpleNamespace(info=lambda text: None)
         network, clients = Network(*problem.parts()), len(problem.sizes)
@@ -32,7 +32,7 @@ def theirs(problem: Problem, name: str, cls: str, *, server=(), client=()):
         basic = load("fedlab.contrib.algorithm.basic_client")
         basic.tqdm = _no_bar
     handler.num_clients = clients
-    if hasattr(handler, "setup_optim"):
+    if server is not None:
         handler.setup_optim(*server)
     trainer.setup_optim(EPOCHS, problem.batch, LR, *client)
     seen = []

@@ -39,7 +39,7 @@ def test_fednova(found):
         there, _ = theirs(Problem(), "fednova", "FedNova", server=(option,))
         assert found("fednova", f"FedLab, `{option}`", "global, uniform", global_gap(rule("fednova"), there)).largest < EQUAL
     peer = "FedLab, `weighted_scale` (its default)"
-    there, _ = theirs(Problem(), "fednova", "FedNova")
+    there, _ = theirs(Problem(), "fednova", "FedNova", server=())
     assert found("fednova", peer, "global, uniform", global_gap(rule("fednova"), there)).largest > APART
     scaled = global_gap(rule("fednova", ScaledByAll), there)
     assert found("fednova, step times N / K", peer, "the same", scaled).largest < EQUAL
