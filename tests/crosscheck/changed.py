@@ -65,6 +65,28 @@ class ScaledByAll:
         server.apply(server.model - before, server.clients / server.drawn - 1)
 
 
+class TauCancelled:
+    """FedNova whose directions per step are averaged with weights p_i / tau_i that sum to one, so that tau_eff cancels."""
+
+    def aggregate(self, server, updates):
+        tau_eff, weight = {}, {}
+
+        def watched():
+            for update in updates:
+                for unit, p in update.share.items():
+                    tau = update.numbers[f"tau.{unit}"]
+                    tau_eff[unit] = tau_eff.get(unit, 0.0) + p * tau
+                    weight[unit] = weight.get(unit, 0.0) + p / tau
+                yield update
+
+        before = server.model.clone()
+        super().aggregate(server, watched())
+        step = server.model - before
+        for unit in step.units:
+            step.segment(unit).mul_(1 / (tau_eff[unit] * weight[unit]))
+        server.model.load(before + step)
+
+
 class KingmasCorrection:
     """FedAdam with Adam's bias correction on the step size, its exponent one more than the round, counted from 1."""
 
