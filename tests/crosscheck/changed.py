@@ -66,7 +66,7 @@ class ScaledByAll:
 
 
 class TauCancelled:
-    """FedNova whose directions per step are averaged with weights p_i / tau_i that sum to one, so that tau_eff cancels."""
+    """FedNova whose changes are averaged with weights p_i / tau_i that are made to sum to one: tau_eff cancels."""
 
     def aggregate(self, server, updates):
         tau_eff, weight = {}, {}
@@ -85,6 +85,18 @@ class TauCancelled:
         for unit in step.units:
             step.segment(unit).mul_(1 / (tau_eff[unit] * weight[unit]))
         server.model.load(before + step)
+
+
+class Nesterov:
+    """FedAvgM that looks ahead: its step is the change and beta times the velocity that holds it."""
+
+    def aggregate(self, server, updates):
+        velocity = server.memory.setdefault("velocity", server.model.zeros(buffers=False))
+        step = server.mean_change(updates)
+        for unit in step.units:
+            change, v = step.segment(unit), velocity.segment(unit)
+            change.add_(v.mul_(self.params.beta).add_(change), alpha=self.params.beta)
+        server.apply(step, self.params.server_lr)
 
 
 class KingmasCorrection:

@@ -48,7 +48,7 @@ class _AnyClass(metaclass=_AnyAttribute):
 class _Absent(ModuleType):
     """A module that isn't installed: whatever is asked of it is there and does nothing."""
 
-    __path__: list[str] = []
+    __path__ = ()
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -99,9 +99,13 @@ def importing(*folders: Path, absent: tuple[str, ...] = (), instead: tuple[str, 
     finally:
         sys.path[:] = path
         sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in finders]
-        for name in set(sys.modules) - known:
-            origin = getattr(sys.modules[name], "__file__", None) or ""
-            module = sys.modules[name]
-            if isinstance(module, _Absent) or any(Path(origin).is_relative_to(folder) for folder in folders if origin):
-                del sys.modules[name]
+        new = {name: sys.modules[name] for name in set(sys.modules) - known}
+        for name in [n for n, module in new.items() if isinstance(module, _Absent) or _lies_in(folders, module)]:
+            del sys.modules[name]
         sys.modules.update(shadowed)
+
+
+def _lies_in(folders, module):
+    """Whether a module, or a folder that is imported as one, comes from any of the folders."""
+    places = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", ()))
+    return any(Path(place).is_relative_to(folder) for place in places for folder in folders)

@@ -23,9 +23,7 @@ def theirs(problem: Problem, name: str, cls: str, *, server=None, client=()):
         module = load(f"fedlab.contrib.algorithm.{name}")
         quiet = SimpleNamespace(info=lambda text: None)
         network, clients = Network(*problem.parts()), len(problem.sizes)
-        handler = getattr(module, f"{cls}ServerHandler")(
-            network, ROUNDS, clients, problem.participation, logger=quiet
-        )
+        handler = getattr(module, f"{cls}ServerHandler")(network, ROUNDS, clients, problem.participation, logger=quiet)
         trainer = getattr(module, f"{cls}SerialClientTrainer")(network, clients, logger=quiet)
         if hasattr(module, "tqdm"):
             module.tqdm = _no_bar

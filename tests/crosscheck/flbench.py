@@ -18,7 +18,9 @@ _ABSENT = (
 )
 
 
-def theirs(problem: Problem, name: str, cls: str, *, weight_decay=0.0, one_epoch_is_one_batch=False, server=None, **options):
+def theirs(
+    problem: Problem, name: str, cls: str, *, weight_decay=0.0, one_epoch_is_one_batch=False, server=None, **options
+):
     """Run a server; the global weights after each round, and the server.
 
     Draws, batches, samples and optimiser are the problem's, evaluation is left out, all else is FL-bench's.

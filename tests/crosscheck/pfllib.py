@@ -73,8 +73,9 @@ def _arguments(problem, **options):
     chosen = {
         "model": Network(*problem.parts()), "device": "cpu", "dataset": "", "num_classes": 2, "algorithm": "",
         "global_rounds": ROUNDS - 1,  # its loops take one more
-        "local_epochs": EPOCHS, "batch_size": problem.batch, "local_learning_rate": LR, "num_clients": len(problem.sizes),
-        "join_ratio": problem.participation, "random_join_ratio": False, "few_shot": 0, "time_select": False, "goal": "",
+        "local_epochs": EPOCHS, "batch_size": problem.batch, "local_learning_rate": LR, "few_shot": 0, "goal": "",
+        "num_clients": len(problem.sizes), "join_ratio": problem.participation, "random_join_ratio": False,
+        "time_select": False,
         "time_threthold": 1e9, "save_folder_name": "", "top_cnt": 0, "auto_break": False, "eval_gap": 1,
         "client_drop_rate": 0, "train_slow_rate": 0, "send_slow_rate": 0, "dlg_eval": False, "dlg_gap": 1,
         "batch_num_per_client": 1, "num_new_clients": 0, "fine_tuning_epoch_new": 0, "learning_rate_decay": False,

@@ -25,7 +25,10 @@ def test_fedavg(found):
 
 def test_fedprox(found):
     there, _ = theirs(Problem(), "fedprox", "FedProx", client=(0.1,))
-    assert found("fedprox", "FedLab", "global, uniform, mu 0.1", global_gap(rule("fedprox", mu=0.1), there)).largest < EQUAL
+    assert (
+        found("fedprox", "FedLab", "global, uniform, mu 0.1", global_gap(rule("fedprox", mu=0.1), there)).largest
+        < EQUAL
+    )
 
 
 def test_scaffold(found):
@@ -37,7 +40,10 @@ def test_scaffold(found):
 def test_fednova(found):
     for option in ("weighted_com", "uniform"):
         there, _ = theirs(Problem(), "fednova", "FedNova", server=(option,))
-        assert found("fednova", f"FedLab, `{option}`", "global, uniform", global_gap(rule("fednova"), there)).largest < EQUAL
+        assert (
+            found("fednova", f"FedLab, `{option}`", "global, uniform", global_gap(rule("fednova"), there)).largest
+            < EQUAL
+        )
     peer = "FedLab, `weighted_scale` (its default)"
     there, _ = theirs(Problem(), "fednova", "FedNova", server=())
     assert found("fednova", peer, "global, uniform", global_gap(rule("fednova"), there)).largest > APART

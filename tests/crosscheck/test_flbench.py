@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .changed import APART, EQUAL, everybody_starts, rule, v_starts_at_zero
+from .changed import APART, EQUAL, Nesterov, everybody_starts, rule, v_starts_at_zero
 from .flbench import theirs
 from .measure import gap, ours, personal, personal_gap, stayed
 from .problem import BatchNorm, Problem, held, named
@@ -24,7 +24,10 @@ def test_fedavg(found):
 
 def test_fedprox(found):
     there, _ = theirs(Problem(), "fedprox", "FedProxServer", mu=0.1)
-    assert found("fedprox", "FL-bench", "global, samples, mu 0.1", global_gap(there, rule("fedprox", mu=0.1))).largest < EQUAL
+    assert (
+        found("fedprox", "FL-bench", "global, samples, mu 0.1", global_gap(there, rule("fedprox", mu=0.1))).largest
+        < EQUAL
+    )
 
 
 def test_scaffold(found):
@@ -60,7 +63,7 @@ def test_adaptive(found, name):
     options = {"beta1": 0.9, "server_lr": 0.05, "tau": 1e-3}
     there, _ = theirs(Problem(), "fedopt", "FedOptServer", type=name, beta2=0.99, **options)
     here = rule(f"fed{name}", **options, **({} if name == "adagrad" else {"beta2": 0.99}))
-    assert found(f"fed{name}", "FL-bench", "global, samples", global_gap(there, here)).largest > 1e-6
+    assert found(f"fed{name}", "FL-bench", "global, samples, beta1 0.9", global_gap(there, here)).largest > 1e-6
     changed = global_gap(there, here, v_starts_at_zero)
     assert found(f"fed{name}, v = 0 at first", "FL-bench", "the same", changed).largest < EQUAL
 
@@ -91,3 +94,21 @@ def test_moon(found):
     there, _ = theirs(Problem(), "moon", "MOONServer", mu=1.0, tau=0.5)
     here = rule("moon", mu=1.0, temperature=0.5)
     assert found("moon", "FL-bench", "global, mu 1, tau 0.5", global_gap(there, here)).largest < EQUAL
+
+
+def test_pfedme(found):
+    options = {"lamda": 15.0, "k": 3, "pers_lr": 0.02, "beta": 0.8}
+    here = rule("pfedme", lam=15.0, steps=3, lr=0.02, beta=0.8, eta=0.05)
+    there, _ = theirs(Problem(), "pfedme", "pFedMeServer", mu=0.001, **options)
+    apart = global_gap(there, here)
+    assert found("pfedme", "FL-bench", "global, lambda 15, K 3, beta 0.8", apart).largest > APART
+    there, _ = theirs(Problem(), "pfedme", "pFedMeServer", mu=0.0, **options)
+    assert found("pfedme", "FL-bench with mu 0", "the same", global_gap(there, here)).largest < EQUAL
+
+
+def test_fedavgm(found):
+    there, _ = theirs(Problem(), "fedavgm", "FedAvgMServer", server_momentum=0.8)
+    apart = global_gap(there, rule("fedavgm", beta=0.8))
+    assert found("fedavgm", "FL-bench", "global, samples, beta 0.8", apart).largest > APART
+    nesterov = global_gap(there, rule("fedavgm", Nesterov, beta=0.8))
+    assert found("fedavgm, Nesterov's momentum", "FL-bench", "the same", nesterov).largest < EQUAL

@@ -29,7 +29,9 @@ def global_gap(there, here, prepare=None, **problem):
 def test_equal(found, cls, options, name, params, participation):
     asked = {"participation": participation}
     there = strategy(Problem(**asked), cls, **options)
-    what = ", ".join(["global, samples" if participation == 0.6 else "global", *(f"{k} {v}" for k, v in params.items())])
+    what = ", ".join(
+        ["global, samples" if participation == 0.6 else "global", *(f"{k} {v}" for k, v in params.items())]
+    )
     assert found(name, "flwr", what, global_gap(there, rule(name, **params), **asked)).largest < EQUAL
 
 
@@ -39,7 +41,8 @@ def test_adaptive(found, name):
     there = strategy(Problem(), f"Fed{name}", eta=0.05, tau=1e-3, **betas)
     params = {"server_lr": 0.05, "tau": 1e-3} | {key.replace("_", ""): value for key, value in betas.items()}
     here = rule(f"fed{name.lower()}", **params)
-    assert found(f"fed{name.lower()}", "flwr", "global, samples", global_gap(there, here)).largest > APART
+    what = f"global, samples, beta1 {betas.get('beta_1', 0.0)}"
+    assert found(f"fed{name.lower()}", "flwr", what, global_gap(there, here)).largest > APART
     changed = rule(f"fed{name.lower()}", KingmasCorrection if name == "Adam" else None, **params)
     what = f"fed{name.lower()}, v = 0 at first" + (", bias correction" if name == "Adam" else "")
     assert found(what, "flwr", "the same", global_gap(there, changed, v_starts_at_zero)).largest < EQUAL

@@ -1,4 +1,4 @@
-"""The project's rules beside PFLlib's: equal ones, and for each other one what the smallest change is that makes it so."""
+"""The project's rules beside PFLlib's; where they differ, the smallest change that makes them equal."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from .changed import (
-    APART, EQUAL, EveryClientCounts, NothingToMixAtFirst, PenaltyOfTheNorm, everybody_starts, rule,
-)  # fmt: skip
+    APART,
+    EQUAL,
+    EveryClientCounts,
+    NothingToMixAtFirst,
+    PenaltyOfTheNorm,
+    everybody_starts,
+    rule,
+)
 from .measure import gap, ours, personal, personal_gap, stayed
 from .pfllib import theirs
 from .problem import BatchNorm, Problem, held, named
@@ -36,6 +42,23 @@ def test_equal(found, name, params, weighting, peer, cls, options):
     here, _ = ours(problem, rule(name, **params))
     what = ", ".join(["global", weighting, *(f"{k} {v}" for k, v in params.items())])
     assert found(name, "PFLlib", what, gap(held(problem.start), here, there)).largest < EQUAL
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "weighting", "peer", "cls", "options"),
+    [
+        ("fedavg", {}, "samples", "avg", "FedAvg", {}),
+        ("scaffold", {}, "uniform", "scaffold", "SCAFFOLD", {"server_learning_rate": 1.0}),
+    ],
+)
+def test_float32(found, name, params, weighting, peer, cls, options):
+    torch.set_default_dtype(torch.float32)  # as everybody trains; the fixture puts it back
+    problem = Problem(weighting=weighting)
+    there, _ = theirs(problem, peer, cls, **options)
+    here, _ = ours(problem, rule(name, **params))
+    assert here[0]["decoder.t.weight"].dtype == torch.float32
+    what = f"global, {weighting}, in float32"
+    assert 1e-12 < found(name, "PFLlib", what, gap(held(problem.start), here, there)).largest < 1e-5
 
 
 def test_feddyn(found):
