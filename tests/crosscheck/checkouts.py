@@ -23,7 +23,7 @@ def checkout(name: str) -> Path:
     """The folder of a peer; the test is skipped without it."""
     if VARIABLE not in os.environ:
         pytest.skip(f"{VARIABLE} names no folder with checkouts of other federated-learning code")
-    found = Path(os.environ[VARIABLE]) / name
+    found = (Path(os.environ[VARIABLE]) / name).resolve()
     if not found.is_dir():
         pytest.skip(f"the folder that {VARIABLE} names has no checkout {name}")
     return found

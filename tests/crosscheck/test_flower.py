@@ -35,6 +35,14 @@ def test_equal(found, cls, options, name, params, participation):
     assert found(name, "flwr", what, global_gap(there, rule(name, **params), **asked)).largest < EQUAL
 
 
+@pytest.mark.parametrize(("name", "options"), [("krum", {}), ("multikrum", {"num_clients_to_keep": 4})])
+def test_krum(found, name, options):
+    alike = {"sizes": (24,) * 5, "participation": 1.0}  # flwr weighs those that it keeps by samples, the paper alike
+    there = strategy(Problem(**alike), "Krum", num_malicious_clients=1, **options)
+    what = "global, equal clients, f = 1 of 5"
+    assert found(name, "flwr", what, global_gap(there, rule(name, byzantine=0.2), **alike)).largest < EQUAL
+
+
 @pytest.mark.parametrize("name", ["Adam", "Yogi", "Adagrad"])
 def test_adaptive(found, name):
     betas = {} if name == "Adagrad" else {"beta_1": 0.9, "beta_2": 0.99}

@@ -115,6 +115,32 @@ def test_fedrep(found):
     assert found("fedrep", "PFLlib", "clients' heads", heads).largest < EQUAL
 
 
+@pytest.mark.parametrize(
+    ("name", "peer", "cls", "what", "without"),
+    [
+        ("fedper", "per", "FedPer", "encoder", "decoder."),
+        ("lg_fedavg", "lg", "LG_FedAvg", "head", "encoder."),
+        ("fedbabu", "babu", "FedBABU", "encoder", "decoder."),
+    ],
+)
+def test_split_models(found, name, peer, cls, what, without):
+    problem = Problem()
+    there, server = theirs(problem, peer, cls, fine_tuning_epochs=0)
+    here, loop = ours(problem, rule(name))
+    start = held(problem.start)
+    assert found(name, "PFLlib", f"global {what}", gap(start, here, there, without)).largest < EQUAL
+    if name != "fedbabu":  # whose heads nobody trains
+        own = personal_gap(start, stayed(loop), models(server))
+        assert found(name, "PFLlib", "what stays at the clients", own).largest < EQUAL
+
+
+def test_what_a_slip_would_look_like(found):
+    problem = Problem()
+    there, _ = theirs(problem, "prox", "FedProx", mu=0.1)
+    slip = gap(held(problem.start), ours(problem, rule("fedprox", mu=0.1001))[0], there)
+    assert found("fedprox, mu 0.1001", "PFLlib", "global, samples, mu 0.1", slip).largest > 1e3 * EQUAL
+
+
 def test_pfedme(found):
     options = {"lamda": 15.0, "K": 3, "p_learning_rate": 0.02, "beta": 0.8, "local_learning_rate": 0.05}
     asked = {"lam": 15.0, "steps": 3, "lr": 0.02, "beta": 0.8, "eta": 0.05}
