@@ -106,7 +106,8 @@ class Training:
         model: trained in place.
         data: task -> samples.
         settings: optimiser, clipping, precision, batch size.
-        seed, stream: name the random streams of batches and dropout.
+        seed: the run's seed.
+        stream: with the seed names the random streams of batches and dropout.
         where: for error messages, e.g. ``in round 3 at client 1``.
         lr: learning rate; the profile's if not given.
         units: the units to train; all others stand still, in evaluation mode, and take no gradient. None trains all.
