@@ -19,7 +19,7 @@ APART = ["fedavg", "fedprox", "local", "majority", "public"]  # tested elsewhere
 RULES = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
     for name in registry.names("rules")
-    if name not in APART
+    if name not in APART and not registry.load("rules", name).needs_stage  # these: test_tuned.py
 ]
 
 
