@@ -271,7 +271,8 @@ def _basis(outcome: Outcome) -> dict[str, str]:
     assert outcome.evaluation is not None
     versions = outcome.record.versions
     # each metric by itself: views may have metrics of their own, such as the share of unparsed answers
-    metrics = {f"version of {name}": str(versions.metrics.get(name)) for name in outcome.evaluation.metrics}
+    # a run lists the metrics of its tasks; `unparsed`, which comes with words, is listed once it was scored anew
+    metrics = {f"version of {name}": str(versions.metrics.get(name, 1)) for name in outcome.evaluation.metrics}
     return metrics | {
         "data": _cohort(outcome, "card", ""),
         "split": _cohort(outcome, "split", "patient"),
