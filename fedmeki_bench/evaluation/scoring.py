@@ -59,8 +59,9 @@ class Validation:
         self._main = {name: watched(task, metrics) for name, task in tasks.items()}
         self._tasks = dict(tasks)
         self._name, self._view = next(iter(views.items()))
-        if self._view.in_words:  # greedy answers to all questions of `valid` would cost more than a round does
-            self._parts = {}
+        if self._view.in_words:  # of its answers the likelihood of candidates is watched, where there are any
+            specs = {name: task.meta.labels for name, task in tasks.items()}
+            self._parts = {n: p for n, p in self._parts.items() if specs[n].how.candidates(specs[n])}
         self._start: dict[str, int] = {}
 
     def begin(self, federation: Federation) -> None:
@@ -87,7 +88,12 @@ class Validation:
         return scores
 
     def _predicted(self, federation: Federation, task: str, part: CohortPart) -> np.ndarray:
-        return self._view.scores(federation, self._tasks[task], part)
+        if not self._view.in_words:
+            return self._view.scores(federation, self._tasks[task], part)
+        said = self._view.predict(federation, self._tasks[task], part)
+        assert isinstance(said, Answers)
+        assert said.scores is not None
+        return said.scores
 
 
 @dataclass(frozen=True, slots=True)

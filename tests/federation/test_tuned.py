@@ -355,3 +355,13 @@ def test_what_clients_tuned_is_not_kept_and_that_is_said_before_training(cohorts
     with pytest.raises(InputError, match="what the stage tuned leaves can't be kept: run without --keep-model"):
         execute(spec, cohorts, RecordStore(tmp_path / "results"), keep_model=True)
     assert not (tmp_path / "results").exists()
+
+
+def test_valid_is_watched_by_the_likelihood_of_the_candidates(cohorts, barely, tmp_path):
+    options = {"rounds": 2, "local_epochs": 1, "foundation": barely}
+    (spec,) = specify(resolve("fedavg_m_tuned"), ECG, clients=2, seed=0, options=options)
+    record = execute(spec, cohorts, RecordStore(tmp_path))
+    assert record.status == "ok"
+    watched = [r.valid["ecg_abnormal"] for r in record.history]
+    assert len(watched) == 2
+    assert all(0.0 <= value <= 1.0 for value in watched)
