@@ -40,9 +40,8 @@ class Krum(Rule[KrumParams]):
         """s(i): the sum of squared distances to the n - f - 2 closest others."""
         n = len(models)
         squares = cdist(models, models, compute_mode="donot_use_mm_for_euclid_dist").square()
-        squares = squares.where(squares.isfinite(), float("inf")).fill_diagonal_(
-            0.0
-        )  # a faulty model may hold anything
+        squares = squares.where(squares.isfinite(), float("inf"))  # a faulty model may hold anything
+        squares.fill_diagonal_(0.0)
         return squares.sort(dim=1).values[:, 1 : 1 + max(n - self.faulty(n) - 2, 1)].sum(dim=1)
 
     def faulty(self, n):

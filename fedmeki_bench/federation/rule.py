@@ -175,7 +175,8 @@ class Rule(Generic[ParamsT]):
 
         The default is the mean weighted by sample counts, unit by unit, over the clients that trained the unit
         (McMahan et al., AISTATS 2017, Algorithm 1). ``server.mean_change`` and ``server.changes`` are for rules that
-        combine differences; ``server.computing`` has public samples and a model to train on them.
+        combine differences, ``server.combine`` for those that look at several clients at once (medians, distances);
+        ``server.computing`` has public samples and a model to train on them.
         """
         server.model.load(server.mean(updates))
 
