@@ -81,7 +81,8 @@ class Column:
 class Cost:
     """What a row costs: megabytes of all clients per round each way and over the whole training, and seconds.
 
-    ``held`` is how many megabytes of weights a client needs to train, None where records do not say.
+    ``held`` is how many megabytes of weights a client needs to train, ``trained`` how many of them are trained, both as
+    float32; None where records do not say.
     """
 
     up_per_round: float
@@ -89,6 +90,7 @@ class Cost:
     megabytes: float
     seconds: float
     held: float | None = None
+    trained: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +311,7 @@ class Grid:
             sum(up + down for up, down, _ in sent) / 1e6 / n,
             sum(record.cost.seconds for record in runs) / n,
             max(held) / 1e6 if (held := [r.cost.client_weights for r in runs if r.cost.client_weights]) else None,
+            max(own) * 4 / 1e6 if (own := [r.cost.parameters for r in runs if r.cost.parameters]) else None,
         )
 
 

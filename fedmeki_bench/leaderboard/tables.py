@@ -163,9 +163,10 @@ _APART = 1.5
 
 
 def _costs(grid: Grid) -> tuple[Column, ...]:
-    """The columns of what a row costs; what clients hold only where rows differ in it, as where some tune a model."""
-    held = [cost.held for name in grid.algorithms if (cost := grid.cost(name)) and cost.held]
-    return (*_COST[:2], _HELD, *_COST[2:]) if held and max(held) > _APART * min(held) else _COST
+    """The columns of what a row costs; what clients hold only where some hold much more than they train."""
+    costs = [cost for name in grid.algorithms if (cost := grid.cost(name)) is not None]
+    apart = any(cost.held and cost.held > _APART * (cost.trained or cost.held) for cost in costs)
+    return (*_COST[:2], _HELD, *_COST[2:]) if apart else _COST
 
 
 def main_table(grid: Grid, analysis: Analysis) -> Table:
