@@ -81,8 +81,8 @@ class Column:
 class Cost:
     """What a row costs: megabytes of all clients per round each way and over the whole training, and seconds.
 
-    ``held`` is how many megabytes of weights a client needs to train, ``trained`` how many of them are trained; None where
-    records do not say.
+    ``held`` is how many megabytes of weights a client needs to train, ``trained`` how many of them are trained; None
+    where records do not say.
     """
 
     up_per_round: float
