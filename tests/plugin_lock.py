@@ -41,7 +41,7 @@ def _of_folder(folder: Path) -> sources.Follow:
 
 
 def _version(kind: str, name: str) -> int | list[int]:
-    if kind == "foundations":
+    if kind == "foundations" and name in tiny_config.STAND_INS:
         return [tiny_config.TEXT_VERSION, tiny_config.RECIPE_VERSION]
     if kind in ("partitions", "encoders", "kinds"):
         return sources.stated_version(kind, name)

@@ -30,7 +30,8 @@ def build(
     one, or a name in the hub cache.
 
     A plug-in of the entry-point group ``fedmeki_bench.foundations`` is a function that takes ``device``, ``dtype`` and
-    ``gradient_checkpointing`` by keyword and returns a :class:`Language`; the stand-in ``tiny`` is one.
+    ``gradient_checkpointing`` by keyword and returns a :class:`Language`; the stand-in ``tiny`` is one. It may have a
+    method ``check_presence``, which raises :class:`InputError` where the model is not there.
 
     Args:
         name_or_path: see above. ``tiny`` is built on first use (about two minutes) and cached.

@@ -29,13 +29,16 @@ def check_presence(name_or_path: str | Path) -> None:
 
     Raises:
         InputError: it is not there, no language model, incomplete or cut off, in one sentence.
-        UsageError: a registered one can't be loaded.
+        UsageError: a registered one can't be loaded. One that needs more than its code checks that itself, in a method
+            ``check_presence`` without arguments.
     """
     name = str(name_or_path)
     if name in STAND_INS:
         return
     if name in registry.names("foundations"):
-        registry.load("foundations", name)
+        check = getattr(registry.load("foundations", name), "check_presence", None)
+        if check is not None:
+            check()
         return
     faults = _faults_of_folder if Path(name).is_dir() else _faults_of_file if Path(name).exists() else _faults_of_name
     fault = next(faults(Path(name)), None)
