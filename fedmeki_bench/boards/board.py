@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fedmeki_bench import registry
+from fedmeki_bench.boards.federations import FederationChoice, federations_of, partition_words
 from fedmeki_bench.boards.rows import (
     BY_NAME,
     IN_DETAIL,
@@ -50,18 +50,6 @@ class SynthSpec(BaseModel):
     seed: int = Field(default=0, ge=0)
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionChoice:
-    """A partition of the private samples and its options; each has tables of its own.
-
-    ``label`` tells it from the board's others, and is empty where there are none.
-    """
-
-    partition: str
-    options: tuple[tuple[str, Scalar], ...] = ()
-    label: str = ""
-
-
 class Board(BaseModel):
     """The content of a board file.
 
@@ -70,6 +58,8 @@ class Board(BaseModel):
         profile: named budget, ``demo`` or ``paper``.
         seeds, clients, partition: the federation; every algorithm gets the same.
         partitions: several partitions instead of one, e.g. ``[iid, {dirichlet: {alpha: 0.3}}]``.
+        faults: heading -> what clients do wrong, e.g. ``{all honest: {}, signs flipped: {flip_signs: 0.2}}``; each has
+            tables of its own, for every partition.
         tasks: columns, by name.
         algorithms: rows: names of algorithms, or one name with what is the row's own (see
             :class:`~fedmeki_bench.boards.rows.RowSpec`), e.g. ``[fedavg_m, {feddyn_m: {options: {lr: 0.05}}}]``.
@@ -94,6 +84,7 @@ class Board(BaseModel):
     clients: int = Field(default=5, ge=1)
     partition: str = "iid"
     partitions: list[str | dict[str, dict[str, Scalar]]] = Field(default_factory=list)
+    faults: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
     tasks: list[str] = Field(min_length=1)
     algorithms: list[Entry] = Field(min_length=1)
     reference: str | None = None
@@ -139,23 +130,15 @@ class Board(BaseModel):
         return self.margins.get(metric, default_margin(metric))
 
     @property
-    def partition_choices(self) -> list[PartitionChoice]:
-        """The partitions that are compared: one, or one per entry of ``partitions``."""
-        if not self.partitions:
-            return [PartitionChoice(self.partition)]
-        found = []
-        for entry in self.partitions:
-            name, options = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
-            label = " ".join([name, *(f"{key} {value}" for key, value in options.items())])
-            found.append(PartitionChoice(name, tuple(options.items()), label if len(self.partitions) > 1 else ""))
-        return found
+    def federations(self) -> list[FederationChoice]:
+        """The federations that are compared: one, or one for each of ``partitions`` with each of ``faults``."""
+        return federations_of(self.partitions or [self.partition], self.faults)
 
     @property
     def partition_words(self) -> str:
         """The partitions in words."""
-        choices = self.partition_choices
-        said = " and ".join(d.label or " ".join([d.partition, *(f"{k} {v}" for k, v in d.options)]) for d in choices)
-        return f"{said} partition{'s' * (len(choices) > 1)}"
+        said = dict.fromkeys(partition_words(choice.partition, choice.options) for choice in self.federations)
+        return f"{' and '.join(said)} partition{'s' * (len(said) > 1)}"
 
     @model_validator(mode="after")
     def _one_way_to_deal(self) -> Board:

@@ -256,7 +256,7 @@ def _parts(board: Board, collected: Collected, tasks: Mapping[str, TaskMeta]) ->
     if any(o.cell.task not in zero | texts for o in collected.outcomes):
         zero |= texts
     found = []
-    for number, partition in enumerate(d.label for d in board.partition_choices):
+    for number, partition in enumerate(d.label for d in board.federations):
         suffix = f"_{number + 1}" if number else ""
         own = [o for o in collected.outcomes if o.cell.partition == partition]
         trained = tuple(o for o in own if o.cell.task not in zero)

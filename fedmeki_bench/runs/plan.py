@@ -8,7 +8,8 @@ from itertools import product
 from pathlib import Path
 
 from fedmeki_bench import registry
-from fedmeki_bench.boards.board import Board, PartitionChoice
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.boards.federations import FederationChoice
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
@@ -56,7 +57,7 @@ def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> l
     training, zero_shot = by_role(board.tasks)
     planned: dict[str, Planned] = {}
     for row in rows:
-        for choice, seed in product(board.partition_choices, board.seeds):
+        for choice, seed in product(board.federations, board.seeds):
             if records is not None and (is_file(row.trained.rule) or is_file(choice.partition)):
                 for entry in _recorded(board, row, rows, choice, seed, training, zero_shot, records):
                     known = planned.setdefault(entry.cells[0].setting, entry)
@@ -74,7 +75,7 @@ def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> l
 
 
 def _specified(
-    board: Board, row: ResolvedRow, choice: PartitionChoice, seed: int, training: list[str], zero_shot: list[str], *,
+    board: Board, row: ResolvedRow, choice: FederationChoice, seed: int, training: list[str], zero_shot: list[str], *,
     to_run: bool,
 ) -> list[RunSpec]:  # fmt: skip
     """The training runs of a row under one partition and seed."""
@@ -90,7 +91,7 @@ def _specified(
 
 
 def _recorded(
-    board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: PartitionChoice, seed: int,
+    board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: FederationChoice, seed: int,
     training: list[str], zero_shot: list[str], records: Sequence[Record | BadRecord],
 ) -> Iterator[Planned]:  # fmt: skip
     """What stands for the training runs of a row whose code is not loaded."""
@@ -112,7 +113,7 @@ def cells(board: Board, records: Sequence[Record | BadRecord] = ()) -> list[Cell
     found = [cell for planned in plan(board, records) for cell in planned.cells]
     _, zero_shot = by_role(board.tasks)
     there = {(cell.algorithm.name, cell.task) for cell in found}
-    partitions = [choice.label for choice in board.partition_choices]
+    partitions = [choice.label for choice in board.federations]
     shown = [row.shown for row in resolve_rows(board, load=False)]
     for row in shown:
         reason = (
@@ -182,7 +183,7 @@ def _take(entry: Planned, record: Record, cards: Mapping[str, str]) -> None:
 
 
 def _check_options(board: Board, rows: Sequence[ResolvedRow], *, shown: bool) -> None:
-    names = [(row.trained, choice.partition) for row in rows for choice in board.partition_choices]
+    names = [(row.trained, choice.partition) for row in rows for choice in board.federations]
     if shown and any(is_file(row.rule) or is_file(partition) for row, partition in names):
         return  # whose options they are is known to a file that is not loaded
     models = [option_models(row, partition) for row, partition in names]

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from fedmeki_bench import algorithms
 from fedmeki_bench.algorithms import Algorithm
-from fedmeki_bench.boards.board import Board, PartitionChoice
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.boards.federations import FederationChoice
 from fedmeki_bench.boards.rows import BoardRow
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.runs.spec import IN_FULL, assign_options, installed_models, option_models
@@ -60,7 +61,7 @@ def resolve_rows(board: Board, *, load: bool) -> list[ResolvedRow]:
     return _told_apart(board, rows)
 
 
-def options_of(board: Board, row: ResolvedRow, choice: PartitionChoice) -> dict[str, Any]:
+def options_of(board: Board, row: ResolvedRow, choice: FederationChoice) -> dict[str, Any]:
     """The board's options that this row's algorithm has, under its own: ``mu`` reaches FedProx, not FedAvg.
 
     Raises:
@@ -71,9 +72,9 @@ def options_of(board: Board, row: ResolvedRow, choice: PartitionChoice) -> dict[
     own = {key: value for key, value in row.row.options if has_option(models, key)}
     if own:  # whichever way either writes a key
         options = _in_full(models, options) | _in_full(models, own)
-    if row.trained.pooled:  # there is nothing to share out
+    if row.trained.pooled:  # there is nothing to share out, and nobody to fail
         return options
-    return options | {f"partition.{key}": value for key, value in choice.options}
+    return options | choice.in_full
 
 
 def has_option(models: Mapping[str, type[BaseModel]], option: str) -> bool:
@@ -103,7 +104,7 @@ def _in_full(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) 
 def _shown(board: Board, row: BoardRow, trained: Algorithm) -> Algorithm:
     if not row.detailed:
         return trained
-    models = installed_models(trained, board.partition_choices[0].partition)
+    models = installed_models(trained, board.federations[0].partition)
     own = {in_full(models, key): tuple(v) if isinstance(v, list) else v for key, v in row.options}
     above = {in_full(models, key): value for key, value in trained.options}
     shown = replace(trained, name=row.name, options=tuple((above | own).items()) if own else trained.options)
@@ -131,14 +132,14 @@ def _check_name(board: Board, one: ResolvedRow, rows: Sequence[ResolvedRow]) -> 
 
 def _check_own(board: Board, one: ResolvedRow, *, load: bool) -> None:
     """Refuse options that the row's algorithm lacks, or that are the same for all rows."""
-    names = [choice.partition for choice in board.partition_choices]
+    names = [choice.partition for choice in board.federations]
     known = [(option_models if load else installed_models)(one.trained, name) for name in names]
     for key, _ in one.row.options:
         section = in_full(known[0], key).partition(".")[0]
         if section in _SHARED and all(has_option(models, key) for models in known):
             raise InputError(
                 f"{one.where(board, 'options', key)}: {key} is the same for all rows of a board; set it for the board, "
-                "or compare several partitions"
+                "or compare several partitions or faults"
             )
         if any(has_option(models, key) for models in known):
             continue

@@ -39,7 +39,7 @@ def why_not(board: Board, row: BoardRow, over: Grid) -> str:
     if not registry.load("rules", algorithm.rule).trains:
         return f"{row.name}: its clients train nothing"
     views = algorithms.views(algorithm.rule, algorithm.stage)
-    known = [option_models(algorithm, choice.partition) for choice in board.partition_choices]
+    known = [option_models(algorithm, choice.partition) for choice in board.federations]
     for key in over:
         if not any(has_option(models, key) for models in known):
             fields = [field for models in known for model in models.values() for field in model.model_fields]
@@ -69,5 +69,5 @@ def laid_over(board: Board, row: BoardRow, values: Mapping[str, Scalar]) -> dict
 
 def as_written(board: Board, row: BoardRow, key: str) -> str:
     """An option as the row writes it, which may have ``profile.lr`` for ``lr``."""
-    models = option_models(algorithms.resolve(row.algorithm), board.partition_choices[0].partition)
+    models = option_models(algorithms.resolve(row.algorithm), board.federations[0].partition)
     return next((own for own, _ in row.options if in_full(models, own) == in_full(models, key)), key)

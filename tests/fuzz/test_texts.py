@@ -52,7 +52,7 @@ def test_boards(tmp_path, examples, level):
         with refused_in_words():
             board = load_board(path)
             assert isinstance(board, Board)
-            assert board.partition_choices
+            assert board.federations
             assert board.partition_words
             told = board.model_dump()
             assert plain_values(told) == told

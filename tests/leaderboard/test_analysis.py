@@ -182,7 +182,7 @@ def test_several_dealings_have_tables_of_their_own(tmp_path):
     toy, made, store = judged(tmp_path / "r", [0])
     content = toy.model_dump(exclude={"partition"}) | {"partitions": ["iid", {"dirichlet": {"alpha": 0.3}}]}
     two = Board.model_validate(content)
-    assert [d.label for d in two.partition_choices] == ["iid", "dirichlet alpha 0.3"]
+    assert [d.label for d in two.federations] == ["iid", "dirichlet alpha 0.3"]
     from dataclasses import replace
 
     split = [replace(c, partition="iid") for c in made]
