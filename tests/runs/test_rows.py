@@ -139,3 +139,41 @@ def test_rows_of_a_rule_from_a_file_find_their_own_records():
     assert missing["low"] == "s-lr0.05"
     assert all(setting.startswith("no setting: ") for name, setting in missing.items() if name != "low")
     assert len(set(missing.values())) == 4
+
+
+FAULTS = {"all honest": {}, "signs flipped": {"flip_signs": 0.5}}
+
+
+def test_faults_are_compared_as_partitions_are():
+    made = board("fedavg_s", "central", faults=FAULTS)
+    found = {(c.algorithm.name, c.partition): c.setting for c in cells(made)}
+    plain = settings(board("fedavg_s", "central"))
+    assert found["fedavg_s", "all honest"] == plain["fedavg_s"] != found["fedavg_s", "signs flipped"]
+    assert found["central", "all honest"] == found["central", "signs flipped"] == plain["central"]  # nobody can fail
+    one_fault = board("fedavg_s", options={"faults.flip_signs": 0.5})
+    assert found["fedavg_s", "signs flipped"] == settings(one_fault)["fedavg_s"]
+    assert made.partition_words == "iid partition"
+
+
+def test_partitions_and_faults_together_are_every_pair():
+    made = board("fedavg_s", partitions=["iid", {"dirichlet": {"alpha": 0.3}}], faults=FAULTS)
+    assert [choice.label for choice in made.federations] == [
+        "iid, all honest", "iid, signs flipped",
+        "dirichlet alpha 0.3, all honest", "dirichlet alpha 0.3, signs flipped",
+    ]  # fmt: skip
+    assert len({cell.setting for cell in cells(made)}) == 4
+    assert board("fedavg_s", faults={"signs flipped": FAULTS["signs flipped"]}).federations[0].label == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"flip_sign": 0.5}, r"'signs flipped': unknown option 'flip_sign' of faults; did you mean 'flip_signs'"),
+        ({"flip_signs": 2}, r"'signs flipped': option 'flip_signs' of faults cannot be 2"),
+        ({"flip_signs_scale": 2}, r"a fault is that nobody has; give faults.flip_signs"),
+        ({}, r"'signs flipped' and 'all honest' are the same faults"),
+    ],
+)
+def test_wrong_faults_are_refused_with_their_heading(wrong, says):
+    with pytest.raises(InputError, match=says):
+        plan(board("fedavg_s", faults=FAULTS | {"signs flipped": wrong}))
