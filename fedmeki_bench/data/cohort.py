@@ -328,11 +328,18 @@ class CohortPart:
             found["hours"] = self._column("hours")[chosen]
         return found
 
+    def having(self, modality: str) -> np.ndarray:
+        """Which of the samples have an array of the modality, (n,) of bool."""
+        import numpy as np
+
+        if not self.cohort.arrays[modality].optional:
+            return np.ones(len(self), dtype=bool)
+        found: np.ndarray = self._rows_of(modality)[1][self.rows] > 0
+        return found
+
     def holding(self, modality: str) -> int:
         """How many of the samples have an array of the modality."""
-        if not self.cohort.arrays[modality].optional:
-            return len(self)
-        return int((self._rows_of(modality)[1][self.rows] > 0).sum())
+        return int(self.having(modality).sum())
 
     @property
     def lacking(self) -> frozenset[str]:
