@@ -328,11 +328,13 @@ class CohortPart:
             found["hours"] = self._column("hours")[chosen]
         return found
 
+    def having(self, modality: str) -> np.ndarray:
+        """Which of the samples have an array of the modality, (n,) of bool."""
+        return self._rows_of(modality)[1][self.rows] > 0
+
     def holding(self, modality: str) -> int:
         """How many of the samples have an array of the modality."""
-        if not self.cohort.arrays[modality].optional:
-            return len(self)
-        return int((self._rows_of(modality)[1][self.rows] > 0).sum())
+        return int(self.having(modality).sum())
 
     @property
     def lacking(self) -> frozenset[str]:
@@ -365,8 +367,7 @@ class CohortPart:
         return first, count * (modality not in self.hidden)
 
     def _column(self, name: str) -> np.ndarray:
-        values: np.ndarray = self.cohort._table()[name][self.rows]
-        return values
+        return self.cohort._table()[name][self.rows]
 
     def __repr__(self) -> str:
         return f"CohortPart({self.cohort.name!r}, {self.split!r}, n={len(self)})"

@@ -118,6 +118,14 @@ class TunedModel(ClientModel):
         there = real.unsqueeze(-1).to(soft.dtype)
         return Outputs(losses, (soft * there).sum(dim=1) / there.sum(dim=1).clamp(min=1), tokens)
 
+    def columns(self, task: str) -> dict[str, slice]:
+        """See :class:`ClientModel`.
+
+        Raises:
+            RunFailed: always, for the features of this model are of all modalities together.
+        """
+        raise RunFailed("clients that tune the foundation model have no features of each modality by itself")
+
     def imitation(self, outputs: Outputs, wanted: Tensor, task: str) -> Tensor:
         """See :class:`ClientModel`.
 

@@ -139,6 +139,18 @@ class ClientModel(nn.Module):
         encoders = (f"encoder.{m}" for m in self.tasks[task] if m not in lacking)
         return tuple(u for u in (*encoders, f"decoder.{task}") if u not in self.frozen)
 
+    def columns(self, task: str) -> dict[str, slice]:
+        """Modality -> its columns of :attr:`Outputs.features`, in the order in which the decoder reads them.
+
+        Where a sample lacks the modality these hold what the decoder has learned in its place;
+        ``CohortPart.having`` says which samples have it.
+        """
+        found, start = {}, 0
+        for modality in self.tasks[task]:
+            stop = start + _as_encoder(self.encoders[modality]).width
+            found[modality], start = slice(start, stop), stop
+        return found
+
     def freeze(self, units: Iterable[str]) -> None:
         """Leave these units as they are from now on: no gradient, no batch-norm statistic and no dropout.
 

@@ -110,6 +110,26 @@ def test_a_client_sends_no_encoder_that_it_does_not_train(federation):
     assert counts["encoder.image"] < counts[f"decoder.{TASK}"]
 
 
+def test_features_of_each_modality_are_told_apart(federation):
+    """A picture moves its own columns and no others; where there is none they hold the decoder's learned vector."""
+    model, part = federation.model, paired_cohort().part("client")
+    columns, hidden = model.columns(TASK), part.hiding(["signal"])
+    assert columns == {"image": slice(0, 8), "signal": slice(8, 16)}
+    ctx = federation.context(0, 0)
+    with torch.no_grad():
+        model.values[f"decoder.{TASK}.absent.signal"].copy_(torch.arange(8.0))
+    (features, _), (without, _) = ctx.features(TASK, part), ctx.features(TASK, hidden)
+    left = part.having("image")
+    assert len(hidden) == left.sum() == part.holding("image") < len(part)
+    assert torch.equal(without[:, columns["signal"]], torch.arange(8.0).expand(len(hidden), 8))
+    torch.testing.assert_close(without[:, columns["image"]], features[torch.from_numpy(left)][:, columns["image"]])
+    absent = (features[:, columns["signal"]] == torch.arange(8.0)).all(dim=1).numpy()
+    assert (absent == ~part.having("signal")).all()
+    assert 0 < absent.sum() < len(part)
+    assert not hidden.having("signal").any()
+    assert build(Rule(), ("left",)).public["left"].having("image").all()
+
+
 def test_a_task_of_text_alone_is_refused():
     with pytest.raises(InputError, match="task 'notes' reads text alone"):
         ClientModel({"notes": ("text",)}, {}, {}, hidden={}, seed=0)
