@@ -1,10 +1,10 @@
-"""Defaults of rules, chosen on `valid`: each value of a small grid on the stand-ins of the board `rules`.
+"""Defaults of rules, chosen on `valid`: each value of a small grid, on stand-ins of four datasets.
 
-    fedmeki-bench demo --board rules --out demo-rules      # writes the stand-ins, and fills the board
-    python benchmarks/defaults.py --data demo-rules/data --out defaults.csv
+    fedmeki-bench synth rsna --out raw/rsna --size 600          # ptbxl 600, covqu 400, mimic3 500 likewise
+    fedmeki-bench prepare rsna --raw raw/rsna --out data -o image_size=64     # covqu likewise; the others as they are
+    python benchmarks/defaults.py --data data --out defaults.csv
 
-Every value gets the same budget (profile `demo`), the board's two partitions, and seeds that the board does not
-report. What is compared is the mean AUROC on `valid` after the last round; no test split is opened.
+Every value gets the same budget (profile `demo`), two partitions, and seeds that no board reports. What is compared is the mean AUROC on `valid` after the last round; no test split is opened.
 """
 
 from __future__ import annotations
