@@ -4,7 +4,8 @@
     fedmeki-bench prepare rsna --raw raw/rsna --out data -o image_size=64     # covqu likewise; the others as they are
     python benchmarks/defaults.py --data data --out defaults.csv
 
-Every value gets the same budget (profile `demo`), two partitions, and seeds that no board reports. What is compared is the mean AUROC on `valid` after the last round; no test split is opened.
+Every value gets the same budget (profile `demo`), two partitions, and seeds that no board reports. What is compared is
+the mean AUROC on `valid` after the last round; no test split is opened.
 """
 
 from __future__ import annotations
