@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import threading
 from multiprocessing import parent_process
 from typing import Any
 
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 _ENDING = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
@@ -39,6 +42,19 @@ def interrupt_once() -> None:
     for name in _known():
         if signal.getsignal(name) is not signal.SIG_IGN:
             signal.signal(name, interrupt)
+
+
+def keep_pages() -> None:
+    """Let glibc keep the memory of large vectors instead of giving it back and asking for it again; elsewhere nothing.
+
+    A round frees and allocates vectors of a model's size for every client, and pages that are touched for the first
+    time cost more than the arithmetic on them. For whole processes, so commands and workers call it, never a library.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TOP_PAD, 64 << 20)
 
 
 def _known() -> list[signal.Signals]:

@@ -17,7 +17,7 @@ from fedmeki_bench import __version__
 from fedmeki_bench.cli.view.echo import echo
 from fedmeki_bench.errors import FedmekiError, Interrupted, RunFailed, nearest
 from fedmeki_bench.files import UNWRITABLE
-from fedmeki_bench.processes import interrupt_once
+from fedmeki_bench.processes import interrupt_once, keep_pages
 
 # command -> (module, one-line help); the module is imported when the command runs, so that --help stays fast
 _COMMANDS = {
@@ -108,6 +108,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def run() -> None:
     """The command line as a process of its own, which SIGTERM and SIGHUP end as Ctrl-C does."""
     interrupt_once()
+    keep_pages()
     main()
 
 

@@ -161,13 +161,11 @@ class Cohort:
         return self._columns
 
     def _attribute(self, name: str) -> list[Any] | None:
-        import pyarrow.parquet as pq
+        from pyarrow.parquet import ParquetFile
 
-        path = self.path / SAMPLES
-        if name not in pq.read_schema(path).names:
-            return None
-        values: list[Any] = pq.read_table(path, columns=[name]).column(name).to_pylist()
-        return values
+        with ParquetFile(self.path / SAMPLES) as file:
+            known = name in file.schema_arrow.names
+            return file.read(columns=[name]).column(name).to_pylist() if known else None
 
     def array(self, modality: str) -> np.ndarray:
         """The memory map of one modality, shape (arrays, \\*spec.shape), read-only.

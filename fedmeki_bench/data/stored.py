@@ -34,16 +34,19 @@ def read_columns(
     """
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pyarrow.parquet import ParquetFile  # read_table would import pandas and pyarrow's datasets
 
     concepts = None if labels.how.labelled else learnt
     names = [*_COLUMNS, "label"] if labels.how.labelled else list(_COLUMNS)
     numbers = _NUMBERS | {name: "int64" for modality in counted for name in columns_of(modality)}
     names += [name for name in numbers if name not in _NUMBERS] + ["concepts"] * (concepts is not None)
     try:
-        if "hours" in pq.read_schema(path).names:
-            names.append("hours")
-        table = pq.read_table(path, columns=names)
+        with ParquetFile(path) as file:
+            there = file.schema_arrow.names
+            names += ["hours"] * ("hours" in there)
+            if lacking := [name for name in names if name not in there]:
+                raise ValueError(f"column {lacking[0]} is missing")
+            table = file.read(columns=names)
         columns = {name: table.column(name).to_pylist() for name in names}
         if any(None in values for values in columns.values()):
             raise ValueError("a needed column has blanks")

@@ -345,12 +345,13 @@ def read_text_predictions(path: Path, digest: str | None = None) -> TextPredicti
 
 def _read(path: Path, wanted: tuple[str, ...], digest: str | None) -> Any:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pyarrow.parquet import ParquetFile
 
     if not path.is_file():
         raise InputError(f"{path}: the predictions are missing")
     try:
-        table = pq.read_table(path)
+        with ParquetFile(path) as file:
+            table = file.read()
         table.validate(full=True)  # texts that are not UTF-8 would fail only when they are looked at
     except (OSError, pa.ArrowException, ValueError) as error:
         raise InputError(f"{path}: cannot read predictions: {error}") from error

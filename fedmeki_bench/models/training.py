@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fedmeki_bench import seeds
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.models.batch import Batch, without
+from fedmeki_bench.models.optimiser import Optimiser, optimiser
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
@@ -81,16 +82,6 @@ def schedule(
             counters[task] += 1
 
 
-def optimiser(values: Tensor, grads: Tensor, settings: Profile, lr: float) -> torch.optim.Optimizer:
-    """An optimiser over one unit's flat segment: one tensor however many layers it has."""
-    parameter = nn.Parameter(values)
-    parameter.grad = grads
-    kinds: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-    kind: Callable[..., torch.optim.Optimizer] = kinds[settings.optimizer]
-    own = {"momentum": settings.momentum} if settings.momentum else {}
-    return kind([parameter], lr=lr, weight_decay=settings.weight_decay, **own)
-
-
 def autocast(model: ClientModel, settings: Profile) -> AbstractContextManager[object]:
     """The arithmetic of the forward pass: bfloat16 where the profile asks for it, else float32."""
     return torch.autocast(model.device.type, dtype=torch.bfloat16) if settings.precision == "bf16" else nullcontext()
@@ -140,7 +131,7 @@ class Training:
         self._still = frozenset() if units is None else frozenset(model.values.units) - frozenset(units)
         self.loss = loss or (lambda params, batch: self.task_loss(batch)[0])
         self._gradient_hook = gradient_hook
-        self._optimisers: dict[str, torch.optim.Optimizer] = {}
+        self._optimisers: dict[str, Optimiser] = {}
         self._parameters = {
             task: {
                 n: p

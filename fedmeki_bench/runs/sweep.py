@@ -13,7 +13,7 @@ from typing import Any
 
 from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.events import Event, Listener, RunEnded
-from fedmeki_bench.processes import end_with_parent, interrupt_once
+from fedmeki_bench.processes import end_with_parent, interrupt_once, keep_pages
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.plan import Planned
 from fedmeki_bench.runs.spec import RunSpec
@@ -138,6 +138,7 @@ def _serve(connection: Connection, data: Path, results: Path, device: str, test:
     """What a worker does: a specification in, events out, then None; until the pipe ends."""
     end_with_parent()
     interrupt_once()
+    keep_pages()
 
     def tell(event: Event) -> None:
         connection.send(event)
