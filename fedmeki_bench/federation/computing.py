@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import ReferenceType, ref
 
 import numpy as np
 import torch
@@ -53,7 +54,11 @@ class Computing:
         self.model, self.settings, self.seed, self.round = model, settings, seed, round
         self.batch: Batch | None = None
         self._where = where
-        self._training: Training | None = None
+        self._under_way: ReferenceType[Training] | None = None  # whose optimiser is of the model's size
+
+    @property
+    def _training(self) -> Training | None:
+        return None if self._under_way is None else self._under_way()
 
     def generator(self, *stream: str | int) -> torch.Generator:
         """A generator on a stream of this place and round; the same name gives the same numbers again."""
@@ -67,7 +72,8 @@ class Computing:
         statistics and dropout, with the masks of the step under way. Gradients reach ``values`` where they are attached
         to the graph.
         """
-        dropout = self._training.dropout if training and self._training is not None else None
+        step = self._training
+        dropout = step.dropout if training and step is not None else None
         with autocast(self.model, self.settings):
             return self.model.functional(values, batch.task, batch.inputs, training=training, dropout=dropout)
 
@@ -84,9 +90,9 @@ class Computing:
         Raises:
             RunFailed: outside a step.
         """
-        if self._training is None:
+        if (step := self._training) is None:
             raise RunFailed("outputs of a step are asked for outside training; ctx.forward evaluates a batch anywhere")
-        return self._training.task_loss(batch)
+        return step.task_loss(batch)
 
     def evaluate(
         self, data: Mapping[str, CohortPart], values: Mapping[str, Tensor] | None = None
@@ -139,10 +145,14 @@ class Computing:
             yield self.model.batch(task, part, index, targets)
 
     def _follow(self, training: Training, loss: Loss) -> Training:
-        """A training with this loss, whose step under way is known here."""
+        """A training with this loss, whose step under way is known here.
+
+        It is not kept alive: a client's moments go when its training does, or memory would grow with the clients.
+        """
+        under_way = ref(training)
 
         def followed(params: Mapping[str, Tensor], batch: Batch) -> Tensor:
-            self.batch, self._training = batch, training
+            self.batch, self._under_way = batch, under_way
             return loss(params, batch)
 
         training.loss = followed

@@ -34,7 +34,7 @@ def one_by_one(
         received = send(ctx)
         before = received.fingerprint()
         update: Update = getattr(rule, work)(ctx, received)
-        update.reports = ctx.reports
+        update.reports, ctx.batch = ctx.reports, None  # no samples stay behind
         if received.fingerprint() != before:
             raise RunFailed(
                 f"rule {type(rule).__name__} changed what client {ctx.client} received in round {ctx.round + 1}; "
