@@ -110,13 +110,13 @@ class RecordStore:
         except FileNotFoundError:
             return ""
         except OSError as error:  # not ours to read, or a link
-            return f"nobody knows whom: its lock can't be read ({error.strerror})"
+            return f"an unknown process (its lock can't be read: {error.strerror})"
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _owner(handle) or "another process"
         except OSError as error:
-            return f"nobody knows whom: its file system knows no locks ({error.strerror})"
+            return f"an unknown process (its file system knows no locks: {error.strerror})"
         finally:
             os.close(handle)
         return ""
