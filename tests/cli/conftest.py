@@ -31,3 +31,15 @@ def bench(capfd, monkeypatch, tmp_path):
         return Ended(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def whole(cohorts, tmp_path_factory):
+    """The finished runs of a small board; tests of folders of results copy them."""
+    from results_folders import BOARD
+
+    import fedmeki_bench as fb
+
+    results = tmp_path_factory.mktemp("whole") / "results"
+    fb.sweep(BOARD, cohorts, results=results, jobs=1)
+    return results
