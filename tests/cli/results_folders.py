@@ -11,6 +11,7 @@ from typing import Any
 import fedmeki_bench as fb
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.workflow.folders import Merged
 
 BOARD = {
     "name": "small", "profile": "demo", "seeds": [0, 1], "clients": 2, "tasks": ["ecg_abnormal"],
@@ -73,3 +74,8 @@ def unfinished(results: Path, key: str, *, rounds: int = 1, status: str = "inter
 def status_of(results: Path, key: str) -> str:
     """What a record says of its run."""
     return str(json.loads((results / key / "record.json").read_text())["status"])
+
+
+def states(merged: Merged) -> dict[str, str]:
+    """What became of each run of a merge."""
+    return {run.key: run.state for run in merged.runs}
