@@ -53,20 +53,23 @@ def clear_leftovers(folder: Path, name: str | None = None, *, locked: bool = Fal
     Args:
         locked: this process alone may write here, so whatever others left is dead, wherever they ran.
     """
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        found = [entry for entry in entries if entry.name.startswith(".")]
-    for entry in found:
-        match = _LEFTOVER.match(entry.name)
-        if match is None or name not in (None, match["name"]):
+    for path, called, process in leftovers(folder):
+        if name not in (None, called) or (not locked and is_running(process)):
             continue
-        if not locked and is_running(int(match["process"])):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            Path(entry.path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path) -> list[tuple[Path, str, int]]:
+    """Temporary files and folders in a folder: each with what it was to become and the process that wrote it."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries)
+    found = [(folder / name, match) for name in names if (match := _LEFTOVER.match(name))]
+    return [(path, match["name"], int(match["process"])) for path, match in found]
 
 
 def is_running(process: int) -> bool:

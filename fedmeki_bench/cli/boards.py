@@ -87,6 +87,7 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.records.store import RecordStore
+    from fedmeki_bench.runs.folders import survey
     from fedmeki_bench.runs.plan import inspect
     from fedmeki_bench.workflow.partitions import partition_in_words
 
@@ -121,6 +122,7 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
                 f"; {len(left) - len(known)} runs like none of these are not in it" if len(known) < len(left) else ""
             )
             echo(f"about {sum(known):.0f} s of single-process work left, judged by runs alike that are done{without}")
+        echo(f"on disk, {results} holds {survey(results).use.text}")
 
 
 def _cost(entry: Planned, entries: Sequence[Planned]) -> tuple[float | None, float | None, bool]:

@@ -35,6 +35,8 @@ _COMMANDS = {
     "compare": ("compare", "Two algorithms of a board, or two records: paired differences with intervals."),
     "reproduce": ("reproduce", "Run a record again and report the difference per metric."),
     "rescore": ("rescore", "Metrics anew from stored predictions, without training."),
+    "merge": ("merge", "The results of several machines in one folder."),
+    "clean": ("clean", "What of a folder of results no board needs; removed with --yes."),
     "score": ("score", "Score stored answers, under this project's rules or the published ones."),
     "new": ("new", "A commented skeleton of a rule, stage, task, dataset or encoder, as a package of its own."),
     "doctor": ("doctor", "Check environment, devices, data found and determinism."),

@@ -25,6 +25,11 @@ _LONGEST = 300  # characters of a reason
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+def is_key(name: str) -> bool:
+    """Whether a run can be called so, and its folder."""
+    return _KEY.fullmatch(name) is not None
+
+
 class KeyLocked(RunFailed):
     """Another process is running this key."""
 
@@ -51,7 +56,7 @@ class RecordStore:
 
     def folder(self, key: str) -> Path:
         """Where the run ``key`` keeps its record, predictions and checkpoint."""
-        if not _KEY.fullmatch(key):
+        if not is_key(key):
             raise InputError(f"{key!r} is not a run key: it would leave {self.root}")
         return self.root / key
 
@@ -78,7 +83,10 @@ class RecordStore:
         """Every record in order of keys, unreadable ones as :class:`BadRecord`."""
         if not self.root.is_dir():
             return
-        for path in sorted(folder / "record.json" for folder in self.root.iterdir()):
+        folders = (
+            folder for folder in self.root.iterdir() if not folder.name.startswith(".")
+        )  # those of killed writes
+        for path in sorted(folder / "record.json" for folder in folders):
             if not os.path.lexists(path):  # a link to nowhere is a record that is lost
                 continue
             try:
@@ -92,6 +100,26 @@ class RecordStore:
                 yield BadRecord(path, reason, record.setting)
             else:
                 yield record
+
+    def holder(self, key: str) -> str:
+        """Who runs ``key`` now, e.g. ``process 12 on host``; empty if nobody does. Nothing is written."""
+        import fcntl
+
+        try:
+            handle = os.open(self.folder(key) / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return ""
+        except OSError as error:  # not ours to read, or a link
+            return f"an unknown process (its lock can't be read: {error.strerror})"
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _owner(handle) or "another process"
+        except OSError as error:
+            return f"an unknown process (its file system knows no locks: {error.strerror})"
+        finally:
+            os.close(handle)
+        return ""
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
@@ -116,7 +144,8 @@ class RecordStore:
             ) from error
         try:
             for place in (folder, folder / "predictions", folder / "checkpoint"):
-                clear_leftovers(place, locked=True)
+                if not place.is_symlink():  # what lies behind a link is not this folder's
+                    clear_leftovers(place, locked=True)
             yield
         finally:
             path.unlink(missing_ok=True)  # before the lock is dropped: see _acquire

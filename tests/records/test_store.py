@@ -183,3 +183,35 @@ def test_a_flipped_bit_in_a_record_is_seen(tmp_path):
     assert "changed after it was written" in found.reason
     path.write_text(text)
     assert list(store.all()) == [made(seed=1, digest=json.loads(text)["digest"])]
+
+
+def test_who_holds_a_run_is_told_and_nothing_is_written(tmp_path):
+    store = RecordStore(tmp_path)
+    assert store.holder("abc") == ""
+    assert list(tmp_path.iterdir()) == []
+    with store.lock("abc"):
+        assert store.holder("abc").startswith("process ")
+        assert store.holder("other") == ""
+    (tmp_path / "abc" / "lock").write_text("{}")
+    assert store.holder("abc") == ""
+    with store.lock("abc"):  # asking leaves it free
+        pass
+    (tmp_path / "abc" / "lock").symlink_to(tmp_path / "nowhere")
+    assert "can't be read" in store.holder("abc")
+
+
+def test_a_lock_clears_nothing_behind_a_link(tmp_path):
+    store = RecordStore(tmp_path / "r")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / ".a.parquet.1.tmp").write_text("mine")
+    (tmp_path / "r" / "abc").mkdir(parents=True)
+    (tmp_path / "r" / "abc" / "predictions").symlink_to(tmp_path / "outside")
+    with store.lock("abc"):
+        assert (tmp_path / "outside" / ".a.parquet.1.tmp").read_text() == "mine"
+
+
+def test_a_half_copied_run_is_no_record(tmp_path):
+    store = RecordStore(tmp_path)
+    store.write(made())
+    (tmp_path / "abc").rename(tmp_path / ".abc.4000000.tmp")
+    assert list(store.all()) == []
