@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 
 from fedmeki_bench.api import Rule
 from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.models.training import Training
 
 from .conftest import PUBLISHED_ECG, finish, under
 
@@ -261,3 +264,43 @@ def test_what_clients_have_in_common_is_sent_once_in_memory(build):
         one, other = (federation.server.outgoing((ENCODER, DECODER)) for _ in range(2))
     assert one is other
     assert federation.server.outgoing((ENCODER, DECODER)) is not one
+
+
+# ---- memory
+
+
+class Counting(Rule):
+    """FedAvg that looks, whenever an update comes, at what of the clients' training is still alive."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.kept = [], []
+
+    def client_update(self, ctx, received):
+        self.kept.append(ctx)  # as the loop does, which holds all contexts of a round
+        return super().client_update(ctx, received)
+
+    def aggregate(self, server, updates):
+        def looked_at():
+            for update in updates:
+                alive = sum(type(thing) is Training for thing in gc.get_objects())
+                self.seen.append((alive, sum(ctx.batch is not None for ctx in self.kept)))
+                yield update
+
+        super().aggregate(server, looked_at())
+
+
+def test_a_clients_moments_and_samples_go_when_its_turn_is_over(build):
+    """Without the garbage collector, which would come late: no cycle may hold what is of the model's size."""
+    gc.collect()
+    gc.disable()
+    try:
+        rule = Counting()
+        next(under(build("fedavg_s", ECG, clients=5), rule).run())
+    finally:
+        gc.enable()
+    assert rule.seen == [(0, 0)] * 5
+    made = build("fedavg_s", ECG)
+    held = Training(made.model, {}, made.settings, seed=0, stream=("x",), where="here")
+    assert sum(type(thing) is Training for thing in gc.get_objects()) == 1  # the control: one would be seen
+    del held
