@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from committed_boards import main_values
+from committed_boards import main_values, means
 
 from fedmeki_bench.boards.board import find_board
 
@@ -87,3 +87,19 @@ def test_what_clients_know_counts_where_public_pictures_are_few():
     ahead = [a - b for a, b in zip(whole, public, strict=True)]
     assert statistics.fmean(ahead) > 0.1
     assert sum(gain > 0 for gain in ahead) >= 4  # in one of the five seeds the two are level
+
+
+ATTACKS = ["signs flipped", "model replaced", "noise"]
+
+
+@pytest.mark.parametrize("algorithm", ["median_m", "trimmedmean_m", "krum_m", "multikrum_m", "rfa_m"])
+def test_robust_rules_lose_little_to_two_adversaries_of_ten(algorithm):
+    found = means("adversaries", "auroc")
+    for attack in ATTACKS:
+        assert found[algorithm, attack] >= found[algorithm, "all honest"] - 0.03
+
+
+def test_the_plain_mean_falls_under_the_same_adversaries_and_clipping_is_not_enough():
+    found = means("adversaries", "auroc")
+    assert all(found["fedavg_m", attack] < found["fedavg_m", "all honest"] - 0.1 for attack in ATTACKS)
+    assert any(found["normclip_m", attack] < found["normclip_m", "all honest"] - 0.03 for attack in ATTACKS)
