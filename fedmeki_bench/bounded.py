@@ -57,8 +57,9 @@ def first_problem(error: ValidationError) -> str:
     """The first complaint of a pydantic error as ``field.path: message``, and how many more there are."""
     problems = error.errors(include_url=False)
     where = ".".join(str(part) for part in problems[0]["loc"])
+    said = problems[0]["msg"].removeprefix("Value error, ")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return one_line(f"{where}: {problems[0]['msg']}{more}" if where else f"{problems[0]['msg']}{more}")
+    return one_line(f"{where}: {said}{more}" if where else f"{said}{more}")
 
 
 def _no_constant(name: str) -> float:

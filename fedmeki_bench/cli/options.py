@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _path(
     *names: str, default: str | None, text: str, required: bool = False,
-    callback: Callable[[click.Context, click.Parameter, Path], Path] | None = None,
+    callback: Callable[[click.Context, click.Parameter, Path | None], Path | None] | None = None,
 ) -> Callable[[F], F]:  # fmt: skip
     return click.option(
         *names, type=click.Path(path_type=Path), default=default, show_default=default is not None, required=required,
@@ -21,16 +21,17 @@ def _path(
     )  # fmt: skip
 
 
-def _looked_into(_: click.Context, __: click.Parameter, folder: Path) -> Path:
+def looked_into(_: click.Context, __: click.Parameter, folder: Path | None) -> Path | None:
     """Tasks that cohorts or records define are known from here on."""
     from fedmeki_bench.definitions.places import look_in
 
-    look_in(folder)
+    if folder is not None:
+        look_in(folder)
     return folder
 
 
-data = _path("--data", default="data", text="Folder of prepared cohorts.", callback=_looked_into)
-results = _path("--results", default="results", text="Folder of records.", callback=_looked_into)
+data = _path("--data", default="data", text="Folder of prepared cohorts.", callback=looked_into)
+results = _path("--results", default="results", text="Folder of records.", callback=looked_into)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 plain = click.option("--plain", is_flag=True, default=None, help="One line per event instead of a live picture.")
 device = click.option("--device", default="cpu", show_default=True, help="Where models live: cpu, cuda, cuda:1.")

@@ -38,6 +38,7 @@ _LISTED = {
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
+    callback=options.looked_into,
     default=None,
     help="With tasks: which of them have a cohort there.",
 )
@@ -45,8 +46,8 @@ _LISTED = {
 def list_command(kind: str | None, data: Path | None, as_json: bool) -> None:
     """List everything of a KIND; a plug-in that can't be loaded is shown with the reason.
 
-    KIND is tasks, algorithms, rules, stages, datasets, partitions, metrics, encoders, foundations, views, leaderboards
-    or profiles. Without it, how many there are of each, and how to see them.
+    KIND is tasks, kinds, algorithms, rules, stages, datasets, partitions, metrics, encoders, foundations, views,
+    leaderboards or profiles. Without it, how many there are of each, and how to see them.
     """
     from fedmeki_bench.cli.view import print_table
 

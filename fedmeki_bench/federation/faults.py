@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from fedmeki_bench.options import later
 
-_SINCE = "0.2.0"
+_SINCE = "0.1.0"
 _STRENGTHS = {
     "straggle_work": "straggle", "noise_scale": "noise", "flip_labels_rate": "flip_labels",
     "flip_signs_scale": "flip_signs", "replace_boost": "replace",

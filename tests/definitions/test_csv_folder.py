@@ -272,3 +272,10 @@ def test_from_a_folder_of_pictures_to_a_board(bench, tmp_path):
     page = (tmp_path / "out" / "leaderboard.md").read_text()
     assert "Lung opacity in a folder of your own" in page
     assert CsvOptions().image_size == 224
+
+
+def test_list_tasks_knows_what_a_folder_defines(bench, tmp_path):
+    CsvFolder().synthesize(tmp_path / "raw", size=40, seed=0)
+    bench("prepare", "csv", "--raw", "raw", "--out", "data", "-o", "image_size=32")
+    listed = json.loads(bench("list", "tasks", "--data", "data", "--json").out)
+    assert {row["name"]: row["cohort"] for row in listed}["own_opacity"] == "prepared"
