@@ -137,8 +137,9 @@ class Board(BaseModel):
     @property
     def partition_words(self) -> str:
         """The partitions in words."""
-        said = dict.fromkeys(partition_words(choice.partition, choice.options) for choice in self.federations)
-        return f"{' and '.join(said)} partition{'s' * (len(said) > 1)}"
+        *most, last = dict.fromkeys(partition_words(choice.partition, choice.options) for choice in self.federations)
+        said = f"{', '.join(most)} and {last}" if most else last
+        return f"{said} partition{'s' * bool(most)}"
 
     @model_validator(mode="after")
     def _one_way_to_deal(self) -> Board:
