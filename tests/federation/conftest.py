@@ -24,6 +24,9 @@ from fedmeki_bench.runs.execute import open_cohorts
 from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
 
+ROUNDING = {"rtol": 1e-4, "atol": 2e-5}
+"""What two orders of the same sums may differ by after a few rounds: a max-pool's winner turns on the last bit."""
+
 SMALL = {"rounds": 2, "local_epochs": 1, "batch_size": 16}
 WITHOUT_BATCH_NORM = {"encoders": {"signal": f"{Path(__file__).with_name('plain_encoder.py')}:GroupNormEncoder"}}
 PUBLISHED_ECG = {"encoders": {"signal": {"name": "published_signal", "params": {"width": 32}}}}

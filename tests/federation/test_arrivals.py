@@ -10,7 +10,7 @@ from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.arrivals import Arrivals
 from fedmeki_bench.federation.payload import Payload
 
-from .conftest import backwards, finish, interrupted, same, under
+from .conftest import ROUNDING, backwards, finish, interrupted, same, under
 
 ECG = ["ecg_abnormal"]
 SGD = {"optimizer": "sgd", "lr": 0.05}
@@ -60,7 +60,7 @@ def test_a_buffer_that_waits_for_everybody_is_fedavg(build):
     """Nobody is stale then; with server_lr 1 the mean change is the mean model, up to rounding."""
     options = {**SGD, "clients": 3}
     buffered = build("fedbuff_s", ECG, buffer=3, **options)
-    torch.testing.assert_close(finish(buffered), finish(build("fedavg_s", ECG, **options)), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(finish(buffered), finish(build("fedavg_s", ECG, **options)), **ROUNDING)
     assert [r.reports["staleness"] for r in buffered.history] == [0.0, 0.0]
     early = build("fedbuff_s", ECG, buffer=2, **options)
     assert not torch.allclose(finish(early), buffered.server.model.flat, rtol=1e-3, atol=1e-4)

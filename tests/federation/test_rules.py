@@ -15,7 +15,7 @@ from fedmeki_bench.evaluation.views import Aggregated, Personal
 from fedmeki_bench.models.training import schedule
 from fedmeki_bench.runs.spec import specify
 
-from .conftest import WITHOUT_BATCH_NORM, finish
+from .conftest import ROUNDING, WITHOUT_BATCH_NORM, finish
 
 ECG_TASK = registry.load("tasks", "ecg_abnormal")()
 ECG, LUNG = ["ecg_abnormal"], ["lung_opacity"]
@@ -69,7 +69,7 @@ def test_neutral_parameters_are_fedavg(build, name):
     if rule.neutral_bitwise:
         assert torch.equal(got, want)
     else:
-        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(got, want, **ROUNDING)
 
 
 def test_which_rules_have_neutral_parameters():

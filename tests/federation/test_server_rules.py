@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.federation.exchange import one_by_one
 
-from .conftest import PUBLISHED_ECG, finish
+from .conftest import PUBLISHED_ECG, ROUNDING, finish
 from .test_rules import DECODER, ECG, LUNG, SGD, vector, watch
 
 ENCODER = "encoder.signal"
@@ -117,7 +117,7 @@ def test_median_and_trimmed_mean_are_taken_weight_by_weight(build, clients):
 def test_a_mean_trimmed_to_one_value_is_the_median_and_one_trimmed_by_nothing_the_mean(build):
     assert torch.equal(finish(build("trimmedmean_m", ECG + LUNG, trim=0.4)), finish(build("median_m", ECG + LUNG)))
     plain = finish(build("fedavg_s", ECG, **SGD, **UNIFORM))
-    torch.testing.assert_close(finish(build("trimmedmean_s", ECG, trim=0, **SGD)), plain, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(finish(build("trimmedmean_s", ECG, trim=0, **SGD)), plain, **ROUNDING)
     cut = finish(build("trimmedmean_s", ECG, trim=0.4, **SGD))
     assert not torch.allclose(cut, plain, rtol=1e-4, atol=1e-6)
 
@@ -148,7 +148,7 @@ def test_multi_krum_averages_the_best(build, chosen, m):
 def test_multi_krum_of_one_is_krum_and_of_all_is_the_mean(build):
     assert torch.equal(finish(build("multikrum_m", ECG + LUNG, chosen=1)), finish(build("krum_m", ECG + LUNG)))
     everybody = finish(build("multikrum_s", ECG, chosen=3, **SGD))
-    torch.testing.assert_close(everybody, finish(build("fedavg_s", ECG, **SGD, **UNIFORM)), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(everybody, finish(build("fedavg_s", ECG, **SGD, **UNIFORM)), **ROUNDING)
 
 
 # ---- RFA
@@ -288,7 +288,7 @@ def test_without_noise_and_clipping_dp_fedavg_is_fedavg(build):
     options = {**SGD, "weighting": "uniform"}
     private = build("dpfedavg_m", ECG + LUNG, noise_multiplier=0, bound=1e9, **options)
     plain = build("fedavg_m", ECG + LUNG, **options)
-    torch.testing.assert_close(finish(private), finish(plain), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(finish(private), finish(plain), **ROUNDING)
     assert private.history[-1].reports["epsilon"] == float("inf")
     clipped = build("dpfedavg_m", ECG + LUNG, noise_multiplier=0, bound=0.01, **options)
     assert not torch.allclose(finish(clipped), plain.server.model.flat, rtol=1e-3, atol=1e-4)
