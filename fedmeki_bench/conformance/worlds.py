@@ -20,6 +20,7 @@ from fedmeki_bench.data.cohort import Cohort, CohortPart, TestSplitSealed
 from fedmeki_bench.evaluation.view import Answers
 from fedmeki_bench.evaluation.view import view as view_of
 from fedmeki_bench.federation.client import Client, ClientContext
+from fedmeki_bench.federation.engine import Sequential
 from fedmeki_bench.federation.exchange import Send, Work, one_by_one
 from fedmeki_bench.federation.loop import Federation
 from fedmeki_bench.federation.payload import Payload, Update
@@ -185,7 +186,8 @@ class Watching:
 
 def watched(federation: Federation, **how: Any) -> Federation:
     """The same federation, its clients executed by :class:`Watching`."""
-    federation.execute = Watching(**how)
+    assert isinstance(federation.engine, Sequential)
+    federation.engine.execute = Watching(**how)
     return federation
 
 

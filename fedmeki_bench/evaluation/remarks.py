@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+from fedmeki_bench.evaluation.views import holders
+from fedmeki_bench.federation.questions import Checksums, checksums
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.evaluation.metrics import MetricSpec
     from fedmeki_bench.federation.loop import Federation
-    from fedmeki_bench.models.flat import FlatTensors
 
 LEAST_GAIN = 0.02
 """Below this gain over a constant a run is said to be no better: in the units of the metric; of one without ends as a
@@ -24,14 +24,6 @@ Predicted = Callable[["Federation", str, "CohortPart"], np.ndarray]
 
 Remarks = dict[tuple[str, str], str]
 """(view, task) -> a sentence."""
-
-
-def units(values: FlatTensors) -> dict[str, int]:
-    """Unit -> a checksum of its parameters, without batch-norm statistics, which move without learning."""
-    return {
-        unit: zlib.crc32(values.segment(unit, trained_only=True).detach().cpu().contiguous().numpy().data.cast("B"))
-        for unit in values.units
-    }
 
 
 def remarks(
@@ -49,7 +41,7 @@ def remarks(
     no decoder, the aggregated view was not what was trained, and nothing is said about it.
 
     Args:
-        start: the checksums of :func:`units` before the first round.
+        start: the checksums of the units before the first round.
         view, scored: the name of the validated view, and what it gives.
         parts: task -> its valid split.
         main: task -> its main metric.
@@ -74,15 +66,11 @@ def remarks(
 
 def _moved(federation: Federation, task: str, start: Mapping[str, int], view: str) -> set[str]:
     """Units whose parameters differ from the initial ones, on the server or, if clients are scored, at any client."""
-    moved = {unit for unit, was in units(federation.server.model).items() if was != start[unit]}
+    moved = {unit for unit, was in checksums(federation.server.model).items() if was != start[unit]}
     if view != "personal":
         return moved
-    for client in federation.clients:
-        ctx = federation.context(client.number, federation.server.round)
-        if task in ctx.data:
-            with torch.no_grad():
-                federation.load_personal(ctx)
-            moved |= {unit for unit, was in units(ctx.model.values).items() if was != start[unit]}
+    for found in federation.ask(Checksums(), holders(federation, task)):
+        moved |= {unit for unit, was in found.items() if was != start[unit]}
     return moved
 
 

@@ -23,11 +23,13 @@ from fedmeki_bench.evaluation.predictions import (
     write_predictions,
     write_text_predictions,
 )
-from fedmeki_bench.evaluation.remarks import Remarks, remarks, units
+from fedmeki_bench.evaluation.remarks import Remarks, remarks
 from fedmeki_bench.evaluation.rescoring import values_of
 from fedmeki_bench.evaluation.subgroups import memberships, memberships_of, subgroups
 from fedmeki_bench.evaluation.thresholds import threshold_at
 from fedmeki_bench.evaluation.view import Answers, View, view
+from fedmeki_bench.evaluation.views import holders
+from fedmeki_bench.federation.questions import checksums
 from fedmeki_bench.records.record import Evaluation
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class Validation:
 
     def begin(self, federation: Federation) -> None:
         """Remember the initial parameters; before a checkpoint is loaded."""
-        self._start = units(federation.server.model)
+        self._start = checksums(federation.server.model)
 
     def remarks(self, federation: Federation) -> Remarks:
         """What the finished federation must be doubted for, see :func:`fedmeki_bench.evaluation.remarks.remarks`."""
@@ -137,13 +139,13 @@ def score_test(
                 evaluations.append(Evaluation(view=name, task=task_name, n=0, note=_NO_ANSWERS))
                 continue
             predicted = chosen.scores(federation, task, part)
-            holders = [c.number for c in federation.clients if task_name in c.data and len(c.data[task_name])]
+            holding = holders(federation, task_name)
             thresholds = _thresholds(cohort.part("valid"), partial(chosen.scores, federation, task))
             said = Predictions(
                 *_ids(part), part.sites, _gold(part), predicted, _attributes(part), thresholds, part.cohort.labels
             )
             note = (doubts or {}).get((name, task_name), "")
-            evaluations.append(_evaluation(name, task, part, said, out, clients=holders, note=note))
+            evaluations.append(_evaluation(name, task, part, said, out, clients=holding, note=note))
     return evaluations
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from fedmeki_bench.data.clients.own_patients import owners
@@ -14,29 +13,25 @@ if TYPE_CHECKING:
 
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.loop import Federation
-    from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.task import Task
 
-_BATCH = 256
+
+def holders(federation: Federation, task: str) -> list[int]:
+    """The clients that have samples of a task."""
+    return [client.number for client in federation.clients if task in client.data and len(client.data[task])]
 
 
-def scores(model: ClientModel, task: str, part: CohortPart, *, precision: str = "float32") -> np.ndarray:
-    """What the model says of each sample as the task's kind scores it, in evaluation mode; float64.
-
-    (n,) probabilities of the positive class, (n, K) probabilities of classes or findings, or (n,) numbers.
-    """
+def own_index(federation: Federation, task: Task, part: CohortPart) -> dict[int, np.ndarray]:
+    """Client -> the positions of the held-out samples that would be its own; those without any are left out."""
     import numpy as np
-    import torch
 
-    model.eval()
-    autocast = torch.autocast(model.device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-    found, spec = [], model.labels[task]
-    with torch.no_grad(), autocast:
-        for start in range(0, len(part), _BATCH):
-            index = np.arange(start, min(start + _BATCH, len(part)))
-            logits = model(task, model.to_inputs(part.batch(index))).logits
-            found.append(spec.how.scores(logits, spec))
-    return np.concatenate(found) if found else np.empty(0)
+    name = task.meta.name
+    holding = holders(federation, name)
+    if not holding:
+        return {}
+    owner = owners({client: federation.clients[client].data[name] for client in holding}, part, federation.seed)
+    index = {client: np.flatnonzero(owner == client) for client in holding}
+    return {client: mine for client, mine in index.items() if len(mine)}
 
 
 class Aggregated(View):
@@ -44,6 +39,8 @@ class Aggregated(View):
 
     def predict(self, federation: Served, task: Task, part: CohortPart) -> np.ndarray:
         """See :class:`View`."""
+        from fedmeki_bench.models.scoring import scores
+
         federation.model.load(federation.server.model)
         return scores(federation.model, task.meta.name, part, precision=federation.settings.precision)
 
@@ -58,16 +55,13 @@ class Personal(View):
         """See :class:`View`; only a federation has clients."""
         import numpy as np
 
-        rows = []
-        for client in federation.clients:
-            ctx = federation.context(client.number, federation.server.round, (task.meta.name,))
-            if not ctx.data:
-                continue
-            federation.load_personal(ctx)
-            rows.append(scores(ctx.model, task.meta.name, part, precision=federation.settings.precision))
-        if not rows:
-            raise RunFailed(f"no client holds data for the task {task.meta.name!r}")
-        return np.stack(rows)
+        from fedmeki_bench.federation.questions import Scores
+
+        name = task.meta.name
+        holding = holders(federation, name)
+        if not holding:
+            raise RunFailed(f"no client holds data for the task {name!r}")
+        return np.stack(list(federation.ask(Scores(name, part), holding, (name,))))
 
 
 class Own(View):
@@ -87,22 +81,17 @@ class Own(View):
         """See :class:`View`; only a federation has clients."""
         import numpy as np
 
+        from fedmeki_bench.federation.questions import Scores
+
         name = task.meta.name
-        contexts = [federation.context(client.number, federation.server.round) for client in federation.clients]
-        holding = {ctx.client: ctx for ctx in contexts if name in ctx.data}
-        if not holding:
+        index = own_index(federation, task, part)
+        if not index:
             raise RunFailed(f"no client holds data for the task {name!r}")
-        owner = owners({client: ctx.data[name] for client, ctx in holding.items()}, part, federation.seed)
         found: np.ndarray | None = None
-        for client, ctx in holding.items():
-            index = np.flatnonzero(owner == client)
-            if not len(index):
-                continue
-            federation.load_personal(ctx)
-            mine = scores(ctx.model, name, part.take(index), precision=federation.settings.precision)
+        for client, mine in zip(index, federation.ask(Scores(name, part, index), index), strict=True):
             if found is None:
                 found = np.empty((len(part), *mine.shape[1:]), dtype=mine.dtype)
-            found[index] = mine
+            found[index[client]] = mine
         return np.empty(0) if found is None else found
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.data.clients.own_patients import owners
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.evaluation.view import Answers, Served, View
-from fedmeki_bench.evaluation.views import Own
+from fedmeki_bench.evaluation.views import Own, own_index
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,24 +58,19 @@ class FoundationOwn(View):
         """See :class:`View`; only a federation has clients."""
         import numpy as np
 
-        injected, name = _injected(federation), task.meta.name
-        contexts = [federation.context(client.number, federation.server.round) for client in federation.clients]
-        holding = {ctx.client: ctx for ctx in contexts if name in ctx.data}
-        if not injected.applies(task) or not holding:
+        injected = _injected(federation)
+        index = own_index(federation, task, part)
+        if not injected.applies(task) or not index:
             return None
-        owner = owners({client: ctx.data[name] for client, ctx in holding.items()}, part, federation.seed)
         text, parsed = np.empty(len(part), dtype=object), np.empty(len(part), dtype=object)
         found: np.ndarray | None = None
-        for client, ctx in holding.items():
-            index = np.flatnonzero(owner == client)
-            if not len(index):
-                continue
-            federation.load_personal(ctx)
-            said = _asked(injected, federation.model, task, part.take(index))
-            text[index], parsed[index] = _objects(said.text), _objects(said.parsed)
+        for client, mine in index.items():
+            federation.load_personal(federation.context(client, federation.server.round))
+            said = _asked(injected, federation.model, task, part.take(mine))
+            text[mine], parsed[mine] = _objects(said.text), _objects(said.parsed)
             if said.scores is not None:
                 found = np.empty((len(part), *said.scores.shape[1:])) if found is None else found
-                found[index] = said.scores
+                found[mine] = said.scores
         return Answers(text.tolist(), parsed.tolist(), found)
 
 

@@ -16,7 +16,7 @@ from fedmeki_bench import seeds
 from fedmeki_bench.federation.payload import Payload
 
 if TYPE_CHECKING:
-    from fedmeki_bench.federation.client import ClientContext
+    from fedmeki_bench.federation.seat import Seat
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,6 @@ class Arrivals:
         ]
 
 
-def samples_of(contexts: Iterable[ClientContext]) -> dict[int, int]:
+def holdings(seats: Iterable[Seat]) -> dict[int, int]:
     """Client -> how many samples it holds, over its tasks."""
-    return {ctx.client: sum(len(part) for part in ctx.data.values()) for ctx in contexts}
+    return {seat.client: sum(seat.sizes.values()) for seat in seats}

@@ -24,21 +24,21 @@ _MAGIC = b"fedmeki-bench checkpoint 4\n"
 _HEADER = len(_MAGIC) + 64 + 1  # the digest in hexadecimal, and a newline
 
 
-def save(folder: Path, state: dict[str, Any]) -> None:
+def save(folder: Path, state: dict[str, Any], *, name: str = FILE) -> None:
     """Write ``state`` (tensors, flat tensors, numbers, texts, lists and dicts of these) to ``folder``."""
-    with replacing(folder / FILE) as temporary, temporary.open("w+b") as file:
+    with replacing(folder / name) as temporary, temporary.open("w+b") as file:
         file.write(b" " * _HEADER)
         sink = _Sink(file)
         try:
             torch.save(_pack(state), sink)  # type: ignore[arg-type]  # of a file, torch uses write and flush
         except RuntimeError:  # how torch reports that a write failed; the reason is the sink's
-            raise (sink.error or RunFailed(f"the checkpoint {folder / FILE} can't be written")) from None
+            raise (sink.error or RunFailed(f"the checkpoint {folder / name} can't be written")) from None
         file.seek(0)
         file.write(_MAGIC + sink.digest.hexdigest().encode() + b"\n")
 
 
 def load(
-    folder: Path, layout: Layout, device: torch.device | str = "cpu", *, others: Sequence[Layout] = ()
+    folder: Path, layout: Layout, device: torch.device | str = "cpu", *, others: Sequence[Layout] = (), name: str = FILE
 ) -> dict[str, Any] | None:
     """The last complete checkpoint, or None if there is none.
 
@@ -49,7 +49,7 @@ def load(
     Raises:
         RunFailed: the file exists but is damaged or can't be read; the sentence says to start afresh.
     """
-    path = folder / FILE
+    path = folder / name
     if not path.is_file():
         return None
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fedmeki_bench.federation.computing import Computing
 from fedmeki_bench.federation.payload import Payload, Update
+from fedmeki_bench.federation.seat import samples_of, units_of
 from fedmeki_bench.models.training import Trained, Training
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ class Client:
     memory: dict[str, Any] = field(default_factory=dict)
     local: FlatTensors | None = None
     personal: dict[str, dict[str, FlatTensors]] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        """What it holds, for a checkpoint."""
+        return {"memory": self.memory, "local": self.local, "personal": self.personal}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Hold what a checkpoint says."""
+        self.memory, self.local, self.personal = state["memory"], state["local"], state["personal"]
 
 
 class LocalSteps(Protocol):
@@ -81,18 +90,12 @@ class ClientContext(Computing):
     @property
     def units(self) -> tuple[str, ...]:
         """The units of exchange that this client's tasks use, in the model's order."""
-        used = {unit for task, part in self.data.items() for unit in self.model.units(task, part.lacking)}
-        return tuple(unit for unit in self.model.values.units if unit in used)
+        return units_of(self.model, self.data)
 
     @property
     def samples(self) -> dict[str, int]:
         """Unit -> how many of this client's samples train it: an encoder, those that have its modality."""
-        counts = dict.fromkeys(self.units, 0)
-        for task, part in self.data.items():
-            for unit in self.model.units(task, part.lacking):
-                kind, _, modality = unit.partition(".")
-                counts[unit] += part.holding(modality) if kind == "encoder" else len(part)
-        return counts
+        return samples_of(self.model, self.data)
 
     @property
     def steps(self) -> dict[str, int]:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from fedmeki_bench import seeds
 from fedmeki_bench.errors import InputError, RunFailed
-from fedmeki_bench.federation import checkpoint
-from fedmeki_bench.federation.arrivals import Arrivals, Trip, samples_of
+from fedmeki_bench.federation import checkpoint, memories
+from fedmeki_bench.federation.arrivals import Arrivals, Trip, holdings
 from fedmeki_bench.federation.client import Client, ClientContext
-from fedmeki_bench.federation.exchange import Execute, one_by_one
+from fedmeki_bench.federation.engine import Engine, Send, Sequential, settle
+from fedmeki_bench.federation.exchange import Work
 from fedmeki_bench.federation.faulty import Faulty
 from fedmeki_bench.federation.payload import Payload, Update
+from fedmeki_bench.federation.questions import Question
 from fedmeki_bench.federation.rule import Rule
+from fedmeki_bench.federation.seat import Seat, samples_of, units_of
 from fedmeki_bench.federation.server import Server, ServerContext, sample_size
 from fedmeki_bench.federation.stage import Stage
 from fedmeki_bench.federation.usable import check_usable
@@ -59,7 +60,7 @@ class Federation:
     Args:
         model: the resident work model; its initial weights start the global model.
         rule, stage: the algorithm.
-        clients: the hospitals; every client's data is private to its context.
+        clients: the hospitals, by number; where an engine has them elsewhere, with what is told of their samples.
         public: task -> the server's public samples.
         settings: the profile.
         seed: the run's seed.
@@ -67,7 +68,7 @@ class Federation:
         folder: where checkpoints go; None keeps none.
         models: client -> a work model of its own, where architectures differ; the others work in ``model``.
         validate: scores the federation on `valid` after a round.
-        execute: runs the clients of an exchange.
+        engine: where the clients are; in this process if not given.
         faulty: the faults that clients have; None for none.
     """
 
@@ -84,7 +85,7 @@ class Federation:
         tasks: Mapping[str, Task] | None = None,
         folder: Path | None = None,
         validate: Validate | None = None,
-        execute: Execute = one_by_one,
+        engine: Engine | None = None,
         models: Mapping[int, ClientModel] | None = None,
         faulty: Faulty | None = None,
     ) -> None:
@@ -98,7 +99,6 @@ class Federation:
         self.folder = folder
         self.history: list[Round] = []
         self.validate = validate
-        self.execute = execute
         self.faulty = faulty
         self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks, public=public)
         self._models = dict(models or {})
@@ -107,16 +107,13 @@ class Federation:
                 f"rule {type(rule).__name__} combines weights, so all clients need one architecture: leave out "
                 "client_encoders, or take a rule that exchanges none, such as fedmd"
             )
-        for each in self._distinct():
-            each.freeze(unit for unit in each.values.layout.units if rule.freezes(unit))
-        entries = [entry for each in self._distinct() for entry in each.values.layout.entries.values()]
-        local = frozenset(entry.name for entry in entries if rule.keeps(entry))
+        local = settle(rule, self._distinct())
         self.server = Server(model.values.clone(), len(self.clients), local=local, context=self.at_server)
-        self._initial = {id(each): each.values.clone() for each in self._distinct()}
-        self._local = {
-            id(each): each.values.restrict(each.values.units, without=each.values.keys() - local)
-            for each in self._distinct()
-        }
+        self.engine = engine or Sequential(
+            rule, self.clients, settings, model=model, seed=seed, models=models, public=public, faulty=faulty,
+            folder=folder and folder / memories.FOLDER,
+        )  # fmt: skip
+        self._exchanges = 0  # of this round
         self._arrivals: Arrivals | None = None
         self._under_way: dict[str, Any] | None = None
         if rule.buffer and settings.exchange == "task":
@@ -124,16 +121,15 @@ class Federation:
 
     def resume(self) -> int:
         """Load the last checkpoint, if any; returns the round to go on with."""
-        if self.folder is None:
+        if self.folder is None or not (self.folder / checkpoint.FILE).is_file():
+            self.engine.rewind(0, None)
             return 0
         layouts = [each.values.layout for each in self._distinct()]
         state = checkpoint.load(self.folder, layouts[0], self.model.device, others=layouts[1:])
-        if state is None:
-            return 0
+        assert state is not None
         self.server.model.load(state["model"])
         self.server.memory, self.at_server.memory = state["server"], state["stage"]
-        for client, kept in zip(self.clients, state["clients"], strict=True):
-            client.memory, client.local, client.personal = kept["memory"], kept["local"], kept["personal"]
+        self.engine.rewind(len(state["history"]), state["clients"])
         self.history = [Round(**r) for r in state["history"]]
         self._under_way = state["under_way"]
         # the round that was done last, so that a personal model is made as it was then
@@ -158,8 +154,9 @@ class Federation:
         started = time.perf_counter()
         self.server.round = self.at_server.round = number
         self.server.reports = {}
-        everybody = [self.context(client.number, number) for client in self.clients]
-        self.server.sizes = {ctx.client: sum(map(len, ctx.data.values())) for ctx in everybody if ctx.data}
+        self._exchanges = 0
+        everybody = [self.seat(client.number, number) for client in self.clients]
+        self.server.sizes = {seat.client: sum(seat.sizes.values()) for seat in everybody if seat.sizes}
         self.server.holders, self.server.weights = self._held(everybody)
         # 1. select clients: drawn, the same for every algorithm, unless the rule chooses them or takes who comes back
         ledger = Round(number, None)
@@ -171,21 +168,21 @@ class Federation:
         done: list[Update] = []
         for group in exchanges:
             if group != tasks:
-                everybody = [self.context(client.number, number, group) for client in self.clients]
+                everybody = [self.seat(client.number, number, group) for client in self.clients]
                 self.server.holders, self.server.weights = self._held(everybody)
-            contexts = [self.context(c, t.sent) for c, t in back.items()] or [
-                everybody[client] for client in ledger.clients if everybody[client].data
+            seats = [self.seat(c, t.sent) for c, t in back.items()] or [
+                everybody[client] for client in ledger.clients if everybody[client].sizes
             ]
-            if not contexts:
+            if not seats:
                 continue
-            for ctx in contexts:
-                for fault in self._faults(ctx):
-                    ledger.faults[fault] = sorted({*ledger.faults.get(fault, ()), ctx.client})
+            for seat in seats:
+                for fault in self._faults(seat):
+                    ledger.faults[fault] = sorted({*ledger.faults.get(fault, ()), seat.client})
             # 2. send, train, receive: client by client, while the rule takes the updates in
-            payloads = {c: t.payload for c, t in back.items()} or self._broadcast(contexts, ledger)
-            updates = self._exchange(contexts, payloads, ledger, done)
+            payloads = {c: t.payload for c, t in back.items()} or self._broadcast(seats, ledger)
+            updates = self._exchange(seats, payloads, ledger, done)
             # 3. combine
-            if self._arriving(contexts):
+            if self._arriving(seats):
                 self.rule.aggregate(self.server, updates)
             for _ in updates:  # a rule that stops early, or combines nothing, still owes every client its turn
                 pass
@@ -211,24 +208,43 @@ class Federation:
         chosen = seeds.generator(self.seed, "sample", number).choice(len(self.clients), count, replace=False)
         return sorted(int(c) for c in chosen)
 
-    def context(self, client: int, number: int, tasks: tuple[str, ...] | None = None) -> ClientContext:
-        """The context of one client in one round."""
+    def seat(self, client: int, number: int, tasks: tuple[str, ...] | None = None) -> Seat:
+        """One client's place in an exchange of a round: those of these tasks of which it has samples."""
         model = self._models.get(client, self.model)
-        return ClientContext(
-            self.clients[client], model, self.settings, seed=self.seed, round=number,
-            tasks=tasks or tuple(model.tasks), local=self._local[id(model)], initial=self._initial[id(model)],
-            public=self.public if self.rule.uses_public else None,
+        asked = tasks or tuple(model.tasks)
+        held = self.clients[client].data
+        parts = {task: held[task] for task in asked if task in held and len(held[task])}
+        step = (self.server.round, self._exchanges)
+        return Seat(
+            client, number, step, asked, {task: len(part) for task, part in parts.items()},
+            units_of(model, parts), samples_of(model, parts),
         )  # fmt: skip
+
+    def context(self, client: int, number: int, tasks: tuple[str, ...] | None = None) -> ClientContext:
+        """The context of one client in one round, of a client in this process.
+
+        Raises:
+            RunFailed: it is elsewhere.
+        """
+        return self.engine.context(client, number, tasks or tuple(self._models.get(client, self.model).tasks))
 
     def load_personal(self, ctx: ClientContext) -> None:
         """Put a client's own model into its work model: what it would get now, and what the rule makes of it."""
-        received = self.rule.broadcast(self.server, ctx.client, ctx.units)
-        ctx.model.load(self.server.model if ctx.model is self.model else self._initial[id(ctx.model)])
-        ctx.load(received)
-        with torch.enable_grad():  # who scores takes no gradients; a rule may train a personal model first
-            own = self.rule.personal(ctx, received)
-        if own is not None:
-            ctx.model.load(own)
+        self.engine.personal(ctx, self.rule.broadcast(self.server, ctx.client, ctx.units), self.server.model)
+
+    def ask(self, question: Question, clients: Iterable[int], tasks: tuple[str, ...] | None = None) -> Iterator[Any]:
+        """What these clients answer of their own models after the round that was done last, in order.
+
+        Args:
+            tasks: whose units the own models are made of; all if not given.
+        """
+        self._exchanges += 1  # after all that have changed what clients hold
+        seats = {client: self.seat(client, self.server.round, tasks) for client in clients}
+
+        def send(client: int) -> Payload:
+            return self.rule.broadcast(self.server, client, seats[client].units)
+
+        return self.engine.ask(list(seats.values()), send, self.server.model, question)
 
     @property
     def held(self) -> int:
@@ -240,40 +256,46 @@ class Federation:
         return list({id(each): each for each in (self.model, *self._models.values())}.values())
 
     def _exchange(
-        self, contexts: list[ClientContext], payloads: dict[int, Payload], ledger: Round, done: list[Update]
+        self, seats: list[Seat], payloads: dict[int, Payload], ledger: Round, done: list[Update]
     ) -> Iterator[Update]:
-        shares, ctxs = self._shares(self._arriving(contexts)), {ctx.client: ctx for ctx in contexts}
-        execute = self.execute if self.faulty is None else self.faulty.around(self.execute)
+        shares, by_client = self._shares(self._arriving(seats)), {seat.client: seat for seat in seats}
         sent: dict[int, Payload] = {}
 
-        def send(ctx: ClientContext) -> Payload:
-            sent[ctx.client] = payloads.pop(ctx.client)
-            return sent[ctx.client]
+        def send(client: int) -> Payload:
+            sent[client] = payloads.pop(client)
+            return sent[client]
 
-        for update in execute(self.rule, contexts, send, "client_update"):
+        for update in self._engaged(seats, send, "client_update"):
             start = sent.pop(update.client).model
             if update.client not in shares:  # it never arrives
                 continue
-            update.staleness = self.server.round - ctxs[update.client].round
+            update.staleness = self.server.round - by_client[update.client].round
             if update.staleness and update.model is not None and start is not None:
                 update.change = update.model.restrict(update.model.units, buffers=False) - start
             update.share = shares[update.client]
-            update.total_share = {u: n / self.server.weights[u] for u, n in self._weights(ctxs[update.client]).items()}
+            weights = self._weights(by_client[update.client])
+            update.total_share = {unit: n / self.server.weights[unit] for unit, n in weights.items()}
             ledger.bytes_up += update.nbytes
             done.append(Update(update.client, loss=update.loss, steps=update.steps, reports=update.reports))
             yield update
 
-    def _arriving(self, contexts: Sequence[ClientContext]) -> list[ClientContext]:
+    def _engaged(self, seats: Sequence[Seat], send: Send, work: Work) -> Iterator[Update]:
+        """One exchange, counted."""
+        step = (self.server.round, self._exchanges)
+        self._exchanges += 1
+        return self.engine.exchange([replace(seat, step=step) for seat in seats], send, work)
+
+    def _arriving(self, seats: Sequence[Seat]) -> list[Seat]:
         """Those whose updates are not lost."""
-        return [ctx for ctx in contexts if "dropout" not in self._faults(ctx)]
+        return [seat for seat in seats if "dropout" not in self._faults(seat)]
 
-    def _faults(self, ctx: ClientContext) -> tuple[str, ...]:
-        return () if self.faulty is None else self.faulty.of(ctx.client, ctx.round)
+    def _faults(self, seat: Seat) -> tuple[str, ...]:
+        return () if self.faulty is None else self.faulty.of(seat.client, seat.round)
 
-    def _back(self, everybody: Sequence[ClientContext], number: int, ledger: Round) -> dict[int, Trip]:
+    def _back(self, everybody: Sequence[Seat], number: int, ledger: Round) -> dict[int, Trip]:
         """Client -> its trip, of those who come back in time for this step of an asynchronous rule."""
         if self._arrivals is None:
-            samples, at_once = samples_of(everybody), len(self.sampled(0))
+            samples, at_once = holdings(everybody), len(self.sampled(0))
             self._arrivals = Arrivals(samples, at_once, self.settings.delay, self.seed)
             if self._under_way:
                 self._arrivals.restore(self._under_way)
@@ -287,14 +309,14 @@ class Federation:
             self.server.report("staleness", fmean(number - trip.sent for trip in back))
         return {trip.client: trip for trip in back}
 
-    def _broadcast(self, contexts: Iterable[ClientContext], ledger: Round) -> dict[int, Payload]:
+    def _broadcast(self, seats: Iterable[Seat], ledger: Round) -> dict[int, Payload]:
         """Client -> what goes down to it: all of it made before the first update comes, so that none can leak in."""
         with self.server.sharing():
-            payloads = {ctx.client: self.rule.broadcast(self.server, ctx.client, ctx.units) for ctx in contexts}
+            payloads = {s.client: self.rule.broadcast(self.server, s.client, s.units) for s in seats}
         ledger.bytes_down += sum(payload.nbytes for payload in payloads.values())
         return payloads
 
-    def _selected(self, everybody: Sequence[ClientContext], number: int, ledger: Round) -> list[int]:
+    def _selected(self, everybody: Sequence[Seat], number: int, ledger: Round) -> list[int]:
         """The clients that take part in a round, in client order.
 
         Raises:
@@ -302,13 +324,13 @@ class Federation:
         """
 
         def ask(clients: Sequence[int]) -> list[Update]:
-            contexts = [everybody[client] for client in sorted(clients) if everybody[client].data]
-            payloads = self._broadcast(contexts, ledger)
-            answers = list(self.execute(self.rule, contexts, lambda ctx: payloads.pop(ctx.client), "answer"))
+            seats = [everybody[client] for client in sorted(clients) if everybody[client].sizes]
+            payloads = self._broadcast(seats, ledger)
+            answers = list(self._engaged(seats, payloads.pop, "answer"))
             ledger.bytes_up += sum(update.nbytes for update in answers)
             return answers
 
-        candidates = [ctx.client for ctx in everybody if ctx.data]
+        candidates = [seat.client for seat in everybody if seat.sizes]
         chosen = list(self.rule.select(self.server, candidates, self.sampled(number), ask))
         if len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(self.clients))):
             raise RunFailed(
@@ -317,23 +339,23 @@ class Federation:
             )
         return sorted(chosen)
 
-    def _held(self, everybody: Sequence[ClientContext]) -> tuple[dict[str, int], dict[str, float]]:
+    def _held(self, everybody: Sequence[Seat]) -> tuple[dict[str, int], dict[str, float]]:
         """Unit -> how many clients have data for a task that uses it, and the sum of their weights."""
         holders: dict[str, int] = {}
         weights: dict[str, float] = {}
-        for ctx in everybody:
-            for unit, weight in self._weights(ctx).items():
+        for seat in everybody:
+            for unit, weight in self._weights(seat).items():
                 holders[unit] = holders.get(unit, 0) + 1
                 weights[unit] = weights.get(unit, 0) + weight
         return holders, weights
 
-    def _weights(self, ctx: ClientContext) -> dict[str, int]:
+    def _weights(self, seat: Seat) -> Mapping[str, int]:
         """Unit -> a client's weight before it is normalised."""
-        return ctx.samples if self.settings.weighting == "samples" else dict.fromkeys(ctx.samples, 1)
+        return seat.samples if self.settings.weighting == "samples" else dict.fromkeys(seat.samples, 1)
 
-    def _shares(self, contexts: list[ClientContext]) -> dict[int, dict[str, float]]:
+    def _shares(self, seats: Sequence[Seat]) -> dict[int, dict[str, float]]:
         """Client -> unit -> weight in the mean, normalised per unit over the clients that train the unit."""
-        weights = {ctx.client: self._weights(ctx) for ctx in contexts}
+        weights = {seat.client: self._weights(seat) for seat in seats}
         totals: dict[str, int] = {}
         for units in weights.values():
             for unit, n in units.items():
@@ -347,9 +369,7 @@ class Federation:
             "model": self.server.model,
             "server": self.server.memory,
             "stage": self.at_server.memory,
-            "clients": [
-                {"memory": client.memory, "local": client.local, "personal": client.personal} for client in self.clients
-            ],
+            "clients": self.engine.commit(len(self.history)),
             "history": [asdict(r) for r in self.history],
             "under_way": self._arrivals.state() if self._arrivals is not None else None,
         }

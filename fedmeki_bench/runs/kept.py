@@ -18,12 +18,12 @@ import torch
 from fedmeki_bench import registry
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.view import Answers
-from fedmeki_bench.evaluation.views import scores
 from fedmeki_bench.evaluation.views_in_words import Foundation
 from fedmeki_bench.federation.server import Server, ServerContext
 from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.encoder import Input
+from fedmeki_bench.models.scoring import scores
 from fedmeki_bench.options import parse_options
 from fedmeki_bench.profiles import Profile
 from fedmeki_bench.runs.kept_card import (

@@ -16,9 +16,9 @@ from fedmeki_bench.data.contract import Drops
 from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.class_metrics import AUROC_MACRO
-from fedmeki_bench.evaluation.views import scores
 from fedmeki_bench.models.client_model import ClientModel
 from fedmeki_bench.models.inputs import inputs_of
+from fedmeki_bench.models.scoring import scores
 from fedmeki_bench.models.training import schedule, train
 from fedmeki_bench.profiles import profile
 

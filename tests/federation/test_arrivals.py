@@ -101,7 +101,7 @@ def test_killed_in_the_middle_it_goes_on_with_those_under_way(build, tmp_path):
     assert same([r.reports for r in whole.history], [r.reports for r in again.history])
     assert [r.bytes_down for r in whole.history] == [r.bytes_down for r in again.history]
     turned = made()
-    turned.execute = backwards
+    turned.engine.execute = backwards
     assert torch.equal(finish(turned), whole.server.model.flat)
 
 

@@ -29,7 +29,7 @@ def beside_plain_training(federation):
             seen.append((ctx.client, change, update, {n: vector(v, DECODER) for n, v in ctx.memory.items()}))
             yield update
 
-    federation.execute = execute
+    federation.engine.execute = execute
     return seen
 
 

@@ -24,7 +24,7 @@ def test_a_rule_that_writes_into_what_it_received_is_refused(build):
             return super().client_update(ctx, received)
 
     federation = build("fedavg_s", ECG)
-    federation.rule = Careless()
+    federation.rule = federation.engine.rule = Careless()
     with pytest.raises(RunFailed, match="rule Careless changed what client 0 received in round 1"):
         federation.round(0)
 
@@ -51,7 +51,7 @@ def test_gradient_hook_reaches_the_step(build):
                 gradient.zero_()
 
     federation = build("fedavg_s", ECG)
-    federation.rule = Still()
+    federation.rule = federation.engine.rule = Still()
     before = federation.server.model.clone()
     federation.round(0)
     for unit in before.units:  # batch-norm statistics move without gradients
@@ -69,7 +69,7 @@ def evaluating(federation, seen=None, **options):
                 seen.append((other.logits.detach(), outputs.logits.detach()))
             return loss
 
-    federation.rule = Looks()
+    federation.rule = federation.engine.rule = Looks()
     return federation
 
 
@@ -138,7 +138,7 @@ def test_what_was_received_is_guarded_by_value(build):
             return update
 
     federation = build("fedavg_s", ECG)
-    federation.rule = Stale()
+    federation.rule = federation.engine.rule = Stale()
     with pytest.raises(RunFailed, match="rule Stale changed what client 0 received in round 1"):
         federation.round(0)
 
@@ -155,7 +155,7 @@ def test_numbers_received_are_guarded_too(build):
             return super().client_update(ctx, received)
 
     federation = build("fedavg_s", ECG)
-    federation.rule = Counts()
+    federation.rule = federation.engine.rule = Counts()
     with pytest.raises(RunFailed, match="rule Counts changed what client 0 received"):
         federation.round(0)
 

@@ -46,7 +46,7 @@ def test_resumed_and_in_another_order_to_the_same_bits(build, tmp_path, rule):
     whole, again = interrupted(lambda folder: uneven(build, rule, folder), tmp_path)
     assert alike(whole, again)
     turned = uneven(build, rule)
-    turned.execute = backwards
+    turned.engine.execute = backwards
     finish(turned)
     assert alike(whole, turned)
     assert whole.clients[1].memory == whole.clients[1].personal == {}

@@ -342,7 +342,7 @@ def test_faults_are_the_same_when_resumed_and_in_another_order(build, tmp_path, 
 
     whole, again = interrupted(made, tmp_path)
     turned = made(None)
-    turned.execute = backwards
+    turned.engine.execute = backwards
     finish(turned)
     for other in (again, turned):
         assert torch.equal(whole.server.model.flat, other.server.model.flat)

@@ -274,13 +274,13 @@ def test_which_prototypes_a_sample_counts_for(spec, labels, want):
 @pytest.mark.parametrize("d", [5, 3])
 def test_power_of_choice_takes_the_largest_losses_of_those_it_asks_and_weighs_them_alike(d):
     federation, parts, w = convex.prepared("power_of_choice", participation=0.4, d=d)
-    asked, execute = [], federation.execute
+    asked, execute = [], federation.engine.execute
 
     def watched(rule, contexts, send, work):
         asked.append((work, [ctx.client for ctx in contexts]))
         return execute(rule, contexts, send, work)
 
-    federation.execute = watched
+    federation.engine.execute = watched
     for number in range(2):
         done = federation.round(number)
         (what, some), (_, trained) = asked[-2:]

@@ -51,7 +51,7 @@ def spoilt(federation, client, how):
                     how(update.model.segment(unit, trained_only=True))
             yield update
 
-    federation.execute = execute
+    federation.engine.execute = execute
     return federation
 
 

@@ -35,14 +35,14 @@ def test_a_stack_is_what_the_same_clients_say_about_units_that_belong_together(b
     seen, kept = [], {}
     federation = under(build("fedavg_m", ECG + LUNG, weighting="uniform", **PUBLISHED_ECG), Last())
     federation.clients[2].data = {"ecg_abnormal": federation.clients[2].data["ecg_abnormal"]}
-    execute = federation.execute
+    execute = federation.engine.execute
 
     def watched(rule, contexts, send, work):
         for update in execute(rule, contexts, send, work):
             kept.update({unit: update.model.segment(unit).clone() for unit in update.model.units})
             yield update
 
-    federation.execute = watched
+    federation.engine.execute = watched
     federation.round(0)
     assert sorted(seen) == [
         ((0, 1), ("encoder.image", "decoder.lung_opacity"), [0.5, 0.5]),

@@ -188,7 +188,7 @@ def test_gradients_of_a_rule_reach_the_adapters(tuned):
                 gradient.zero_()
 
     federation = tuned("fedavg")
-    federation.rule = Still()
+    federation.rule = federation.engine.rule = Still()
     before = federation.server.model.clone()
     federation.round(0)
     for unit in ("projector.signal", "adapter.A", "adapter.B"):

@@ -1,0 +1,172 @@
+"""Where the clients of a federation are, and how their work gets done. The result may not depend on it.
+
+:class:`Sequential` has them all in this process, one after another. Other engines have them in other processes or at
+other places; whoever holds a client holds its samples and its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fedmeki_bench.errors import RunFailed
+from fedmeki_bench.federation.client import Client, ClientContext
+from fedmeki_bench.federation.exchange import Execute, Work, one_by_one
+from fedmeki_bench.federation.memories import read_memories
+from fedmeki_bench.federation.payload import Payload, Update
+
+if TYPE_CHECKING:
+    from fedmeki_bench.data.cohort import CohortPart
+    from fedmeki_bench.federation.faulty import Faulty
+    from fedmeki_bench.federation.questions import Question
+    from fedmeki_bench.federation.rule import Rule
+    from fedmeki_bench.federation.seat import Seat
+    from fedmeki_bench.models.client_model import ClientModel
+    from fedmeki_bench.models.flat import FlatTensors
+    from fedmeki_bench.profiles import Profile
+
+Send = Callable[[int], Payload]
+"""Client -> what goes down to it, made before the exchange and handed over once."""
+
+
+class Engine:
+    """Base of all engines; plug-ins are declared in the entry-point group ``fedmeki_bench.engines``.
+
+    An exchange may be asked for again after something was lost: it must then give the same updates, so a client's
+    memory is taken as it was before the exchange.
+    """
+
+    def exchange(self, seats: Sequence[Seat], send: Send, work: Work) -> Iterator[Update]:
+        """Have clients work; one update each, in the order of the seats, one at a time.
+
+        Raises:
+            SiteLost: a client can't be reached any more; the run can go on from its last checkpoint.
+        """
+        raise NotImplementedError
+
+    def ask(self, seats: Sequence[Seat], send: Send, base: FlatTensors, question: Question) -> Iterator[Any]:
+        """What clients answer of their own models, which stay where they are; in the order of the seats.
+
+        Args:
+            seats: whom to ask.
+            send: what each would receive now, from which its own model is made.
+            base: the global model, for units that a client does not receive.
+            question: what is asked.
+        """
+        raise NotImplementedError
+
+    def commit(self, round: int) -> list[dict[str, Any]] | None:
+        """A round is done: what its checkpoint shall hold of each client, or None where the engine keeps it itself."""
+        raise NotImplementedError
+
+    def rewind(self, round: int, kept: list[dict[str, Any]] | None) -> None:
+        """Go back to what clients held when ``round`` rounds were done; ``kept`` is what :meth:`commit` gave then."""
+        raise NotImplementedError
+
+    def context(self, client: int, round: int, tasks: tuple[str, ...]) -> ClientContext:
+        """The context of a client that is in this process.
+
+        Raises:
+            RunFailed: it is not.
+        """
+        raise RunFailed(f"client {client} is not in this process: what it holds can be asked for, not looked at")
+
+    def personal(self, ctx: ClientContext, received: Payload, base: FlatTensors) -> None:
+        """Put a client's own model into its work model; for clients in this process."""
+        raise RunFailed(f"client {ctx.client} is not in this process: its own model stays with it")
+
+    def close(self, *, done: bool) -> None:
+        """The run is over; ``done`` says that nothing of it will be needed again."""
+
+
+def settle(rule: Rule, models: Sequence[ClientModel]) -> frozenset[str]:
+    """Freeze what the rule freezes; the names of the tensors that stay with the clients."""
+    for model in models:
+        model.freeze(unit for unit in model.values.layout.units if rule.freezes(unit))
+    entries = (entry for model in models for entry in model.values.layout.entries.values())
+    return frozenset(entry.name for entry in entries if rule.keeps(entry))
+
+
+class Sequential(Engine):
+    """Clients in this process, one after another, in one work model per architecture.
+
+    Args:
+        rule: what they do.
+        clients: those that are here.
+        settings: the profile.
+        model: the work model.
+        seed: the run's.
+        models: client -> a work model of its own, where architectures differ; the others work in ``model``.
+        public: task -> the public samples, for rules that show them to clients.
+        faulty: the faults that clients have; None for none.
+        folder: where an engine that keeps memories itself left them, if a run may have begun on one.
+    """
+
+    def __init__(
+        self, rule: Rule, clients: Sequence[Client], settings: Profile, *, model: ClientModel, seed: int,
+        models: Mapping[int, ClientModel] | None = None, public: Mapping[str, CohortPart] | None = None,
+        faulty: Faulty | None = None, folder: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.rule, self.clients, self.settings, self.seed = rule, list(clients), settings, seed
+        self.model, self.faulty, self.folder = model, faulty, folder
+        self.execute: Execute = one_by_one
+        self._public = public if rule.uses_public else None
+        self._models = dict(models or {})
+        self._by_number = {client.number: client for client in self.clients}
+        local = settle(rule, self.distinct)
+        self._initial = {id(each): each.values.clone() for each in self.distinct}
+        self._local = {
+            id(each): each.values.restrict(each.values.units, without=each.values.keys() - local)
+            for each in self.distinct
+        }
+
+    @property
+    def distinct(self) -> list[ClientModel]:
+        """Every work model once, the common one first."""
+        return list({id(each): each for each in (self.model, *self._models.values())}.values())
+
+    def exchange(self, seats: Sequence[Seat], send: Send, work: Work) -> Iterator[Update]:
+        """See :class:`Engine`. Only one update is alive at a time, so memory does not grow with the clients."""
+        execute = self.execute if self.faulty is None else self.faulty.around(self.execute)
+        contexts = (self.context(seat.client, seat.round, seat.tasks) for seat in seats)
+        return execute(self.rule, contexts, lambda ctx: send(ctx.client), work)
+
+    def ask(self, seats: Sequence[Seat], send: Send, base: FlatTensors, question: Question) -> Iterator[Any]:
+        """See :class:`Engine`."""
+        for seat in seats:
+            ctx = self.context(seat.client, seat.round, seat.tasks)
+            self.personal(ctx, send(seat.client), base)
+            yield question.answer(ctx)
+
+    def context(self, client: int, round: int, tasks: tuple[str, ...]) -> ClientContext:
+        """The context of one client in one round."""
+        model = self._models.get(client, self.model)
+        return ClientContext(
+            self._by_number[client], model, self.settings, seed=self.seed, round=round, tasks=tasks,
+            local=self._local[id(model)], initial=self._initial[id(model)], public=self._public,
+        )  # fmt: skip
+
+    def personal(self, ctx: ClientContext, received: Payload, base: FlatTensors) -> None:
+        """See :class:`Engine`: what it would get now, and what the rule makes of it."""
+        ctx.model.load(base if ctx.model is self.model else self._initial[id(ctx.model)])
+        ctx.load(received)
+        with torch.enable_grad():  # who scores takes no gradients; a rule may train a personal model first
+            own = self.rule.personal(ctx, received)
+        if own is not None:
+            ctx.model.load(own)
+
+    def commit(self, round: int) -> list[dict[str, Any]]:
+        """See :class:`Engine`."""
+        return [client.state() for client in self.clients]
+
+    def rewind(self, round: int, kept: list[dict[str, Any]] | None) -> None:
+        """See :class:`Engine`. Where other processes kept them, memories are read from their files."""
+        if kept is None:
+            layouts = [each.values.layout for each in self.distinct]
+            found = read_memories(self.folder, (round, 0), layouts, self.model.device)
+            kept = [found.get(client.number, Client(client.number, {}).state()) for client in self.clients]
+        for client, state in zip(self.clients, kept, strict=True):
+            client.restore(state)
