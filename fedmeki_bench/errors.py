@@ -69,6 +69,12 @@ class RunFailed(FedmekiError):
     exit_code = 4
 
 
+class SiteLost(RunFailed):
+    """A place with clients can't be reached any more; the run stands as interrupted and keeps its checkpoint."""
+
+    goes_on = True
+
+
 class Unfinished(RunFailed):
     """Some of what was asked for failed or is not done; the rest is."""
 

@@ -25,7 +25,7 @@ from fedmeki_bench.errors import UsageError, nearest
 
 KINDS = (
     "rules", "stages", "algorithms", "tasks", "kinds", "datasets", "encoders", "metrics", "partitions", "foundations",
-    "views",
+    "views", "engines",
 )  # fmt: skip
 _BASES = {
     "rules": "fedmeki_bench.federation.rule:Rule",
@@ -36,6 +36,7 @@ _BASES = {
     "encoders": "fedmeki_bench.models.encoder:Encoder",
     "partitions": "fedmeki_bench.data.clients.partition:Partition",
     "views": "fedmeki_bench.evaluation.view:View",
+    "engines": "fedmeki_bench.federation.engine:Engine",
 }
 """Kinds of plug-ins that are classes, and from what they descend."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedmeki_bench.data.clients.holding import Holding
 from fedmeki_bench.evaluation.views import holders
 from fedmeki_bench.federation.questions import Checksums, checksums
 
@@ -77,11 +78,11 @@ def _moved(federation: Federation, task: str, start: Mapping[str, int], view: st
 def _against_constant(
     federation: Federation, task: str, part: CohortPart, scored: Predicted, metric: MetricSpec
 ) -> str:
-    labels = [c.data[task].learnt for c in federation.clients if task in c.data and len(c.data[task])]
+    told = [Holding.of(federation.clients[client].data[task]) for client in holders(federation, task)]
     spec = part.cohort.learnt
-    if len(part) == 0 or not labels or metric.needs == "text" or spec is None:
+    if len(part) == 0 or not told or metric.needs == "text" or spec is None:
         return ""
-    means = np.nanmean(spec.how.summands(np.concatenate(labels), spec), axis=0)
+    means = np.sum([one.sums for one in told], axis=0) / np.sum([one.known for one in told], axis=0)
     same = np.asarray(spec.how.constant(means, spec), dtype=np.float64)
     constant = metric(part.learnt, np.tile(same, (len(part), *[1] * same.ndim)))
     value = float(np.mean([metric(part.learnt, row) for row in spec.by_model(scored(federation, task, part))]))

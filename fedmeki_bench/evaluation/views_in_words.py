@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.errors import RunFailed
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from fedmeki_bench.data.cohort import CohortPart
+    from fedmeki_bench.federation.client import ClientContext
     from fedmeki_bench.federation.loop import Federation
     from fedmeki_bench.foundation.injected import Injected
     from fedmeki_bench.foundation.language import Language
@@ -44,6 +46,36 @@ class Foundation(View):
         return _asked(injected, federation.model, task, part)
 
 
+@dataclass(frozen=True, slots=True)
+class Worded:
+    """What the foundation model that a client tunes says of held-out samples; a question, asked where the client is.
+
+    Attributes:
+        task: the samples' task.
+        part: a whole split.
+        index: client -> the positions in ``part`` that it is asked about.
+    """
+
+    task: Task
+    part: CohortPart
+    index: Mapping[int, np.ndarray]
+
+    def answer(self, ctx: ClientContext) -> dict[str, Any]:
+        """The ``text`` of n answers and their ``scores``, as in :class:`Answers`."""
+        injected = ctx.model.injected  # type: ignore[attr-defined]  # of a TunedModel
+        said = _asked(injected, ctx.model, self.task, self.part.take(self.index[ctx.client]))
+        return {"text": said.text, "scores": said.scores}
+
+    def needs(self, model: ClientModel) -> Collection[str]:
+        """All."""
+        return model.values.units
+
+    def told(self, client: int) -> dict[str, Any]:
+        """Task, split and positions."""
+        index = self.index[client]
+        return {"name": "worded", "task": self.task.meta.name, "split": self.part.split, "index": index}
+
+
 class FoundationOwn(View):
     """Each question by the foundation model of the client whose patient it would be, where clients tune their own.
 
@@ -64,13 +96,13 @@ class FoundationOwn(View):
             return None
         text, parsed = np.empty(len(part), dtype=object), np.empty(len(part), dtype=object)
         found: np.ndarray | None = None
-        for client, mine in index.items():
-            federation.load_personal(federation.context(client, federation.server.round))
-            said = _asked(injected, federation.model, task, part.take(mine))
-            text[mine], parsed[mine] = _objects(said.text), _objects(said.parsed)
-            if said.scores is not None:
-                found = np.empty((len(part), *said.scores.shape[1:])) if found is None else found
-                found[mine] = said.scores
+        for client, said in zip(index, federation.ask(Worded(task, part, index), index), strict=True):
+            mine = index[client]
+            text[mine] = _objects(said["text"])
+            parsed[mine] = _objects([task.parse(each) for each in said["text"]])
+            if said["scores"] is not None:
+                found = np.empty((len(part), *said["scores"].shape[1:])) if found is None else found
+                found[mine] = said["scores"]
         return Answers(text.tolist(), parsed.tolist(), found)
 
 

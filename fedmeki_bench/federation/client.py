@@ -26,13 +26,14 @@ class Client:
     """One hospital: its number, its private samples per task, and what it holds between rounds, all in the checkpoint.
 
     Attributes:
+        data: task -> its samples, or what is told of them where it is elsewhere.
         memory: the rule's: tensors, flat tensors, numbers, texts and dicts of these.
         local: the loop's: the tensors that never leave the client (see ``Rule.keeps``), None before it has trained.
         personal: name -> unit -> the client's personal copy of it (see ``ClientContext.keep_personal``).
     """
 
     number: int
-    data: Mapping[str, CohortPart]
+    data: Mapping[str, Any]
     memory: dict[str, Any] = field(default_factory=dict)
     local: FlatTensors | None = None
     personal: dict[str, dict[str, FlatTensors]] = field(default_factory=dict)

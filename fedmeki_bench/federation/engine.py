@@ -7,10 +7,12 @@ other places; whoever holds a client holds its samples and its memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from pydantic import BaseModel, ConfigDict
 
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation.client import Client, ClientContext
@@ -25,11 +27,40 @@ if TYPE_CHECKING:
     from fedmeki_bench.federation.rule import Rule
     from fedmeki_bench.federation.seat import Seat
     from fedmeki_bench.models.client_model import ClientModel
-    from fedmeki_bench.models.flat import FlatTensors
+    from fedmeki_bench.models.flat import FlatTensors, Layout
     from fedmeki_bench.profiles import Profile
 
 Send = Callable[[int], Payload]
 """Client -> what goes down to it, made before the exchange and handed over once."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an engine is opened with.
+
+    Attributes:
+        spec: the run's specification, plain values that cross to other processes.
+        key: the run's name.
+        data: the folder of cohorts.
+        folder: where engines may leave what clients hold; None where nothing is to be kept.
+        devices: where models live, e.g. ``("cuda:0", "cuda:1")``.
+        options: the engine's own, by name.
+        model: the server's work model.
+        layouts: of all architectures.
+        clients: their numbers.
+        here: builds the engine that has all clients in this process.
+    """
+
+    spec: Any
+    key: str
+    data: Path
+    folder: Path | None
+    devices: tuple[str, ...]
+    options: Mapping[str, Any]
+    model: ClientModel
+    layouts: tuple[Layout, ...]
+    clients: tuple[int, ...]
+    here: Callable[[], Sequential]
 
 
 class Engine:
@@ -37,7 +68,27 @@ class Engine:
 
     An exchange may be asked for again after something was lost: it must then give the same updates, so a client's
     memory is taken as it was before the exchange.
+
+    Attributes:
+        has_data: whether the data folder of the run holds the clients' samples.
     """
+
+    has_data: ClassVar[bool] = True
+
+    class Params(BaseModel):
+        """The engine's own options, validated; none by default. They are no part of a run's identity."""
+
+        model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def open(cls, opening: Opening) -> Engine:
+        """An engine ready for the first exchange of a run.
+
+        Raises:
+            UsageError: an option or a device does not fit.
+            SiteLost: a place with clients can't be reached.
+        """
+        raise NotImplementedError
 
     def exchange(self, seats: Sequence[Seat], send: Send, work: Work) -> Iterator[Update]:
         """Have clients work; one update each, in the order of the seats, one at a time.
@@ -123,6 +174,11 @@ class Sequential(Engine):
             for each in self.distinct
         }
 
+    @classmethod
+    def open(cls, opening: Opening) -> Sequential:
+        """See :class:`Engine`."""
+        return opening.here()
+
     @property
     def distinct(self) -> list[ClientModel]:
         """Every work model once, the common one first."""
@@ -166,7 +222,7 @@ class Sequential(Engine):
         """See :class:`Engine`. Where other processes kept them, memories are read from their files."""
         if kept is None:
             layouts = [each.values.layout for each in self.distinct]
-            found = read_memories(self.folder, (round, 0), layouts, self.model.device)
+            found = read_memories(self.folder, self._by_number, (round, 0), layouts, self.model.device)
             kept = [found.get(client.number, Client(client.number, {}).state()) for client in self.clients]
         for client, state in zip(self.clients, kept, strict=True):
             client.restore(state)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import seeds
 from fedmeki_bench.errors import InputError, RunFailed
-from fedmeki_bench.federation import checkpoint, memories
+from fedmeki_bench.federation import checkpoint
 from fedmeki_bench.federation.arrivals import Arrivals, Trip, holdings
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.engine import Engine, Send, Sequential, settle
@@ -110,9 +110,8 @@ class Federation:
         local = settle(rule, self._distinct())
         self.server = Server(model.values.clone(), len(self.clients), local=local, context=self.at_server)
         self.engine = engine or Sequential(
-            rule, self.clients, settings, model=model, seed=seed, models=models, public=public, faulty=faulty,
-            folder=folder and folder / memories.FOLDER,
-        )  # fmt: skip
+            rule, self.clients, settings, model=model, seed=seed, models=models, public=public, faulty=faulty
+        )
         self._exchanges = 0  # of this round
         self._arrivals: Arrivals | None = None
         self._under_way: dict[str, Any] | None = None

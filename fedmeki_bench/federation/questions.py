@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fedmeki_bench.data.cohort import CohortPart
     from fedmeki_bench.federation.client import ClientContext
+    from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.models.flat import FlatTensors
 
 
@@ -22,6 +23,12 @@ class Question(Protocol):
 
     def answer(self, ctx: ClientContext) -> Any:
         """The answer of one client."""
+
+    def needs(self, model: ClientModel) -> Collection[str]:
+        """The units that a client's own model must hold to answer."""
+
+    def told(self, client: int) -> dict[str, Any]:
+        """The question as plain values and arrays, for a client that is elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,15 @@ class Scores:
         part = self.part if self.index is None else self.part.take(self.index[ctx.client])
         return scores(ctx.model, self.task, part, precision=ctx.settings.precision)
 
+    def needs(self, model: ClientModel) -> Collection[str]:
+        """Those that the task uses."""
+        return model.units(self.task)
+
+    def told(self, client: int) -> dict[str, Any]:
+        """Task, split and positions; whoever has the samples finds them by these."""
+        index = None if self.index is None else self.index[client]
+        return {"name": "scores", "task": self.task, "split": self.part.split, "index": index}
+
 
 @dataclass(frozen=True, slots=True)
 class Checksums:
@@ -51,6 +67,14 @@ class Checksums:
     def answer(self, ctx: ClientContext) -> dict[str, int]:
         """Unit -> checksum."""
         return checksums(ctx.model.values)
+
+    def needs(self, model: ClientModel) -> Collection[str]:
+        """All."""
+        return model.values.units
+
+    def told(self, client: int) -> dict[str, Any]:
+        """Nothing but its name."""
+        return {"name": "checksums"}
 
 
 def checksums(values: FlatTensors) -> dict[str, int]:

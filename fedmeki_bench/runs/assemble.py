@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import registry
 from fedmeki_bench.data.clients.assignment import Assignment, assign
 from fedmeki_bench.data.clients.availability import Availability
+from fedmeki_bench.data.clients.holding import Holding
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.client import Client
+from fedmeki_bench.federation.engine import Engine, Sequential
 from fedmeki_bench.federation.faults import Faults
 from fedmeki_bench.federation.faulty import Faulty
 from fedmeki_bench.federation.loop import Federation
+from fedmeki_bench.federation.memories import FOLDER
 from fedmeki_bench.foundation.places import check_marks
 from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.models.inputs import inputs_of
@@ -23,15 +28,22 @@ from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.runs.start import take
 
 if TYPE_CHECKING:
-    from fedmeki_bench.data.cohort import Cohort
+    from fedmeki_bench.data.cohort import Cohort, CohortPart
     from fedmeki_bench.models.client_model import ClientModel
+
+
+OpenEngine = Callable[["Models", Callable[[], Sequential]], Engine]
+"""Opens an engine, given the work models and what builds the one that has all clients in this process."""
 
 
 def assemble(
     spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], private: Assignment, *,
-    device: str = "cpu", folder: Path | None = None,
+    device: str = "cpu", folder: Path | None = None, engine: OpenEngine | None = None,
 ) -> Federation:  # fmt: skip
     """A federation ready to run; ``private`` is what :func:`assignment` gave.
+
+    Args:
+        engine: opens the engine; without it, all clients are in this process.
 
     Raises:
         InputError: a cohort does not fit the model (pictures prepared too small) or has too few patients, the kept
@@ -43,6 +55,36 @@ def assemble(
             usual = task.meta.asks or task.meta.clinical.what
             asked = cohorts[name].part("public").questions if name in cohorts else (usual,)
             check_marks(task, map(str, asked), settings.encoders, cohorts[name].many if name in cohorts else {})
+    models = models_of(spec, plugins, cohorts, device)
+    clients = clients_of(spec, private)
+    here = partial(engine_here, spec, plugins, cohorts, clients, models, folder)
+    return Federation(
+        models.common,
+        plugins.rule,
+        plugins.stage,
+        clients,
+        public_of(cohorts),
+        settings,
+        seed=spec.seed,
+        tasks=plugins.tasks,
+        folder=folder,
+        models=models.own,
+        faulty=faulty_of(spec),
+        engine=engine(models, here) if engine is not None else here(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The work models of a run: the common one, and client -> its own, which may be the same."""
+
+    common: ClientModel
+    own: Mapping[int, ClientModel]
+
+
+def models_of(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], device: str) -> Models:
+    """Work models with the initial weights of the run."""
+    settings = spec.resolved_profile()
     made: dict[tuple[str, ...], ClientModel] = {}
 
     def model_of(chosen: Profile) -> ClientModel:
@@ -60,23 +102,44 @@ def assemble(
             )
         return made[names]
 
-    model = model_of(settings)
-    take(model, spec.params["start"])
+    common = model_of(settings)
+    take(common, spec.params["start"])
+    return Models(common, {client: model_of(own_profile(settings, client)) for client in range(spec.clients)})
+
+
+def clients_of(spec: RunSpec, private: Assignment) -> list[Client]:
+    """The clients with their samples as they see them, or with what is told of samples elsewhere."""
+    faulty = faulty_of(spec)
+    return [
+        Client(number, faulty.data(number, data) if faulty and not _told(data) else data)
+        for number, data in enumerate(private.parts)
+    ]
+
+
+def faulty_of(spec: RunSpec) -> Faulty | None:
+    """The faults of a run; None if there are none."""
     faults = Faults(**spec.params["faults"])
-    faulty = Faulty(faults, spec.clients, spec.seed) if faults != Faults() else None
-    return Federation(
-        model,
-        plugins.rule,
-        plugins.stage,
-        [Client(number, faulty.data(number, data) if faulty else data) for number, data in enumerate(private.parts)],
-        {name: cohort.part("public") for name, cohort in cohorts.items() if len(cohort.part("public"))},
-        settings,
-        seed=spec.seed,
-        tasks=plugins.tasks,
-        folder=folder,
-        models={client: model_of(own_profile(settings, client)) for client in range(len(private.parts))},
-        faulty=faulty,
-    )
+    return Faulty(faults, spec.clients, spec.seed) if faults != Faults() else None
+
+
+def public_of(cohorts: Mapping[str, Cohort]) -> dict[str, CohortPart]:
+    """Task -> the public samples, of tasks that have some."""
+    return {name: cohort.part("public") for name, cohort in cohorts.items() if len(cohort.part("public"))}
+
+
+def engine_here(
+    spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], clients: Sequence[Client], models: Models,
+    folder: Path | None,
+) -> Sequential:  # fmt: skip
+    """The engine that has these clients in this process."""
+    return Sequential(
+        plugins.rule, clients, spec.resolved_profile(), model=models.common, seed=spec.seed, models=models.own,
+        public=public_of(cohorts), faulty=faulty_of(spec), folder=folder and folder / FOLDER,
+    )  # fmt: skip
+
+
+def _told(data: Mapping[str, Any]) -> bool:
+    return any(isinstance(part, Holding) for part in data.values())
 
 
 def own_profile(settings: Profile, client: int) -> Profile:

@@ -7,13 +7,14 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
 from fedmeki_bench.data.cohort import Cohort, find
 from fedmeki_bench.definitions.places import look_in
-from fedmeki_bench.errors import InputError
+from fedmeki_bench.errors import InputError, SiteLost
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
 from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
 from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
@@ -27,8 +28,9 @@ from fedmeki_bench.records.record import (
     Versions,
 )
 from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs.engines import HERE, EngineChoice, devices_of
 from fedmeki_bench.runs.environment import environment, peak_memory
-from fedmeki_bench.runs.failures import failure, leave_traceback
+from fedmeki_bench.runs.failures import failure, leave_traceback, without_places
 from fedmeki_bench.runs.kept_card import FOLDER as KEPT_FOLDER
 from fedmeki_bench.runs.plugins import portable, portable_params
 from fedmeki_bench.runs.resolved import Resolved, resolve, tasks_of
@@ -37,7 +39,8 @@ from fedmeki_bench.sources import class_source
 from fedmeki_bench.task import Task
 
 if TYPE_CHECKING:
-    from fedmeki_bench.federation.loop import Round
+    from fedmeki_bench.federation.loop import Federation, Round
+    from fedmeki_bench.runs.assemble import OpenEngine
 
 CHECKPOINT = "checkpoint"
 KILLED = "ProcessKilled"
@@ -91,7 +94,7 @@ def key_of(spec: RunSpec, cohorts: Mapping[str, Cohort]) -> str:
 
 def execute(
     spec: RunSpec, data: Path, store: RecordStore, *, device: str = "cpu", fresh: bool = False,
-    listener: Listener = silent, keep_model: bool = False, test: bool = True,
+    listener: Listener = silent, keep_model: bool = False, test: bool = True, engine: EngineChoice = HERE,
 ) -> Record:  # fmt: skip
     """Run ``spec`` unless its record already says ok, and leave a record whatever happens.
 
@@ -100,6 +103,7 @@ def execute(
     Args:
         fresh: forget record and checkpoint of this run first.
         keep_model: write what was trained beside the record; a finished run without it is run again.
+        engine: where the clients are; no part of the run's identity, since the numbers do not depend on it.
         test: score what was trained on the test split. Without it the record ends with the history on `valid` and
             stands as interrupted; a later run of the same goes on from its checkpoint and has but to score it.
 
@@ -135,11 +139,15 @@ def execute(
         started = time.perf_counter()
         failed: BaseException | None = None
         try:
-            _train_and_score(spec, plugins, record, cohorts, folder, device, listener, keep_model, test)
+            open_engine = partial(engine.opened, spec, key, data, folder / CHECKPOINT, device)
+            _train_and_score(spec, plugins, record, cohorts, folder, open_engine, device, listener, keep_model, test)
         except KeyboardInterrupt:
             record.status = "interrupted"
             record.error = RunError(type="KeyboardInterrupt", message="interrupted by the user")
             raise
+        except SiteLost as error:  # nothing is wrong with the run: its checkpoint and what clients hold stay
+            record.status = "interrupted"
+            record.error = RunError(type="SiteLost", message=without_places(str(error)))
         except (Exception, SystemExit) as error:  # the cell boundary: whatever went wrong becomes a row with a reason
             failed = error
             record.status = "failed"
@@ -200,23 +208,39 @@ def _known(store: RecordStore, key: str) -> Record | None:
 
 
 def _train_and_score(
-    spec: RunSpec, plugins: Resolved, record: Record, cohorts: Mapping[str, Cohort], folder: Path, device: str,
-    listener: Listener, keep_model: bool, test: bool,
+    spec: RunSpec, plugins: Resolved, record: Record, cohorts: Mapping[str, Cohort], folder: Path,
+    open_engine: OpenEngine, device: str, listener: Listener, keep_model: bool, test: bool,
 ) -> None:  # fmt: skip
     import torch
 
-    from fedmeki_bench.evaluation.foundation_facts import foundation_facts
-    from fedmeki_bench.evaluation.scoring import Validation, score_test
     from fedmeki_bench.runs.assemble import assemble, assignment
     from fedmeki_bench.runs.keep import keep
 
     settings = spec.resolved_profile()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
+    device = devices_of(device)[0]  # the server's; an engine may have clients on the others
     record.environment = environment(device, torch.get_num_threads())
     own = {name: cohorts[name] for name in spec.tasks}
     private = assignment(spec, plugins, own)
     record.assignment = AssignmentCounts(digest=private.digest, counts=private.counts())
-    federation = assemble(spec, plugins, own, private, device=device, folder=folder / CHECKPOINT)
+    federation = assemble(spec, plugins, own, private, device=device, folder=folder / CHECKPOINT, engine=open_engine)
+    try:
+        _federate(federation, spec, plugins, record, cohorts, listener, test, folder)
+        if record.status == "ok" and keep_model:
+            keep(federation, spec, record.key, cohorts, plugins.all_tasks, folder)
+    finally:
+        federation.engine.close(done=record.status == "ok")
+
+
+def _federate(
+    federation: Federation, spec: RunSpec, plugins: Resolved, record: Record, cohorts: Mapping[str, Cohort],
+    listener: Listener, test: bool, folder: Path,
+) -> None:  # fmt: skip
+    """Run the rounds that are left, and score what they made."""
+    from fedmeki_bench.evaluation.foundation_facts import foundation_facts
+    from fedmeki_bench.evaluation.scoring import Validation, score_test
+
+    settings = spec.resolved_profile()
     federation.validate = validation = Validation(cohorts, plugins.tasks, plugins.metrics, plugins.views)
     validation.begin(federation)
     record.cost.parameters = sum(
@@ -249,8 +273,6 @@ def _train_and_score(
         federation, plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder, doubts=doubts
     )
     record.foundation = foundation_facts(federation, tasks)
-    if keep_model:
-        keep(federation, spec, record.key, cohorts, tasks, folder)
     record.status = "ok"
 
 

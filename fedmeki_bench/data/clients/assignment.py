@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.data.clients.availability import Availability
+from fedmeki_bench.data.clients.holding import Holding
 from fedmeki_bench.data.clients.partition import Partition, partition, partition_together
 from fedmeki_bench.errors import InputError
 
@@ -22,11 +23,12 @@ class Assignment:
     """The private samples of every client.
 
     Attributes:
-        parts: per client, task -> samples; a task the client has nothing of is absent.
+        parts: per client, task -> samples, or what is told of them where they are elsewhere; a task the client has
+            nothing of is absent.
         digest: SHA-256 over task, client and sample ids (16 hex digits): equal digests, equal federations.
     """
 
-    parts: list[dict[str, CohortPart]]
+    parts: Sequence[Mapping[str, Any]]
     digest: str
 
     def counts(self) -> dict[str, list[dict[str, Any]]]:
@@ -36,7 +38,7 @@ class Assignment:
             rows = []
             for held in self.parts:
                 part = held.get(task)
-                rows.append({"n": 0, "groups": 0, "positive": 0} if part is None else _count(part))
+                rows.append({"n": 0, "groups": 0, "positive": 0} if part is None else dict(Holding.of(part).counts))
             found[task] = rows
         return found
 
@@ -111,13 +113,3 @@ def label_shares(held: Mapping[str, Any]) -> str:
     if classes:
         return "".join(f", {100 * count / n:.0f} % {name}" for name, count in classes.items())
     return "" if positive is None else f", {100 * positive / n:.0f} % positive"
-
-
-def _count(part: CohortPart) -> dict[str, Any]:
-    spec = part.cohort.learnt
-    told = {} if spec is None else spec.how.counts(part.learnt, spec)
-    return {
-        "n": len(part),
-        "groups": len(set(part.group_ids.tolist())),
-        "positive": told.pop("positive", None),
-    } | {name: count for name, count in told.items() if name == "classes"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from fedmeki_bench.data.clients.holding import GroupKind, Holding, kinds_of_groups
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.seeds import generator
 
@@ -13,11 +14,8 @@ if TYPE_CHECKING:
 
     from fedmeki_bench.data.cohort import CohortPart
 
-Kind = tuple[str, int]
-"""Site and stratum of a group."""
 
-
-def owners(private: Mapping[int, CohortPart], part: CohortPart, seed: int) -> np.ndarray:
+def owners(private: Mapping[int, CohortPart | Holding], part: CohortPart, seed: int) -> np.ndarray:
     """The client whose patient each held-out sample is, (n,).
 
     A group goes to a client in proportion to how many of its private groups are of the same site and stratum (class,
@@ -26,7 +24,7 @@ def owners(private: Mapping[int, CohortPart], part: CohortPart, seed: int) -> np
     positives is scored on mostly positives, whatever partition shared out the private samples.
 
     Args:
-        private: client -> its private samples of the task.
+        private: client -> its private samples of the task, or what is told of them.
         part: held-out samples, such as the test split.
         seed: the run's.
 
@@ -37,13 +35,9 @@ def owners(private: Mapping[int, CohortPart], part: CohortPart, seed: int) -> np
 
     if not private:
         raise InputError(f"no client holds samples of {part.cohort.name!r}")
-    held: dict[int, dict[Kind, int]] = {}
-    for client, mine in private.items():
-        counts = held.setdefault(client, {})
-        for kind in _kinds(mine).values():
-            counts[kind] = counts.get(kind, 0) + 1
+    held = {client: Holding.of(mine).kinds for client, mine in private.items()}
     alike: dict[tuple[float, ...], list[str]] = {}
-    kinds = _kinds(part)
+    kinds = kinds_of_groups(part)
     for group, kind in kinds.items():
         alike.setdefault(_shares(held, kind), []).append(group)
     rng = generator(seed, "own patients", part.cohort.dataset, part.split, len(private))
@@ -55,20 +49,7 @@ def owners(private: Mapping[int, CohortPart], part: CohortPart, seed: int) -> np
     return np.array([owner[group] for group in part.group_ids.tolist()])
 
 
-def _kinds(part: CohortPart) -> dict[str, Kind]:
-    """Group -> its first sample's site, and the most frequent stratum of its samples, the highest of equals."""
-    strata = part.strata
-    numbers = [0] * len(part) if strata is None else strata.astype(int).tolist()
-    sites: dict[str, str] = {}
-    often: dict[str, dict[int, int]] = {}
-    for group, site, number in zip(part.group_ids.tolist(), part.sites.tolist(), numbers, strict=True):
-        sites.setdefault(group, str(site))
-        count = often.setdefault(group, {})
-        count[number] = count.get(number, 0) + 1
-    return {g: (sites[g], max(count, key=lambda value: (count[value], value))) for g, count in often.items()}
-
-
-def _shares(held: Mapping[int, Mapping[Kind, int]], kind: Kind) -> tuple[float, ...]:
+def _shares(held: Mapping[int, Mapping[GroupKind, int]], kind: GroupKind) -> tuple[float, ...]:
     """Each client's share of the groups that are most like this kind."""
     alike = (lambda k: k == kind, lambda k: k[0] == kind[0], lambda k: k[1] == kind[1], lambda k: True)
     counts = ([sum(n for k, n in mine.items() if like(k)) for mine in held.values()] for like in alike)
