@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 @options.results
 @options.pairs
 @options.device
+@click.option("--engine", default="sequential", show_default=True, help="Where clients are: see `list engines`.")
+@click.option(
+    "-e", "--engine-option", "engine_pairs", multiple=True, metavar="KEY=VALUE", help="Of the engine; repeatable."
+)
 @click.option("--keep-model", is_flag=True, help="Keep the trained model beside the record; adapters in PEFT's format.")
 @click.option("--resume/--fresh", default=True, show_default=True, help="Go on from a checkpoint, or forget it.")
 @options.as_json
@@ -41,9 +45,8 @@ if TYPE_CHECKING:
 @goes_on(resume=[False])
 def run_command(
     algorithm: str, data: Path, tasks: str | None, profile: str, seed: int, clients: int, partition: str,
-    variant: str | None, results: Path, pairs: Sequence[str], device: str, keep_model: bool, resume: bool,
-    as_json: bool,
-    plain: bool | None,
+    variant: str | None, results: Path, pairs: Sequence[str], device: str, engine: str,
+    engine_pairs: Sequence[str], keep_model: bool, resume: bool, as_json: bool, plain: bool | None,
 ) -> None:  # fmt: skip
     """Train ALGORITHM on prepared cohorts and score it on their test splits.
 
@@ -51,8 +54,10 @@ def run_command(
     trains once per task, scope m once over all of them. A finished run is not repeated; a killed one goes on.
     """
     from fedmeki_bench.options import split_pairs
+    from fedmeki_bench.runs.engines import EngineChoice
     from fedmeki_bench.workflow.training import before_training, specified, train
 
+    chosen = EngineChoice(engine, split_pairs(engine_pairs)).checked()
     specs = specified(
         algorithm, data, tasks=options.listed(tasks), profile=profile, seed=seed, clients=clients, partition=partition,
         variant=variant, options=split_pairs(pairs),
@@ -62,7 +67,7 @@ def run_command(
         echo(note, err=True)
     plain = True if as_json else plain
     records = train(
-        specs, data, results, device=device, fresh=not resume, keep_model=keep_model, notes=notes,
+        specs, data, results, device=device, fresh=not resume, keep_model=keep_model, notes=notes, engine=chosen,
         building=partial(stand_in_view, plain=plain), watch=partial(run_view, plain=plain),
     )  # fmt: skip
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.evaluation.view import Answers, Served, View
@@ -62,7 +62,7 @@ class Worded:
 
     def answer(self, ctx: ClientContext) -> dict[str, Any]:
         """The ``text`` of n answers and their ``scores``, as in :class:`Answers`."""
-        injected = ctx.model.injected  # type: ignore[attr-defined]  # of a TunedModel
+        injected = cast("Injected", ctx.model.injected)  # of a TunedModel
         said = _asked(injected, ctx.model, self.task, self.part.take(self.index[ctx.client]))
         return {"text": said.text, "scores": said.scores}
 

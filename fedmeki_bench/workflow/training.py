@@ -12,6 +12,7 @@ from fedmeki_bench import registry
 from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, UsageError
 from fedmeki_bench.events import Listener, silent
+from fedmeki_bench.runs.engines import HERE, EngineChoice, devices_of
 from fedmeki_bench.workflow.reading import Records
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def run(
     seed: int = 0, clients: int = 5, partition: str = "iid", variant: str | None = None,
     options: Mapping[str, Any] | None = None, results: str | Path = "results", device: str = "cpu",
     keep_model: bool = False, fresh: bool = False, check: bool = True, listener: Listener = silent,
+    engine: str = "sequential", engine_options: Mapping[str, Any] | None = None,
 ) -> Records:  # fmt: skip
     """Train an algorithm on prepared cohorts and score it on their test splits.
 
@@ -47,11 +49,13 @@ def run(
         variant: scope and stage of a rule without them, such as ``m_plus``.
         options: ``{"rounds": 3, "rule.mu": 0.1}``, the keys of ``-o`` on the command line.
         results: the folder of records.
-        device: where models live: ``cpu``, ``cuda``, ``cuda:1``.
+        device: where models live: ``cpu``, ``cuda``, ``cuda:0,cuda:1`` (the clients of the engine ``processes``).
         keep_model: keep what was trained beside the record.
         fresh: forget record and checkpoint of these runs first.
         check: raise if a run fails; without it the record says so.
         listener: takes the events of all runs.
+        engine: where the clients are, a name from ``fedmeki-bench list engines``; the numbers do not depend on it.
+        engine_options: its options, such as ``{"workers": 4}``.
 
     Returns:
         The records, one per training, in order of tasks.
@@ -66,9 +70,10 @@ def run(
         algorithm, Path(data), tasks=tasks, profile=profile, seed=seed, clients=clients, partition=partition,
         variant=variant, options=options,
     )  # fmt: skip
+    chosen = EngineChoice(engine, engine_options or {}).checked()
     notes = tuple(before_training(specs, Path(data), Path(results), device=device))
     done = train(
-        specs, Path(data), Path(results), device=device, keep_model=keep_model, fresh=fresh, notes=notes,
+        specs, Path(data), Path(results), device=device, keep_model=keep_model, fresh=fresh, notes=notes, engine=chosen,
         watch=lambda spec: nullcontext(listener),
     )  # fmt: skip
     if check:
@@ -139,14 +144,15 @@ def check_device(device: str) -> None:
     Raises:
         UsageError: not a device name, or none of that kind.
     """
-    if device == "cpu":
-        return
-    import torch
+    for name in devices_of(device):
+        if name == "cpu":
+            continue
+        import torch
 
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device!r} can't be used: {str(error).splitlines()[0]}") from error
+        try:
+            torch.empty(1, device=name)
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"device {name!r} can't be used: {str(error).splitlines()[0]}") from error
 
 
 def before_training(specs: Sequence[RunSpec], data: Path, results: Path, *, device: str = "cpu") -> Iterator[str]:
@@ -194,6 +200,7 @@ def _untold(done: int, total: int) -> None:
 def train(
     specs: Sequence[RunSpec], data: Path, results: Path, *, watch: Watch, device: str = "cpu",
     keep_model: bool = False, fresh: bool = False, notes: Sequence[str] = (), building: Building | None = None,
+    engine: EngineChoice = HERE,
 ) -> Records:  # fmt: skip
     """Execute training runs one after another; a failed one is a record, and the others go on."""
     from fedmeki_bench.records.store import RecordStore
@@ -206,7 +213,7 @@ def train(
             done.append(
                 execute(
                     spec, data, RecordStore(results), device=device, fresh=fresh, listener=listener,
-                    keep_model=keep_model,
+                    keep_model=keep_model, engine=engine,
                 )
             )  # fmt: skip
     return Records(results, tuple(done), notes=tuple(notes))

@@ -70,14 +70,15 @@ def run(cohorts: Path, tmp_path: Path) -> Callable[..., tuple[Record, Path]]:
         tasks: list[str] | None = None,
         *,
         engine: EngineChoice = HERE,
-        results: str = "",
         **options: Any,
     ) -> tuple[Record, Path]:
         clients = options.pop("clients", 4)
         spec: RunSpec
         (spec,) = specify(resolve(algorithm), tasks or ECG + LUNG, clients=clients, options=SMALL | options)
-        store = RecordStore(tmp_path / (results or engine.name))
-        record = execute(spec, cohorts, store, engine=engine, keep_model=not resolve(algorithm).stage == "tuned")
+        store = RecordStore(tmp_path / engine.name)
+        record = execute(
+            spec, cohorts, store, engine=engine, keep_model=resolve(algorithm).stage not in ("tuned", "absorbed")
+        )
         return record, store.folder(record.key)
 
     return by

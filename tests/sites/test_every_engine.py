@@ -56,7 +56,7 @@ def test_also_where_a_foundation_model_is_injected_or_tuned(run, barely, algorit
 
 @pytest.mark.parametrize("fault", ["straggle", "flip_labels", "noise", "nan"])
 def test_also_with_faults(run, fault):
-    how = {f"faults.{fault}": 0.5}
+    how = {f"faults.{fault}": 0.25}
     same(run("median_m", **how), run("median_m", **how, engine=ByLoopback("loopback")))
 
 
