@@ -27,6 +27,7 @@ _LISTED = {
     "encoders": "how a modality becomes tokens",
     "foundations": "language models that have a name; a folder or a GGUF file will do too",
     "views": "which model answers when a run is scored",
+    "engines": "where the clients of a run are",
     "leaderboards": "boards that have a name",
     "profiles": "budgets",
 }
