@@ -41,6 +41,7 @@ _COMMANDS = {
     "new": ("new", "A commented skeleton of a rule, stage, task, dataset or encoder, as a package of its own."),
     "doctor": ("doctor", "Check environment, devices, data found and determinism."),
     "check": ("check", "Conformance tests on any rule, stage, task, dataset preparer or encoder."),
+    "site": ("site", "Hospital sites: deal data over them, serve one, reached through Flower."),
     "demo": ("demo", "Synthetic data, preparation, sweep and leaderboard, end to end."),
 }
 

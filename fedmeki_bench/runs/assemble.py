@@ -23,6 +23,7 @@ from fedmeki_bench.foundation.places import check_marks
 from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.models.inputs import inputs_of
 from fedmeki_bench.profiles import EncoderChoice, Profile
+from fedmeki_bench.runs.deal import dealt, read_deal
 from fedmeki_bench.runs.resolved import Resolved
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.runs.start import take
@@ -179,5 +180,11 @@ def _learnt(cohorts: Mapping[str, Cohort], plugins: Resolved) -> dict[str, Label
 
 
 def assignment(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort]) -> Assignment:
-    """The clients' private samples; every algorithm with this seed gets the same ones."""
+    """The clients' private samples; every algorithm with this seed gets the same ones.
+
+    In a folder that was dealt over sites, what is told of them, or those of one site.
+    """
+    folder = next(iter(cohorts.values())).path.parent
+    if (deal := read_deal(folder)) is not None:
+        return dealt(deal, spec, cohorts, folder)
     return assign(cohorts, plugins.partition, spec.clients, spec.seed, Availability(**spec.params["availability"]))

@@ -28,6 +28,7 @@ from fedmeki_bench.records.record import (
     Versions,
 )
 from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs.deal import check_folder
 from fedmeki_bench.runs.engines import HERE, EngineChoice, devices_of
 from fedmeki_bench.runs.environment import environment, peak_memory
 from fedmeki_bench.runs.failures import failure, leave_traceback, without_places
@@ -115,6 +116,7 @@ def execute(
     plugins = resolve(spec)
     if keep_model and plugins.stage.instead:
         raise InputError(f"what the stage {spec.stage} leaves can't be kept: run without --keep-model")
+    check_folder(data, has_data=engine.has_data)
     cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
     with store.lock(key):

@@ -29,9 +29,8 @@ def place_of(spec: RunSpec, data: Path, clients: Collection[int], *, device: str
     settings = spec.resolved_profile()
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     plugins = resolve(spec)
-    cohorts = open_cohorts(spec, data, plugins.all_tasks)
-    own = {name: cohorts[name] for name in spec.tasks}
+    own = open_cohorts(spec, data, plugins.tasks)
     everybody = clients_of(spec, assignment(spec, plugins, own))
     here = [client for client in everybody if client.number in clients]
     engine = engine_here(spec, plugins, own, here, models_of(spec, plugins, own, device), None)
-    return Place(engine, folder, questions_about(cohorts, plugins.all_tasks))
+    return Place(engine, folder, questions_about(own, plugins.tasks))

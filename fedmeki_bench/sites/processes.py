@@ -7,8 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ from fedmeki_bench.federation import wire
 from fedmeki_bench.federation.engine import Engine, Opening
 from fedmeki_bench.federation.memories import FOLDER
 from fedmeki_bench.processes import end_with_parent, keep_pages
-from fedmeki_bench.sites.remote import Remote
+from fedmeki_bench.sites.remote import Numbered, Remote
 
 _PATIENCE = 10.0  # seconds that a process has to leave
 _STARTS = 4  # of one process in a run, the first included
-_AHEAD = 2  # messages per process that may be made or answered before their turn
 
 
 class Processes(Remote):
@@ -57,34 +55,26 @@ class Processes(Remote):
             for n in range(count)
         ]  # fmt: skip
 
-    def places(self) -> list[int]:
+    @property
+    def places(self) -> int:
         """See :class:`Remote`."""
-        return [worker.clients[0] for worker in self.workers]
+        return len(self.workers)
 
-    def deliver(self, messages: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
-        """See :class:`Remote`. Few messages are under way at a time, so memory does not grow with the clients."""
-        coming, replies = iter(messages), dict[int, bytes]()
-        queues: list[deque[tuple[int, bytes]]] = [deque() for _ in self.workers]
-        taken = given = 0
-        while True:
-            while taken - given < _AHEAD * len(self.workers) and (found := next(coming, None)) is not None:
-                queues[found[0] % len(self.workers)].append((taken, found[1]))
-                taken += 1
-            for worker, queue in zip(self.workers, queues, strict=True):
-                if queue and worker.under_way is None:
-                    worker.begin(*queue.popleft())
-            if given in replies:
-                yield replies.pop(given)
-                given += 1
-                continue
-            if given == taken:
-                return
-            busy = [worker for worker in self.workers if worker.under_way is not None]
-            ready = wait([worker.connection for worker in busy])
-            for worker in [worker for worker in busy if worker.connection in ready]:
-                number, reply = worker.end()
-                if reply is not None:
-                    replies[number] = reply
+    def place(self, client: int) -> int:
+        """See :class:`Remote`."""
+        return client % len(self.workers)
+
+    def hand(self, place: int, messages: Sequence[Numbered]) -> None:
+        """See :class:`Remote`."""
+        (message,) = messages
+        self.workers[place].begin(*message)
+
+    def wait(self) -> list[Numbered]:
+        """See :class:`Remote`."""
+        busy = [worker for worker in self.workers if worker.under_way is not None]
+        ready = wait([worker.connection for worker in busy])
+        ended = [worker.end() for worker in busy if worker.connection in ready]
+        return [(number, reply) for number, reply in ended if reply is not None]
 
     def close(self, *, done: bool) -> None:
         """See :class:`Engine`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation import wire
@@ -16,37 +17,55 @@ if TYPE_CHECKING:
     from fedmeki_bench.federation.seat import Seat
     from fedmeki_bench.models.flat import FlatTensors
 
+Numbered = tuple[int, bytes]
+"""A message or its reply, with the number that both have."""
+
 
 class Remote(Engine):
-    """Base of engines that send messages; a subclass says how they are delivered.
+    """Base of engines that send messages. Places are numbered from 0; a subclass says how messages get there.
+
+    A message may arrive twice, because its reply was lost: places give the same reply again.
+
+    Attributes:
+        ahead: how many messages per place may be made, or answered, before their turn has come.
+        batch: how many of them a place takes at once.
 
     Args:
         opening: what the engine was opened with.
     """
 
+    ahead: ClassVar[int] = 2
+    batch: ClassVar[int] = 1
+
     def __init__(self, opening: Opening) -> None:
         self._model, self._layouts = opening.model, opening.layouts
         self._clients = opening.clients
 
-    def deliver(self, messages: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
-        """Take (client, message) one by one to where the client is, and give the replies in the same order.
+    @property
+    def places(self) -> int:
+        """How many there are."""
+        raise NotImplementedError
 
-        A message may arrive twice: places give the same reply.
+    def place(self, client: int) -> int:
+        """Where a client is."""
+        raise NotImplementedError
+
+    def hand(self, place: int, messages: Sequence[Numbered]) -> None:
+        """Send messages to a place that has none to answer."""
+        raise NotImplementedError
+
+    def wait(self) -> list[Numbered]:
+        """Replies that have come, once there are some.
 
         Raises:
             SiteLost: a place can't be reached any more.
         """
         raise NotImplementedError
 
-    def places(self) -> list[int]:
-        """One client of each place, in whose name the place itself is addressed."""
-        raise NotImplementedError
-
     def exchange(self, seats: Sequence[Seat], send: Send, work: Work) -> Iterator[Update]:
         """See :class:`Engine`."""
-        for told in self._replies(
-            (seat.client, self._asks("exchange", seat, send(seat.client), work=work)) for seat in seats
-        ):
+        messages = ((self.place(s.client), self._asks("exchange", s, send(s.client), work=work)) for s in seats)
+        for told in self._replies(messages):
             yield wire.update_from(told)
 
     def ask(self, seats: Sequence[Seat], send: Send, base: FlatTensors, question: Question) -> Iterator[Any]:
@@ -57,7 +76,7 @@ class Remote(Engine):
             rest = base.restrict(needed - set(seat.units))
             return self._asks("ask", seat, send(seat.client), base=rest, question=question.told(seat.client))
 
-        for told in self._replies((seat.client, asked(seat)) for seat in seats):
+        for told in self._replies((self.place(seat.client), asked(seat)) for seat in seats):
             yield told["answer"]
 
     def commit(self, round: int) -> None:
@@ -69,9 +88,39 @@ class Remote(Engine):
         by_client = None if kept is None else {str(n): state for n, state in zip(self._clients, kept, strict=True)}
         self._tell_all({"what": "rewind", "round": round, "kept": by_client})
 
+    def deliver(self, messages: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
+        """Take (place, message) one by one, and give the replies in the same order.
+
+        Few are under way at a time, so memory does not grow with the clients.
+        """
+        coming, replies = iter(messages), dict[int, bytes]()
+        queues: list[deque[Numbered]] = [deque() for _ in range(self.places)]
+        busy = [0] * self.places
+        placed: dict[int, int] = {}
+        taken = given = 0
+        while True:
+            while taken - given < self.ahead * self.places and (found := next(coming, None)) is not None:
+                placed[taken] = found[0]
+                queues[found[0]].append((taken, found[1]))
+                taken += 1
+            for place, queue in enumerate(queues):
+                if queue and not busy[place]:
+                    several = [queue.popleft() for _ in range(min(self.batch, len(queue)))]
+                    busy[place] = len(several)
+                    self.hand(place, several)
+            if given in replies:
+                yield replies.pop(given)
+                given += 1
+            elif given == taken:
+                return
+            else:
+                for number, reply in self.wait():
+                    replies[number] = reply
+                    busy[placed.pop(number)] -= 1
+
     def _tell_all(self, told: dict[str, Any]) -> None:
         message = wire.pack(told, self._layouts)
-        for _ in self._replies((client, message) for client in self.places()):
+        for _ in self._replies((place, message) for place in range(self.places)):
             pass
 
     def _asks(self, what: str, seat: Seat, payload: Any, **more: Any) -> bytes:

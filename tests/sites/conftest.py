@@ -31,21 +31,23 @@ class Loopback(Remote):
         super().__init__(opening)
         self._opening, self._lost, self.messages = opening, lost, 0
 
-    def places(self) -> list[int]:
-        return [0, 1]
+    places = 2
+
+    def place(self, client: int) -> int:
+        return client % 2
 
     def deliver(self, messages: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
-        for client, message in messages:
+        for place, message in messages:
             self.messages += 1
             if self.messages % 2:
-                self.place(client).handle(message)
+                self.made(place).handle(message)
             if self._lost(self.messages):
                 raise KeyboardInterrupt
-            yield self.place(client).handle(message)
+            yield self.made(place).handle(message)
 
-    def place(self, client: int) -> Place:
+    def made(self, place: int) -> Place:
         o = self._opening
-        mine = tuple(c for c in o.clients if c % 2 == client % 2)
+        mine = tuple(c for c in o.clients if c % 2 == place)
         assert o.folder is not None
         return place_of(o.spec, o.data, mine, device="cpu", folder=o.folder / FOLDER)
 
