@@ -81,6 +81,14 @@ class Engine:
         model_config = ConfigDict(extra="forbid")
 
     @classmethod
+    def check(cls, options: Mapping[str, Any]) -> None:
+        """Refuse options that can't work here, before anything is trained.
+
+        Raises:
+            UsageError: says which.
+        """
+
+    @classmethod
     def open(cls, opening: Opening) -> Engine:
         """An engine ready for the first exchange of a run.
 

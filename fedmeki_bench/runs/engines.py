@@ -32,13 +32,13 @@ class EngineChoice:
         """The same, its options resolved.
 
         Raises:
-            UsageError: there is no such engine.
+            UsageError: there is no such engine, or it can't work here.
             InputError: an option is unknown or out of range.
         """
         found: type[Engine] = registry.load("engines", self.name)
-        return EngineChoice(
-            self.name, parse_options(found.Params, dict(self.options), owner=f"engine {self.name}").model_dump()
-        )
+        options = parse_options(found.Params, dict(self.options), owner=f"engine {self.name}").model_dump()
+        found.check(options)
+        return EngineChoice(self.name, options)
 
     @property
     def has_data(self) -> bool:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,11 @@ class Flower(Remote):
         superlink: str = Field("", description="connection in Flower's configuration; its default if not given")
         flwr: str = Field("flwr", description="Flower's command, which may be in another environment")
         patience: float = Field(600.0, gt=0, description="seconds to wait for a site that is away")
+
+    @classmethod
+    def check(cls, options: Mapping[str, Any]) -> None:
+        """See :class:`Engine`."""
+        _command(options["flwr"])
 
     @classmethod
     def open(cls, opening: Opening) -> Flower:
@@ -207,9 +212,7 @@ class Flower(Remote):
             who = f"site {number} of {told.get('sites')}" if "site" in told else told.get("refused", "no site")
             raise InputError(f"a node says that it is {who}, the data is dealt over {len(self._sites)}")
         site = self._sites[number]
-        if site.node is not None and site.node != node and site.node in self._nodes:
-            raise InputError(f"two nodes say that they are site {number}: end one of them")
-        site.node = node
+        site.node = node  # who came last: Flower goes on listing one that was killed for a while
         if site.sent is not None:
             self._send(site)
 
@@ -227,16 +230,25 @@ class Flower(Remote):
         return next((site for site in self._sites if site.sent == number), None)
 
 
+def _command(name: str) -> str:
+    """The path of Flower's command.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if (found := shutil.which(name)) is None:
+        raise UsageError(
+            f"Flower's command {name!r} is not there: install it with `pip install flwr`, best in an environment of "
+            "its own, and name it with -e flwr=PATH"
+        )
+    return found
+
+
 class _Link:
     """The relay at the SuperLink: started by ``flwr run``, spoken to at a socket."""
 
     def __init__(self, options: Flower.Params, key: str) -> None:
-        command = shutil.which(options.flwr)
-        if command is None:
-            raise UsageError(
-                f"Flower's command {options.flwr!r} is not there: install it with `pip install flwr`, best in an "
-                "environment of its own, and name it with -e flwr=PATH"
-            )
+        command = _command(options.flwr)
         self._folder = Path(tempfile.mkdtemp(prefix="fedmeki-"))
         self._socket: socket.socket | None = None
         try:

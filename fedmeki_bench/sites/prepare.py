@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 
 def deal_out(
-    spec: RunSpec, cohorts: Mapping[str, Cohort], assigned: Mapping[tuple[str, ...], Assignment], sites: int, out: Path
-) -> list[Path]:
+    spec: RunSpec, cohorts: Mapping[str, Cohort], assigned: Mapping[tuple[str, ...], Assignment], sites: int, out: Path,
+    *, beside: Mapping[str, Cohort],
+) -> list[Path]:  # fmt: skip
     """Write ``out/server`` and ``out/site-0`` to ``out/site-<n-1>``; client k goes to site k modulo their number.
 
     Every site gets the public, valid and test samples, which are common in a benchmark: rules that learn from public
@@ -37,6 +38,7 @@ def deal_out(
         cohorts: task -> what is dealt.
         assigned: tasks that are trained together -> who has which samples.
         sites: how many.
+        beside: cohorts of zero-shot tasks, which the server asks about.
         out: a folder that holds none of these yet.
 
     Returns:
@@ -54,8 +56,8 @@ def deal_out(
     cards = {task: cohort.card_hash for task, cohort in cohorts.items()}
     common = {"identity": identity_of(spec), "sites": sites, "cards": cards}
     groups = {names: assigned[tuple(names)] for names in map(tuple, together(everything))}
-    for task, cohort in cohorts.items():
-        _write(cohort, _rows(cohort, "server", None), folders[0] / task, keyed=True)
+    for task, cohort in {**cohorts, **beside}.items():
+        _write(cohort, _rows(cohort), folders[0] / task, keyed=True)
     told = [
         Group(
             tasks=list(names), digest=private.digest,
@@ -68,10 +70,7 @@ def deal_out(
         own = [client for client in range(spec.clients) if client % sites == number]
         kept = {task: _private(task, groups, own) for task in everything}
         for task, cohort in cohorts.items():
-            if kept[task]:
-                _write(cohort, _rows(cohort, "site", list(kept[task])), folder / task, keyed=False)
-            else:
-                _write(cohort, _rows(cohort, "server", None), folder / task, keyed=False)
+            _write(cohort, _rows(cohort, list(kept[task])), folder / task, keyed=False)
         _say(folder / SITE, Deal(**common, site=number, groups=[_at_site(n, g, own, kept) for n, g in groups.items()]))
     return folders
 
@@ -99,13 +98,13 @@ def _at_site(
     return Group(tasks=list(names), digest=private.digest, rows=rows, lacking=lacking)
 
 
-def _rows(cohort: Cohort, what: str, private: list[int] | None) -> np.ndarray:
+def _rows(cohort: Cohort, private: Sequence[int] = ()) -> np.ndarray:
     """The rows of the sample table that a folder gets, in order: all but clients' ones, and these of them."""
     import numpy as np
 
     split = np.asarray(cohort.samples()["split"].tolist())
     mine = np.zeros(len(split), dtype=bool)
-    mine[private or []] = True
+    mine[np.asarray(private, dtype=np.intp)] = True
     return np.flatnonzero((split != "client") | mine)
 
 

@@ -49,9 +49,7 @@ class Serving:
     ) -> None:
         deal = read_deal(data)
         if deal is None or deal.site is None:
-            raise InputError(
-                f"{data} is not a site's folder, it has no {SITE}: `fedmeki-bench site prepare` makes it"
-            )
+            raise InputError(f"{data} is not a site's folder, it has no {SITE}: `fedmeki-bench site prepare` makes it")
         self._deal, self._data, self._memory, self._device, self._tell = deal, data, memory, device, tell
         self._places: dict[str, Place] = {}
         self._does = {

@@ -26,6 +26,7 @@ def deal_sites(
     Raises:
         UsageError, InputError: a name or a number does not fit, or a folder exists already.
     """
+    from fedmeki_bench.data.cohort import find, prepared
     from fedmeki_bench.runs.assemble import assignment
     from fedmeki_bench.runs.deal import together
     from fedmeki_bench.runs.execute import open_cohorts
@@ -41,7 +42,9 @@ def deal_sites(
         tuple(names): assignment(spec, plugins, {name: cohorts[name] for name in names})
         for names in together(list(cohorts))
     }
-    return deal_out(spec, cohorts, assigned, sites, Path(out))
+    zero_shot = [name for name in prepared(data) if name not in plugins.tasks and find(data, name).role == "zero_shot"]
+    beside = {name: find(data, name) for name in zero_shot}
+    return deal_out(spec, cohorts, assigned, sites, Path(out), beside=beside)
 
 
 def serve_site(
