@@ -97,7 +97,8 @@ class Hospitals:
 
     def run(self, data: Path, results: Path, algorithm: str, *more: str) -> subprocess.Popen[bytes]:
         """Begin `run --engine flower`."""
-        flower = ["--engine", "flower", "-e", f"flwr={FLOWER / 'flwr'}", "-e", "patience=120"]
+        flower = ["--engine", "flower", "-e", f"flwr={FLOWER / 'flwr'}"]
+        flower += [] if "patience" in " ".join(more) else ["-e", "patience=120"]
         command = ["run", algorithm, "--data", str(data), "--results", str(results), *flower, "--plain", *more]
         self.start("run", [*COMMAND, *command])
         return self.processes["run"]
