@@ -16,7 +16,7 @@ from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
 from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
-from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
+from fedmeki_bench.events import Event, Listener, RoundEnded, RunEnded, RunStarted, silent
 from fedmeki_bench.records.record import (
     AssignmentCounts,
     CohortRef,
@@ -113,7 +113,12 @@ def execute(
         raise InputError(f"what the stage {spec.stage} leaves can't be kept: run without --keep-model")
     cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
-    with store.lock(key):
+    with store.lock(key) as lease:
+
+        def tell(event: Event) -> None:
+            lease.check()  # a run that was taken over ends with its round
+            listener(event)
+
         kept = (store.folder(key) / KEPT_FOLDER).is_dir()
         known = None if fresh or (keep_model and not kept) else _known(store, key)
         if known is not None and known.status == "ok" and set(plugins.views) - set(known.views):
@@ -135,7 +140,7 @@ def execute(
         started = time.perf_counter()
         failed: BaseException | None = None
         try:
-            _train_and_score(spec, plugins, record, cohorts, folder, device, listener, keep_model, test)
+            _train_and_score(spec, plugins, record, cohorts, folder, device, tell, keep_model, test)
         except KeyboardInterrupt:
             record.status = "interrupted"
             record.error = RunError(type="KeyboardInterrupt", message="interrupted by the user")
@@ -145,6 +150,7 @@ def execute(
             record.status = "failed"
             record.error = failure(error, _took_part(spec, plugins))
         finally:
+            lease.check()  # what lies in the folder is another's by now
             leave_traceback(folder, failed)
             record.finished = datetime.now(timezone.utc)
             record.cost.seconds = sum(r.seconds for r in record.history) or time.perf_counter() - started

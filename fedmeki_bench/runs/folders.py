@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedmeki_bench.files import leftovers
+from fedmeki_bench.records.lease import GUARD, LEASE
 from fedmeki_bench.records.store import is_key
 
 RECORDS, PREDICTIONS, CHECKPOINTS, MODELS, LEFTOVERS = KINDS = (
     "records", "predictions", "checkpoints", "kept models", "leftovers",
 )  # fmt: skip
-"""Kinds of files; leftovers are what killed processes had half written, and their locks."""
+"""Kinds of files; leftovers are what killed processes had half written, and their leases."""
 
 _OWN = {
     RECORDS: r"record\.json|traceback\.txt",
@@ -25,7 +26,7 @@ _OWN = {
     CHECKPOINTS: r"checkpoint/state\.pt",
     MODELS: r"model/(model\.json|(model|injected)\.safetensors"
     r"|adapters/[^/]+/adapter_(config\.json|model\.safetensors))",
-    LEFTOVERS: r"lock",
+    LEFTOVERS: rf"{LEASE}|{GUARD}",
 }
 _PLACES = ("", "predictions", "checkpoint")  # where processes write under temporary names
 _NAMED = re.compile(r"[0-9a-f]{16}")
@@ -164,8 +165,8 @@ def regular_file(folder: Path, relative: str) -> Path | None:
 
 
 def _is_run(found: RunFolder) -> bool:
-    """Whether a folder is a run's: it holds something of one, or is named as runs are and holds a lock or nothing."""
-    own = [one for one in found.held if one.path.name != "lock"]
+    """Whether a folder is a run's: it holds something of one, or is named as runs are and holds a lease or nothing."""
+    own = [one for one in found.held if one.path.name not in (LEASE, GUARD)]
     return bool(own) or (_NAMED.fullmatch(found.key) is not None and not found.strange)
 
 
