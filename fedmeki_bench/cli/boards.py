@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from fedmeki_bench.boards.cells import Cell
     from fedmeki_bench.cli.view import SweepView
     from fedmeki_bench.leaderboard.page import Page
-    from fedmeki_bench.runs.plan import Planned
     from fedmeki_bench.workflow.boards import Sweep
 
 
@@ -87,6 +85,7 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.records.store import RecordStore
+    from fedmeki_bench.runs.expected import cost
     from fedmeki_bench.runs.folders import survey
     from fedmeki_bench.runs.plan import inspect
     from fedmeki_bench.workflow.partitions import partition_in_words
@@ -95,7 +94,7 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     entries = inspect(chosen, data, RecordStore(results), load=False)
     rows = []
     for entry in entries:
-        seconds, traffic, estimated = _cost(entry, entries)
+        seconds, traffic, estimated = cost(entry, entries)
         names = list(dict.fromkeys(c.algorithm.name for c in entry.cells))
         pooled = all(c.algorithm.pooled for c in entry.cells)
         rows.append([
@@ -115,7 +114,7 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
         style=lambda column, value: colours.get(value, "") if column == "status" else "",
     )  # fmt: skip
     if not as_json:
-        left = [_cost(e, entries)[0] for e in entries if e.status not in ("ok", "no data")]
+        left = [cost(e, entries)[0] for e in entries if e.status not in ("ok", "no data")]
         known = [seconds for seconds in left if seconds is not None]
         if known:
             without = (
@@ -123,49 +122,6 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
             )
             echo(f"about {sum(known):.0f} s of single-process work left, judged by runs alike that are done{without}")
         echo(f"on disk, {results} holds {survey(results).use.text}")
-
-
-def _cost(entry: Planned, entries: Sequence[Planned]) -> tuple[float | None, float | None, bool]:
-    """Seconds and bytes of a run: measured if it is done, else the median of done runs like it, over the same tasks.
-
-    Alike is the same rule and stage, of rows with the same options if there are any; failing that the same stage,
-    failing that any competitor, for it is the stage that costs. A bound is like its own kind alone: a constant
-    predictor takes no time, pooled data much.
-    """
-    if entry.status == "ok" and entry.record is not None:
-        cost = entry.record.cost
-        return cost.seconds, cost.bytes_up + cost.bytes_down, False
-    bound, *kind = _kind(entry)
-    same = [e.record.cost for e in entries if e.status == "ok" and e.record is not None and _own(e) == _own(entry)
-            and (_kind(e), e.spec.tasks) == (_kind(entry), entry.spec.tasks)]  # fmt: skip
-    done = [
-        (_kind(e), e.record.cost)
-        for e in entries
-        if e.status == "ok" and e.record is not None and e.spec.tasks == entry.spec.tasks
-    ]
-    ways = [same, [cost for (_, *other), cost in done if other == kind]]
-    if not bound:
-        ways += [[cost for (limit, _, stage, _), cost in done if not limit and stage == kind[1]]]
-        ways += [[cost for (limit, *_), cost in done if not limit]]
-    alike = next((costs for costs in ways if costs), None)
-    if alike is None:
-        return None, None, True
-    return (
-        statistics.median(c.seconds for c in alike),
-        statistics.median(c.bytes_up + c.bytes_down for c in alike),
-        True,
-    )
-
-
-def _kind(entry: Planned) -> tuple[bool, str, str, bool]:
-    """Whether a training fills rows of bounds alone, its rule and stage, and whether the data are pooled."""
-    rows = [cell.algorithm for cell in entry.cells]
-    return all(a.bound for a in rows), entry.spec.rule, entry.spec.stage, all(a.pooled for a in rows)
-
-
-def _own(entry: Planned) -> list[object]:
-    """The options that make the rows of a training, which may cost more or less than others of their kind."""
-    return [cell.algorithm.options for cell in entry.cells[:1]]
 
 
 @click.command("leaderboard")

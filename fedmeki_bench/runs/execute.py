@@ -169,18 +169,25 @@ def trained(record: Record) -> bool:
     return record.status == "ok" or (record.error is not None and record.error.type == UNSCORED)
 
 
-def record_death(spec: RunSpec, data: Path, store: RecordStore, message: str) -> None:
-    """Leave a failed record of a run whose process was killed before it could; its checkpoint stays."""
+def record_death(spec: RunSpec, data: Path, store: RecordStore, message: str) -> Record:
+    """Leave a failed record of a run whose process was killed before it could; its checkpoint stays.
+
+    One that was killed after it had left its record has that, and it is returned.
+    """
     look_in(data)  # this may be a process of its own
     plugins = resolve(spec)
     cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
     with store.lock(key):
+        known = _known(store, key)
+        if known is not None and trained(known):
+            return known
         record = _record(spec, key, cohorts, plugins)
         record.status = "failed"
         record.error = RunError(type=KILLED, message=message)
         record.finished = datetime.now(timezone.utc)
         store.write(record)
+    return record
 
 
 def up_to_date(record: Record, store: RecordStore) -> Record:

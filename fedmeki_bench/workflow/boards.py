@@ -143,7 +143,9 @@ def run_sweep(
             if entry.status == "ok" and entry.record is not None:
                 entry.record = record = up_to_date(entry.record, store)
                 listener(RunEnded(entry.key, "cached", record.cost.seconds, main_scores(record)))
-        sweeping.sweep(sweep.chosen, sweep.data, store, jobs=sweep.jobs, listener=listener, device=device)
+        sweeping.sweep(
+            sweep.chosen, sweep.data, store, jobs=sweep.jobs, listener=listener, device=device, done=sweep.entries
+        )
     after = inspect(sweep.board, sweep.data, store)
     if check:
         _check(sweep, after)
