@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedmeki_bench.cli import options
-from fedmeki_bench.cli.again import goes_on
+from fedmeki_bench.cli.again import PROGRAM, goes_on
 from fedmeki_bench.cli.run import stand_in_view
 from fedmeki_bench.cli.view.echo import echo
 
@@ -22,40 +23,69 @@ if TYPE_CHECKING:
     from fedmeki_bench.workflow.boards import Sweep
 
 
+_WHEREABOUTS = ("state", "host", "pid", "job", "silent")  # of a run that is not done, for programs
+
+
 @click.command("sweep")
 @click.argument("board")
 @options.data
 @options.results
 @options.jobs
 @click.option("--only", default=None, help="missing, failed, or the name of a row.")
-@options.device
+@options.devices
+@click.option(
+    "--launcher",
+    default="local",
+    show_default=True,
+    help="local, slurm, or slurm-here: the same as slurm without a cluster, to try it.",
+)
+@click.option(
+    "--array", type=click.IntRange(min=1), default=None, metavar="N", help="Of a cluster's jobs, N at once at most."
+)
+@click.option(
+    "--slurm",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    callback=options.settings,
+    help="What a job asks of Slurm, such as partition=gpu,gres=gpu:1,time=4:00:00; repeatable.",
+)
+@click.option("--no-wait", is_flag=True, help="Submit a cluster's jobs and return.")
 @options.plain
 @goes_on(only=["missing"])
 def sweep_command(
-    board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, plain: bool | None
-) -> None:
+    board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, launcher: str,
+    array: int | None, slurm: dict[str, str], no_wait: bool, plain: bool | None,
+) -> None:  # fmt: skip
     """Run what BOARD lacks; killed at any moment, a second call goes on."""
-    run_board(board, data, results, jobs=jobs, only=only, device=device, plain=plain)
+    run_board(
+        board, data, results, jobs=jobs, only=only, device=device, plain=plain, launcher=launcher, array=array,
+        slurm=slurm, wait=not no_wait,
+    )  # fmt: skip
 
 
 def run_board(
     board: Board | str, data: Path, results: Path, *, jobs: int | None = None, only: str | None = None,
-    device: str = "cpu", plain: bool | None = None,
+    device: str = "cpu", plain: bool | None = None, launcher: str = "local", array: int | None = None,
+    slurm: Mapping[str, str] | None = None, wait: bool = True,
 ) -> None:  # fmt: skip
     """Run a board's missing training runs under a live grid; errors are those of :func:`fedmeki_bench.sweep`."""
-    from fedmeki_bench.workflow.boards import planned, run_sweep
-    from fedmeki_bench.workflow.training import check_device
+    from fedmeki_bench.workflow.boards import ordered, planned, run_sweep
 
-    check_device(device)
-    sweep = planned(board, data, results, jobs=jobs, only=only)
+    told = partial(echo, err=True)
+    orders = ordered(launcher, jobs=jobs, device=device, array=array, slurm=slurm, wait=wait, told=told)
+    sweep = planned(board, data, results, jobs=jobs, only=only, device=device)
     for reason in sweep.left_out:
         echo(f"left out: {reason}", err=True)
+    grid = partial(_grid, plain=plain or not wait, here=launcher == "local")
     run_sweep(
-        sweep, device=device, watch=partial(_grid, plain=plain), building=partial(stand_in_view, plain=plain),
+        sweep, launcher=launcher, orders=orders, watch=grid, building=partial(stand_in_view, plain=plain),
     )  # fmt: skip
+    if not wait:
+        again = shlex.join([PROGRAM, "status", sweep.board.called, "--data", str(data), "--results", str(results)])
+        echo(f"see them with: {again}")
 
 
-def _grid(sweep: Sweep, *, plain: bool | None) -> SweepView:
+def _grid(sweep: Sweep, *, plain: bool | None, here: bool = True) -> SweepView:
     """The live grid of a sweep."""
     from fedmeki_bench.cli import view
 
@@ -65,7 +95,7 @@ def _grid(sweep: Sweep, *, plain: bool | None) -> SweepView:
         _row(c): c.algorithm.title + (f", {c.partition}" if c.partition else "") for e in entries for c in e.cells
     }
     seeds = ", ".join(map(str, board.seeds))
-    several = f"{sweep.jobs} job{'s' if sweep.jobs > 1 else ''}"
+    several = f"{sweep.jobs} job{'s' if sweep.jobs > 1 else ''}" if here else "jobs of a cluster"
     title = f"sweep {board.name} · profile {board.profile} · seed {seeds} · {several}"
     return view.SweepView(title, shown, plain=plain, labels=labels)
 
@@ -88,11 +118,13 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     from fedmeki_bench.runs.expected import cost
     from fedmeki_bench.runs.folders import survey
     from fedmeki_bench.runs.plan import inspect
+    from fedmeki_bench.runs.whereabouts import whereabouts
     from fedmeki_bench.workflow.partitions import partition_in_words
 
     chosen = find_board(board)
-    entries = inspect(chosen, data, RecordStore(results), load=False)
-    rows = []
+    store = RecordStore(results)
+    entries = inspect(chosen, data, store, load=False)
+    found, rows = whereabouts(entries, store), []
     for entry in entries:
         seconds, traffic, estimated = cost(entry, entries)
         names = list(dict.fromkeys(c.algorithm.name for c in entry.cells))
@@ -104,8 +136,13 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
             None if seconds is None else round(seconds, 1), None if traffic is None else round(traffic / 1e6, 2),
             estimated, entry.key, entry.reason, list(entry.record.notes) if entry.record else [],
         ])  # fmt: skip
+        there = found.get(entry.key)
+        rows[-1] += [there.text if there else ""]
+        if as_json:
+            rows[-1] += [getattr(there, name, None) for name in _WHEREABOUTS]
     columns = [
         "algorithms", "tasks", "partition", "seed", "status", "seconds", "MB", "estimated", "key", "reason", "remarks",
+        "where", *(_WHEREABOUTS if as_json else ()),
     ]  # fmt: skip
     colours = {"ok": "green", "failed": "red", "no data": "yellow", "interrupted": "yellow"}
     done = sum(e.status == "ok" for e in entries)

@@ -14,6 +14,7 @@ from pathlib import Path
 from fedmeki_bench.files import leftovers
 from fedmeki_bench.records.lease import GUARD, LEASE
 from fedmeki_bench.records.store import is_key
+from fedmeki_bench.runs.submitted import JOBS
 
 RECORDS, PREDICTIONS, CHECKPOINTS, MODELS, LEFTOVERS = KINDS = (
     "records", "predictions", "checkpoints", "kept models", "leftovers",
@@ -115,10 +116,12 @@ class Survey:
 
 
 def survey(root: Path) -> Survey:
-    """Look through a folder of results; one that does not exist is empty."""
+    """Look through a folder of results; one that does not exist is empty, and a cluster's jobs are none of its runs."""
     runs, halves, strange = [], [], []
     half = {path: key for path, key, _ in leftovers(root)}
     for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if path.name == JOBS:
+            continue
         folder = path.is_dir() and not path.is_symlink()
         if folder and is_key(half.get(path, "")):
             halves.append((half[path], Held(path, LEFTOVERS, size_of(path))))

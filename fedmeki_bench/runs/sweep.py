@@ -17,6 +17,7 @@ from fedmeki_bench.memory import resident
 from fedmeki_bench.processes import end_with_parent, interrupt_once, keep_pages
 from fedmeki_bench.records.lease import KeyLocked
 from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs.launchers import Orders
 from fedmeki_bench.runs.plan import Planned
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.runs.waiting import Waiting
@@ -37,8 +38,10 @@ def choose(entries: Sequence[Planned], only: str | None) -> list[Planned]:
     return [e for e in runnable if e.status != "ok"]
 
 
-def default_jobs(entries: Sequence[Planned]) -> int:
-    """As many processes as fill the cores with the profile's threads per run."""
+def default_jobs(entries: Sequence[Planned], device: str = "cpu") -> int:
+    """One process for each of several devices; else as many as fill the cores with the profile's threads per run."""
+    if len(devices := devices_of(device)) > 1:
+        return len(devices)
     threads = max((e.spec.resolved_profile().threads or os.cpu_count() or 1 for e in entries), default=1)
     return max(1, (os.cpu_count() or 1) // threads)
 
@@ -126,6 +129,11 @@ def sweep(
     finally:
         for worker in workers.values():
             worker.end()
+
+
+def local(entries: Sequence[Planned], data: Path, store: RecordStore, orders: Orders, listener: Listener) -> None:
+    """The launcher ``local``: :func:`sweep` as ordered."""
+    sweep(entries, data, store, jobs=orders.jobs, listener=listener, device=orders.device, done=orders.done)
 
 
 def _busy(workers: Mapping[int, _Worker]) -> list[tuple[_Worker, Planned]]:
