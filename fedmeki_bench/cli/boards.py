@@ -46,7 +46,6 @@ _WHEREABOUTS = ("state", "host", "pid", "job", "silent")  # of a run that is not
     "--slurm",
     multiple=True,
     metavar="KEY=VALUE,...",
-    callback=options.settings,
     help="What a job asks of Slurm, such as partition=gpu,gres=gpu:1,time=4:00:00; repeatable.",
 )
 @click.option("--no-wait", is_flag=True, help="Submit a cluster's jobs and return.")
@@ -54,12 +53,12 @@ _WHEREABOUTS = ("state", "host", "pid", "job", "silent")  # of a run that is not
 @goes_on(only=["missing"])
 def sweep_command(
     board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, launcher: str,
-    array: int | None, slurm: dict[str, str], no_wait: bool, plain: bool | None,
+    array: int | None, slurm: tuple[str, ...], no_wait: bool, plain: bool | None,
 ) -> None:  # fmt: skip
     """Run what BOARD lacks; killed at any moment, a second call goes on."""
     run_board(
         board, data, results, jobs=jobs, only=only, device=device, plain=plain, launcher=launcher, array=array,
-        slurm=slurm, wait=not no_wait,
+        slurm=options.settings(slurm), wait=not no_wait,
     )  # fmt: skip
 
 

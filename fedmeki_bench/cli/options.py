@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from fedmeki_bench.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,8 +53,12 @@ def listed(text: str | None) -> list[str] | None:
     return [name.strip() for name in text.split(",")] if text else None
 
 
-def settings(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    """``key=value`` pairs, comma-separated; what follows a comma without ``=`` belongs to the value before it."""
+def settings(given: Sequence[str]) -> dict[str, str]:
+    """``key=value`` pairs, comma-separated; what follows a comma without ``=`` belongs to the value before it.
+
+    Raises:
+        UsageError: one has no key.
+    """
     found: dict[str, str] = {}
     for text in given:
         last = ""
@@ -64,5 +70,5 @@ def settings(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> d
             elif last:
                 found[last] += f",{part}"
             else:
-                raise click.BadParameter(f"{text!r} is not key=value")
+                raise UsageError(f"{text!r} is not key=value")
     return found

@@ -98,10 +98,12 @@ def _launch(
         if not jobs:
             raise
         arrays = " ".join(dict.fromkeys(_whole(job) for job in jobs.values()))
-        raise Interrupted(
+        error = Interrupted(
             f"no longer waiting; the {len(jobs)} jobs run on: see them with `fedmeki-bench status`, "
             f"end them with `{cluster.cancel} {arrays}`"
-        ) from None
+        )
+        error.goes_on = True  # by waiting again
+        raise error from None
 
 
 def _of_slurm(asked: Mapping[str, Any], orders: Orders) -> dict[str, Any]:

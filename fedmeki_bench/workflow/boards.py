@@ -130,8 +130,12 @@ def ordered(
     """
     given = {"jobs": jobs is not None, "array": array is not None, "slurm": bool(slurm), "wait": not wait}
     check_orders(launcher, [name for name, said in given.items() if said], slurm or {})
-    for name in devices_of(device) if sees_devices(launcher) else ():
-        check_device(name)
+    devices = devices_of(device)
+    if sees_devices(launcher):
+        for name in devices:
+            check_device(name)
+    elif len(devices) > 1:
+        raise UsageError(f"a job has one device, not {device}: its cluster decides which, say --device cuda")
     return Orders(device=device, array=array, slurm=dict(slurm or {}), wait=wait, told=told)
 
 

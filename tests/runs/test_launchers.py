@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 import fedmeki_bench as fb
+from fedmeki_bench.cli.options import settings
 from fedmeki_bench.errors import InputError, UsageError
 from fedmeki_bench.runs import submitted
+from fedmeki_bench.runs import sweep as sweeping
 from fedmeki_bench.runs.slurm import checked_parameters
 
 from .fake_slurm import FakeSlurm
@@ -205,11 +207,30 @@ def test_ctrl_c_leaves_the_jobs_and_says_how_to_see_and_end_them(slurm, cohorts,
     assert "no longer waiting; the 1 jobs run on: see them with `fedmeki-bench status`, end them with `kill " in (
         Path("said").read_text()
     )
+    assert "go on with: fedmeki-bench sweep slow.yaml" in Path("said").read_text()
     again = bench(*args)
     assert again.returncode == 0, again.stderr
     assert "1 of the runs are submitted already" in again.stderr
     (path,) = Path("results").glob("*/record.json")
     assert json.loads(path.read_text())["status"] == "ok"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("memory", "workers"), [((0, 10**9), 1), (None, 2)], ids=["short", "enough"])
+def test_processes_take_the_devices_in_turn_and_wait_for_memory(cohorts, tmp_path, monkeypatch, memory, workers):
+    (tmp_path / "small.yaml").write_text(BOARD.format(rounds=1).replace("majority, ", ""))
+    monkeypatch.setattr("fedmeki_bench.memory.available", lambda: memory)
+    begun = []
+
+    class Worker(sweeping._Worker):
+        def __init__(self, *args) -> None:
+            begun.append(args[3])
+            super().__init__(*args)
+
+    monkeypatch.setattr(sweeping, "_Worker", Worker)
+    done = fb.sweep(tmp_path / "small.yaml", cohorts, results=tmp_path / "r", device="cpu,cpu:0")  # one job for each
+    assert begun == ["cpu", "cpu:0"][:workers]
+    assert sorted({record.environment["device"] for record in done}) == begun
 
 
 @pytest.mark.parametrize(
@@ -223,6 +244,7 @@ def test_ctrl_c_leaves_the_jobs_and_says_how_to_see_and_end_them(slurm, cohorts,
         ({"launcher": "slurm", "slurm": {"partiton": "gpu"}}, "knows no parameter of that name; did you mean 'part"),
         ({"launcher": "slurm", "slurm": {"array-parallelism": "3"}}, "use --array N"),
         ({"launcher": "slurm"}, "no Slurm here"),
+        ({"launcher": "slurm", "device": "cuda:0,cuda:1"}, "a job has one device"),
         ({"device": " , "}, "names no device"),
         ({"device": "cpu,cuda:99"}, "can't be used"),
     ],
@@ -243,6 +265,16 @@ def test_without_the_extra_it_says_how_to_get_it(monkeypatch):
 def test_the_core_does_not_import_it():
     script = "import sys, fedmeki_bench.workflow.boards, fedmeki_bench.cli.boards; sys.exit('submitit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_parameters_of_slurm_on_the_command_line():
+    given = ("partition=gpu,nodelist=a1,a2,time=1-0", "gres=gpu:1")
+    assert settings(given) == {"partition": "gpu", "nodelist": "a1,a2", "time": "1-0", "gres": "gpu:1"}
+    assert checked_parameters({"cpus-per-task": "4", "mem": "16G", "exclusive": "true", "setup": "a; b"}) == {
+        "cpus_per_task": 4, "mem": "16G", "exclusive": True, "setup": ["a; b"],
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="is not key=value"):
+        settings(("partition",))
 
 
 @pytest.mark.parametrize(
