@@ -235,7 +235,7 @@ def test_two_runs_of_the_same_key_at_once(cohorts, tmp_path):
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("*/lock")):
+        while not list(tmp_path.glob("*/lease")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
