@@ -110,7 +110,7 @@ def _row(cell: Cell) -> str:
 @options.results
 @options.as_json
 def status_command(board: str, data: Path, results: Path, as_json: bool) -> None:
-    """Which of BOARD's runs are done, missing (and why) or failed, with estimated time and bytes."""
+    """Which of BOARD's runs are done, under way (where), missing (and why) or failed, with estimated time and bytes."""
     from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.records.store import RecordStore
@@ -127,23 +127,23 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     for entry in entries:
         seconds, traffic, estimated = cost(entry, entries)
         names = list(dict.fromkeys(c.algorithm.name for c in entry.cells))
+        there = found.get(entry.key)
         pooled = all(c.algorithm.pooled for c in entry.cells)
         rows.append([
             names, list(entry.spec.tasks),
             "pooled" if pooled else partition_in_words(entry.spec.partition, entry.spec.params),
-            entry.spec.seed, entry.status,
+            entry.spec.seed, there.state if there and there.state in ("running", "queued") else entry.status,
             None if seconds is None else round(seconds, 1), None if traffic is None else round(traffic / 1e6, 2),
-            estimated, entry.key, entry.reason, list(entry.record.notes) if entry.record else [],
+            estimated, entry.key, there.text if there else entry.reason,
+            list(entry.record.notes) if entry.record else [],
         ])  # fmt: skip
-        there = found.get(entry.key)
-        rows[-1] += [there.text if there else ""]
         if as_json:
             rows[-1] += [getattr(there, name, None) for name in _WHEREABOUTS]
     columns = [
         "algorithms", "tasks", "partition", "seed", "status", "seconds", "MB", "estimated", "key", "reason", "remarks",
-        "where", *(_WHEREABOUTS if as_json else ()),
+        *(_WHEREABOUTS if as_json else ()),
     ]  # fmt: skip
-    colours = {"ok": "green", "failed": "red", "no data": "yellow", "interrupted": "yellow"}
+    colours = {"ok": "green", "failed": "red", "no data": "yellow", "interrupted": "yellow", "running": "cyan"}
     done = sum(e.status == "ok" for e in entries)
     print_table(
         f"{chosen.name}: {done} of {len(entries)} runs done", columns, rows, as_json,

@@ -59,7 +59,7 @@ def remember(root: Path, jobs: Mapping[str, Job]) -> None:
         jobs: key of a run -> its job.
     """
     for launcher in {job.launcher for job in jobs.values()}:
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
         own = {key: job.id for key, job in jobs.items() if job.launcher == launcher}
         first = next(iter(own.values())).split("_")[0]
         content = {"launcher": launcher, "submitted": now, "jobs": own}

@@ -45,7 +45,7 @@ def whereabouts(entries: Sequence[Planned], store: RecordStore) -> dict[str, Whe
         try:
             seen = store.lease(key)
         except OSError:
-            found[key] = Whereabouts("running", f"running: {store.holder(key)}")
+            found[key] = Whereabouts("running", store.holder(key))
             continue
         if seen is not None:
             found[key] = _held(seen, store)
@@ -61,18 +61,20 @@ def _held(seen: Seen, store: RecordStore) -> Whereabouts:
     if seen.owner is not None:
         held = partial(held, host=seen.owner.host, pid=seen.owner.pid, job=seen.owner.job or None)
     if not seen.ran_out(store.pace.patience):
-        return held("running", f"running: {seen.name}")
+        return held("running", seen.name)
     how = "is gone" if seen.known_dead else f"was not heard of for {_ago(silent)}, its lease ran out"
-    return held("lost", f"lost: {seen.name} {how}; sweep goes on")
+    return held("lost", f"{seen.name} {how}: the next sweep goes on with it")
 
 
 def _queued(job: Job, alive: dict[str, str] | None) -> Whereabouts | None:
     """What is known of a job that has not begun its run; None if it is gone."""
     if alive is None:
-        return Whereabouts("submitted", f"submitted as job {job.id}, of which the queue can't be asked", job=job.id)
+        return Whereabouts(
+            "submitted", f"submitted as job {job.id}; squeue, which would know more, doesn't answer", job=job.id
+        )
     if job.id not in alive:
         return None
-    return Whereabouts("queued", f"queued: job {job.id}, {alive[job.id].lower()}", job=job.id)
+    return Whereabouts("queued", f"job {job.id}, {alive[job.id].lower()}", job=job.id)
 
 
 def _ago(seconds: float) -> str:

@@ -118,7 +118,7 @@ def test_without_waiting_it_returns_and_status_says_where_the_runs_are(slurm, wh
     )
     queued = [row for row in rows if row["state"] == "queued"]
     assert queued
-    assert queued[0]["where"] == f"queued: job {queued[0]['job']}, pending"
+    assert (queued[0]["status"], queued[0]["reason"]) == ("queued", f"job {queued[0]['job']}, pending")
 
     again = bench("sweep", *args, "--launcher", "slurm", "--no-wait", "--plain")
     assert "of the runs are submitted already" in again.stderr

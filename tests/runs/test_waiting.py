@@ -85,6 +85,18 @@ def test_where_memory_is_short_nothing_more_is_begun_though_nothing_is_known_of_
     assert queue.next([(entry("c"), 0)]) is not None
 
 
+def test_what_a_run_of_this_sweep_took_counts_for_the_next(monkeypatch):
+    first, second, other = entry("a"), entry("a"), entry("b")
+    queue = Waiting([first, second, other], [], Path())
+    free(monkeypatch, 10 * GB)
+    first.key, record = "key", SimpleNamespace(status="ok", cost=SimpleNamespace(peak_memory=30 * GB))
+    assert queue.next([]) is first
+    queue.learn(first, SimpleNamespace(load=lambda key: record))
+    assert queue.next([(entry("c"), 0)]) is other, "another like the first takes 30 GB"
+    assert queue.next([(entry("c"), 0)]) is None
+    assert queue.next([]) is second
+
+
 def test_a_run_is_tried_again_once_and_last(monkeypatch):
     first, second = entry("a", rounds=20), entry("b")
     queue = Waiting([first, second], [], Path())
