@@ -8,10 +8,14 @@ import os
 import signal
 import threading
 from multiprocessing import parent_process
+from pathlib import Path
 from typing import Any
+
+from fedmeki_bench.files import is_running
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
 _ENDING = ("SIGTERM", "SIGHUP", "SIGINT")
+_JOBS = (("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"), ("SLURM_JOB_ID",), ("SUBMITIT_LOCAL_JOB_ID",))
 
 
 def end_with_parent() -> None:
@@ -55,6 +59,25 @@ def keep_pages() -> None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_TOP_PAD, 64 << 20)
+
+
+def began(process: int) -> str | None:
+    """When a process that is there began, as the system counts it; empty where it doesn't say, None if there is none.
+
+    One that is dead and that its parent has not noticed yet is gone.
+    """
+    try:
+        facts = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return "" if not Path("/proc/self/stat").exists() and is_running(process) else None
+    except OSError:
+        return ""
+    return None if facts[0] in "ZX" else facts[19]
+
+
+def job_id() -> str:
+    """This process's job on a cluster, e.g. ``123_4``; empty elsewhere."""
+    return next(("_".join(os.environ[n] for n in names) for names in _JOBS if all(n in os.environ for n in names)), "")
 
 
 def _known() -> list[signal.Signals]:

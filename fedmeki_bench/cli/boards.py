@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedmeki_bench.cli import options
-from fedmeki_bench.cli.again import goes_on
+from fedmeki_bench.cli.again import PROGRAM, goes_on
 from fedmeki_bench.cli.run import stand_in_view
 from fedmeki_bench.cli.view.echo import echo
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from fedmeki_bench.boards.cells import Cell
     from fedmeki_bench.cli.view import SweepView
     from fedmeki_bench.leaderboard.page import Page
-    from fedmeki_bench.runs.plan import Planned
     from fedmeki_bench.workflow.boards import Sweep
+
+
+_WHEREABOUTS = ("state", "host", "pid", "job", "silent")  # of a run that is not done, for programs
 
 
 @click.command("sweep")
@@ -30,34 +32,59 @@ if TYPE_CHECKING:
 @options.results
 @options.jobs
 @click.option("--only", default=None, help="missing, failed, or the name of a row.")
-@options.device
+@options.devices
+@click.option(
+    "--launcher",
+    default="local",
+    show_default=True,
+    help="local, slurm, or slurm-here: the same as slurm without a cluster, to try it.",
+)
+@click.option(
+    "--array", type=click.IntRange(min=1), default=None, metavar="N", help="Of a cluster's jobs, N at once at most."
+)
+@click.option(
+    "--slurm",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    help="What a job asks of Slurm, such as partition=gpu,gres=gpu:1,time=4:00:00; repeatable.",
+)
+@click.option("--no-wait", is_flag=True, help="Submit a cluster's jobs and return.")
 @options.plain
 @goes_on(only=["missing"])
 def sweep_command(
-    board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, plain: bool | None
-) -> None:
+    board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, launcher: str,
+    array: int | None, slurm: tuple[str, ...], no_wait: bool, plain: bool | None,
+) -> None:  # fmt: skip
     """Run what BOARD lacks; killed at any moment, a second call goes on."""
-    run_board(board, data, results, jobs=jobs, only=only, device=device, plain=plain)
+    run_board(
+        board, data, results, jobs=jobs, only=only, device=device, plain=plain, launcher=launcher, array=array,
+        slurm=options.settings(slurm), wait=not no_wait,
+    )  # fmt: skip
 
 
 def run_board(
     board: Board | str, data: Path, results: Path, *, jobs: int | None = None, only: str | None = None,
-    device: str = "cpu", plain: bool | None = None,
+    device: str = "cpu", plain: bool | None = None, launcher: str = "local", array: int | None = None,
+    slurm: Mapping[str, str] | None = None, wait: bool = True,
 ) -> None:  # fmt: skip
     """Run a board's missing training runs under a live grid; errors are those of :func:`fedmeki_bench.sweep`."""
-    from fedmeki_bench.workflow.boards import planned, run_sweep
-    from fedmeki_bench.workflow.training import check_device
+    from fedmeki_bench.workflow.boards import ordered, planned, run_sweep
 
-    check_device(device)
-    sweep = planned(board, data, results, jobs=jobs, only=only)
+    told = partial(echo, err=True)
+    orders = ordered(launcher, jobs=jobs, device=device, array=array, slurm=slurm, wait=wait, told=told)
+    sweep = planned(board, data, results, jobs=jobs, only=only, device=device)
     for reason in sweep.left_out:
         echo(f"left out: {reason}", err=True)
+    grid = partial(_grid, plain=plain or not wait, here=launcher == "local")
     run_sweep(
-        sweep, device=device, watch=partial(_grid, plain=plain), building=partial(stand_in_view, plain=plain),
+        sweep, launcher=launcher, orders=orders, watch=grid, building=partial(stand_in_view, plain=plain),
     )  # fmt: skip
+    if not wait:
+        again = shlex.join([PROGRAM, "status", sweep.board.called, "--data", str(data), "--results", str(results)])
+        echo(f"see them with: {again}")
 
 
-def _grid(sweep: Sweep, *, plain: bool | None) -> SweepView:
+def _grid(sweep: Sweep, *, plain: bool | None, here: bool = True) -> SweepView:
     """The live grid of a sweep."""
     from fedmeki_bench.cli import view
 
@@ -67,7 +94,7 @@ def _grid(sweep: Sweep, *, plain: bool | None) -> SweepView:
         _row(c): c.algorithm.title + (f", {c.partition}" if c.partition else "") for e in entries for c in e.cells
     }
     seeds = ", ".join(map(str, board.seeds))
-    several = f"{sweep.jobs} job{'s' if sweep.jobs > 1 else ''}"
+    several = f"{sweep.jobs} job{'s' if sweep.jobs > 1 else ''}" if here else "jobs of a cluster"
     title = f"sweep {board.name} · profile {board.profile} · seed {seeds} · {several}"
     return view.SweepView(title, shown, plain=plain, labels=labels)
 
@@ -83,39 +110,47 @@ def _row(cell: Cell) -> str:
 @options.results
 @options.as_json
 def status_command(board: str, data: Path, results: Path, as_json: bool) -> None:
-    """Which of BOARD's runs are done, missing (and why) or failed, with estimated time and bytes."""
+    """Which of BOARD's runs are done, under way (where), missing (and why) or failed, with estimated time and bytes."""
     from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.records.store import RecordStore
+    from fedmeki_bench.runs.expected import cost
     from fedmeki_bench.runs.folders import survey
     from fedmeki_bench.runs.plan import inspect
+    from fedmeki_bench.runs.whereabouts import whereabouts
     from fedmeki_bench.workflow.partitions import partition_in_words
 
     chosen = find_board(board)
-    entries = inspect(chosen, data, RecordStore(results), load=False)
-    rows = []
+    store = RecordStore(results)
+    entries = inspect(chosen, data, store, load=False)
+    found, rows = whereabouts(entries, store), []
     for entry in entries:
-        seconds, traffic, estimated = _cost(entry, entries)
+        seconds, traffic, estimated = cost(entry, entries)
         names = list(dict.fromkeys(c.algorithm.name for c in entry.cells))
+        there = found.get(entry.key)
         pooled = all(c.algorithm.pooled for c in entry.cells)
         rows.append([
             names, list(entry.spec.tasks),
             "pooled" if pooled else partition_in_words(entry.spec.partition, entry.spec.params),
-            entry.spec.seed, entry.status,
+            entry.spec.seed, there.state if there and there.state in ("running", "queued") else entry.status,
             None if seconds is None else round(seconds, 1), None if traffic is None else round(traffic / 1e6, 2),
-            estimated, entry.key, entry.reason, list(entry.record.notes) if entry.record else [],
+            estimated, entry.key, there.text if there else entry.reason,
+            list(entry.record.notes) if entry.record else [],
         ])  # fmt: skip
+        if as_json:
+            rows[-1] += [getattr(there, name, None) for name in _WHEREABOUTS]
     columns = [
         "algorithms", "tasks", "partition", "seed", "status", "seconds", "MB", "estimated", "key", "reason", "remarks",
+        *(_WHEREABOUTS if as_json else ()),
     ]  # fmt: skip
-    colours = {"ok": "green", "failed": "red", "no data": "yellow", "interrupted": "yellow"}
+    colours = {"ok": "green", "failed": "red", "no data": "yellow", "interrupted": "yellow", "running": "cyan"}
     done = sum(e.status == "ok" for e in entries)
     print_table(
         f"{chosen.name}: {done} of {len(entries)} runs done", columns, rows, as_json,
         style=lambda column, value: colours.get(value, "") if column == "status" else "",
     )  # fmt: skip
     if not as_json:
-        left = [_cost(e, entries)[0] for e in entries if e.status not in ("ok", "no data")]
+        left = [cost(e, entries)[0] for e in entries if e.status not in ("ok", "no data")]
         known = [seconds for seconds in left if seconds is not None]
         if known:
             without = (
@@ -123,49 +158,6 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
             )
             echo(f"about {sum(known):.0f} s of single-process work left, judged by runs alike that are done{without}")
         echo(f"on disk, {results} holds {survey(results).use.text}")
-
-
-def _cost(entry: Planned, entries: Sequence[Planned]) -> tuple[float | None, float | None, bool]:
-    """Seconds and bytes of a run: measured if it is done, else the median of done runs like it, over the same tasks.
-
-    Alike is the same rule and stage, of rows with the same options if there are any; failing that the same stage,
-    failing that any competitor, for it is the stage that costs. A bound is like its own kind alone: a constant
-    predictor takes no time, pooled data much.
-    """
-    if entry.status == "ok" and entry.record is not None:
-        cost = entry.record.cost
-        return cost.seconds, cost.bytes_up + cost.bytes_down, False
-    bound, *kind = _kind(entry)
-    same = [e.record.cost for e in entries if e.status == "ok" and e.record is not None and _own(e) == _own(entry)
-            and (_kind(e), e.spec.tasks) == (_kind(entry), entry.spec.tasks)]  # fmt: skip
-    done = [
-        (_kind(e), e.record.cost)
-        for e in entries
-        if e.status == "ok" and e.record is not None and e.spec.tasks == entry.spec.tasks
-    ]
-    ways = [same, [cost for (_, *other), cost in done if other == kind]]
-    if not bound:
-        ways += [[cost for (limit, _, stage, _), cost in done if not limit and stage == kind[1]]]
-        ways += [[cost for (limit, *_), cost in done if not limit]]
-    alike = next((costs for costs in ways if costs), None)
-    if alike is None:
-        return None, None, True
-    return (
-        statistics.median(c.seconds for c in alike),
-        statistics.median(c.bytes_up + c.bytes_down for c in alike),
-        True,
-    )
-
-
-def _kind(entry: Planned) -> tuple[bool, str, str, bool]:
-    """Whether a training fills rows of bounds alone, its rule and stage, and whether the data are pooled."""
-    rows = [cell.algorithm for cell in entry.cells]
-    return all(a.bound for a in rows), entry.spec.rule, entry.spec.stage, all(a.pooled for a in rows)
-
-
-def _own(entry: Planned) -> list[object]:
-    """The options that make the rows of a training, which may cost more or less than others of their kind."""
-    return [cell.algorithm.options for cell in entry.cells[:1]]
 
 
 @click.command("leaderboard")

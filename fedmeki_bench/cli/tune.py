@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @options.data
 @options.results
 @options.jobs
-@options.device
+@options.devices
 @options.as_json
 @options.plain
 @goes_on()
@@ -45,13 +45,15 @@ def tune_command(
     ROW is what a row of the board is called, or an algorithm. Every row gets the same trials. Each is a run in
     --results, so that a killed command, given again, goes on. No test split is opened.
     """
+    from fedmeki_bench.runs.sweep import devices_of
     from fedmeki_bench.workflow.training import check_device
     from fedmeki_bench.workflow.tuning import check, plan_trials, run_trials
 
     if bool(rows) == every:
         raise UsageError("name the rows to tune, or say --all" if not rows else "name rows or say --all, not both")
     grid = _grid(over)
-    check_device(device)
+    for name in devices_of(device):
+        check_device(name)
     planned = plan_trials(None if every else rows, grid, board=board, data=data, results=results, seed=seed,
                           trials=trials, write=write, jobs=jobs)  # fmt: skip
     for reason in planned.left_out:

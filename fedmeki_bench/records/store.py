@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.files import clear_leftovers, write_atomically
 from fedmeki_bench.plain import one_line
+from fedmeki_bench.records.lease import PACE, Lease, Pace, Seen, acquire, look_at
 from fedmeki_bench.records.record import Record
 
 _LARGEST = 50_000_000  # bytes; a record of a hundred clients and a thousand rounds has a hundredth of it
@@ -28,10 +28,6 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def is_key(name: str) -> bool:
     """Whether a run can be called so, and its folder."""
     return _KEY.fullmatch(name) is not None
-
-
-class KeyLocked(RunFailed):
-    """Another process is running this key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +47,9 @@ class BadRecord:
 class RecordStore:
     """The records below ``root``; the folder need not exist yet."""
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path | str, pace: Pace = PACE) -> None:
+        self.root, self.pace = Path(root), pace
+        self._held: dict[str, Lease] = {}
 
     def folder(self, key: str) -> Path:
         """Where the run ``key`` keeps its record, predictions and checkpoint."""
@@ -74,7 +71,13 @@ class RecordStore:
         return read_record(path) if path.exists() else None
 
     def write(self, record: Record) -> Path:
-        """Replace the record of its key atomically: after a power cut there is the old one or the new one."""
+        """Replace the record of its key atomically: after a power cut there is the old one or the new one.
+
+        Raises:
+            LeaseLost: this process held the key and another has taken it over; nothing is written.
+        """
+        if record.key in self._held:
+            self._held[record.key].check()
         path = self.path(record.key)
         write_atomically(path, record.to_json().encode("utf-8", "backslashreplace"))
         return path
@@ -101,55 +104,55 @@ class RecordStore:
             else:
                 yield record
 
-    def holder(self, key: str) -> str:
-        """Who runs ``key`` now, e.g. ``process 12 on host``; empty if nobody does. Nothing is written."""
-        import fcntl
+    def lease(self, key: str) -> Seen | None:
+        """The lease that lies in the folder of ``key``, of a process that may be dead; None where there is none.
 
+        Raises:
+            OSError: it is not ours to read, or a link.
+        """
+        return look_at(self.folder(key))
+
+    def holder(self, key: str) -> str:
+        """Who runs ``key`` now, e.g. ``process 12 on host``; empty if nobody does. Nothing is written.
+
+        Empty, too, where a process of another machine has not been heard of for so long that its lease ran out.
+        """
         try:
-            handle = os.open(self.folder(key) / "lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return ""
-        except OSError as error:  # not ours to read, or a link
-            return f"an unknown process (its lock can't be read: {error.strerror})"
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _owner(handle) or "another process"
+            seen = self.lease(key)
         except OSError as error:
-            return f"an unknown process (its file system knows no locks: {error.strerror})"
-        finally:
-            os.close(handle)
-        return ""
+            return f"an unknown process (its lease can't be read: {error.strerror})"
+        return "" if seen is None or seen.ran_out(self.pace.patience) else seen.name
 
     @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Hold ``key`` for this process, so that no other runs it at the same time.
+    def lock(self, key: str) -> Iterator[Lease]:
+        """Hold ``key`` for this process, so that no other runs it at the same time; see :mod:`.lease`.
 
-        The operating system drops the lock when the process dies, wherever it ran: on a shared file system its server
-        keeps the locks. So a leftover lock file never stands in the way. Whoever holds the lock also clears away what
-        killed processes left in the folder.
+        A process that was killed stands in nobody's way: on its own machine it is followed at once, on others when its
+        lease has run out. Whoever holds the key also clears away what killed processes left in the folder. Records are
+        written only while the lease is this process's own (:meth:`write`).
 
         Raises:
             KeyLocked: another process holds it; the message says which.
-            RunFailed: the folder can't be written to, or its file system knows no locks.
+            LeaseLost: a record was to be written after another process had taken the key over.
+            RunFailed: the folder can't be written to.
         """
         folder = self.folder(key)
-        path = folder / "lock"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle = _acquire(path)
+            lease = acquire(folder, self.pace)
         except OSError as error:
             raise RunFailed(
                 f"cannot write into {folder}: {error.strerror or error}; choose another --results"
             ) from error
+        self._held[key] = lease
         try:
             for place in (folder, folder / "predictions", folder / "checkpoint"):
                 if not place.is_symlink():  # what lies behind a link is not this folder's
                     clear_leftovers(place, locked=True)
-            yield
+            yield lease
         finally:
-            path.unlink(missing_ok=True)  # before the lock is dropped: see _acquire
-            os.close(handle)
+            del self._held[key]
+            lease.release()
 
 
 def read_record(path: Path) -> Record:
@@ -171,39 +174,3 @@ def _readable_setting(path: Path) -> str | None:
     except (OSError, InputError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return setting if isinstance(setting, str) else None
-
-
-def _acquire(path: Path) -> int:
-    """Open and lock ``path``; returns the open descriptor that holds the lock."""
-    import fcntl
-
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = _owner(handle)
-            os.close(handle)
-            raise KeyLocked(f"{path.parent.name}: already being run by {owner or 'another process'}") from None
-        if not _same_file(handle, path):  # its holder finished and removed it between open and flock
-            os.close(handle)
-            continue
-        os.ftruncate(handle, 0)  # whoever stood there before is gone, or it would hold the lock
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
-        return handle
-
-
-def _owner(handle: int) -> str:
-    try:
-        content = json.loads(os.pread(handle, 4096, 0))
-        return f"process {content['pid']} on {content['host']}"
-    except (ValueError, KeyError, TypeError):
-        return ""
-
-
-def _same_file(handle: int, path: Path) -> bool:
-    try:
-        there = path.stat()
-    except FileNotFoundError:
-        return False
-    return os.fstat(handle).st_ino == there.st_ino

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.plain import one_line
+from fedmeki_bench.records.lease import LEASE
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import RecordStore, read_record
 from fedmeki_bench.runs.folders import (
@@ -124,7 +125,7 @@ def remove(cleaning: Cleaning) -> Cleaning:
             with store.lock(one.key):
                 if one.what == "half copy" or _record(look(folder)) == one.record:
                     for held in one.files:
-                        if held.path != folder / "lock":  # ours by now, and gone with the lock
+                        if held.path != folder / LEASE:  # ours by now, and gone with the lock
                             _remove(cleaning.folder, held.path)
                     removed.append(one)
                 else:

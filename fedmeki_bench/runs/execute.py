@@ -17,7 +17,7 @@ from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, SiteLost
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
 from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
-from fedmeki_bench.events import Listener, RoundEnded, RunEnded, RunStarted, silent
+from fedmeki_bench.events import Event, Listener, RoundEnded, RunEnded, RunStarted, silent
 from fedmeki_bench.records.record import (
     AssignmentCounts,
     CohortRef,
@@ -119,7 +119,12 @@ def execute(
     check_folder(data, has_data=engine.has_data)
     cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
-    with store.lock(key):
+    with store.lock(key) as lease:
+
+        def tell(event: Event) -> None:
+            lease.check()  # a run that was taken over ends with its round
+            listener(event)
+
         kept = (store.folder(key) / KEPT_FOLDER).is_dir()
         known = None if fresh or (keep_model and not kept) else _known(store, key)
         if known is not None and known.status == "ok" and set(plugins.views) - set(known.views):
@@ -142,7 +147,7 @@ def execute(
         failed: BaseException | None = None
         try:
             open_engine = partial(engine.opened, spec, key, data, folder / CHECKPOINT, device)
-            _train_and_score(spec, plugins, record, cohorts, folder, open_engine, device, listener, keep_model, test)
+            _train_and_score(spec, plugins, record, cohorts, folder, open_engine, device, tell, keep_model, test)
         except KeyboardInterrupt:
             record.status = "interrupted"
             record.error = RunError(type="KeyboardInterrupt", message="interrupted by the user")
@@ -155,6 +160,7 @@ def execute(
             record.status = "failed"
             record.error = failure(error, _took_part(spec, plugins))
         finally:
+            lease.check()  # what lies in the folder is another's by now
             leave_traceback(folder, failed)
             record.finished = datetime.now(timezone.utc)
             record.cost.seconds = sum(r.seconds for r in record.history) or time.perf_counter() - started
@@ -173,18 +179,25 @@ def trained(record: Record) -> bool:
     return record.status == "ok" or (record.error is not None and record.error.type == UNSCORED)
 
 
-def record_death(spec: RunSpec, data: Path, store: RecordStore, message: str) -> None:
-    """Leave a failed record of a run whose process was killed before it could; its checkpoint stays."""
+def record_death(spec: RunSpec, data: Path, store: RecordStore, message: str) -> Record:
+    """Leave a failed record of a run whose process was killed before it could; its checkpoint stays.
+
+    One that was killed after it had left its record has that, and it is returned.
+    """
     look_in(data)  # this may be a process of its own
     plugins = resolve(spec)
     cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
     with store.lock(key):
+        known = _known(store, key)
+        if known is not None and trained(known):
+            return known
         record = _record(spec, key, cohorts, plugins)
         record.status = "failed"
         record.error = RunError(type=KILLED, message=message)
         record.finished = datetime.now(timezone.utc)
         store.write(record)
+    return record
 
 
 def up_to_date(record: Record, store: RecordStore) -> Record:

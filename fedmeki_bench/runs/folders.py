@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedmeki_bench.files import leftovers
+from fedmeki_bench.records.lease import GUARD, LEASE
 from fedmeki_bench.records.store import is_key
+from fedmeki_bench.runs.submitted import JOBS
 
 RECORDS, PREDICTIONS, CHECKPOINTS, MODELS, LEFTOVERS = KINDS = (
     "records", "predictions", "checkpoints", "kept models", "leftovers",
 )  # fmt: skip
-"""Kinds of files; leftovers are what killed processes had half written, and their locks."""
+"""Kinds of files; leftovers are what killed processes had half written, and their leases."""
 
 _OWN = {
     RECORDS: r"record\.json|traceback\.txt",
@@ -25,7 +27,7 @@ _OWN = {
     CHECKPOINTS: r"checkpoint/state\.pt",
     MODELS: r"model/(model\.json|(model|injected)\.safetensors"
     r"|adapters/[^/]+/adapter_(config\.json|model\.safetensors))",
-    LEFTOVERS: r"lock",
+    LEFTOVERS: rf"{LEASE}|{GUARD}",
 }
 _PLACES = ("", "predictions", "checkpoint")  # where processes write under temporary names
 _NAMED = re.compile(r"[0-9a-f]{16}")
@@ -114,10 +116,12 @@ class Survey:
 
 
 def survey(root: Path) -> Survey:
-    """Look through a folder of results; one that does not exist is empty."""
+    """Look through a folder of results; one that does not exist is empty, and a cluster's jobs are none of its runs."""
     runs, halves, strange = [], [], []
     half = {path: key for path, key, _ in leftovers(root)}
     for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if path.name == JOBS:
+            continue
         folder = path.is_dir() and not path.is_symlink()
         if folder and is_key(half.get(path, "")):
             halves.append((half[path], Held(path, LEFTOVERS, size_of(path))))
@@ -164,8 +168,8 @@ def regular_file(folder: Path, relative: str) -> Path | None:
 
 
 def _is_run(found: RunFolder) -> bool:
-    """Whether a folder is a run's: it holds something of one, or is named as runs are and holds a lock or nothing."""
-    own = [one for one in found.held if one.path.name != "lock"]
+    """Whether a folder is a run's: it holds something of one, or is named as runs are and holds a lease or nothing."""
+    own = [one for one in found.held if one.path.name not in (LEASE, GUARD)]
     return bool(own) or (_NAMED.fullmatch(found.key) is not None and not found.strange)
 
 

@@ -21,8 +21,9 @@ from fedmeki_bench.errors import FedmekiError, InputError
 from fedmeki_bench.evaluation.rescoring import predictions_file, stored
 from fedmeki_bench.files import clear_leftovers
 from fedmeki_bench.plain import one_line
+from fedmeki_bench.records.lease import LEASE, KeyLocked
 from fedmeki_bench.records.record import Record
-from fedmeki_bench.records.store import KeyLocked, RecordStore, read_record
+from fedmeki_bench.records.store import RecordStore, read_record
 from fedmeki_bench.runs.agreement import Difference, differences
 from fedmeki_bench.runs.failures import TRACEBACK
 from fedmeki_bench.runs.folders import CHECKPOINTS, MODELS, RunFolder, look, regular_file, survey
@@ -265,9 +266,9 @@ def _place(chosen: _Candidate, into: RecordStore, before: bytes) -> None:
             for source, name in _files(chosen):
                 _copy(source, half / name)
             _check_copy(chosen, half)
-            # the lock moves along, so that whoever comes next finds it in the new folder
+            # the lease moves along, so that whoever comes next finds it in the new folder
             with contextlib.suppress(OSError):  # a file system without hard links: then it lapses a moment early
-                os.link(target / "lock", half / "lock")
+                os.link(target / LEASE, half / LEASE)
             target.rename(aside)
             try:
                 half.rename(target)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench.errors import FedmekiError
+from fedmeki_bench.errors import FedmekiError, UsageError
 from fedmeki_bench.events import Event, Listener, RunEnded
+from fedmeki_bench.memory import resident
 from fedmeki_bench.processes import end_with_parent, interrupt_once, keep_pages
+from fedmeki_bench.records.lease import KeyLocked
 from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs.launchers import Orders
 from fedmeki_bench.runs.plan import Planned
 from fedmeki_bench.runs.spec import RunSpec
+from fedmeki_bench.runs.waiting import Waiting
 
 _PATIENCE = 20.0  # seconds that an interrupted run has to write its record
+_LOOK = 5.0  # seconds after which a sweep that waits for memory looks again
 
 
 def choose(entries: Sequence[Planned], only: str | None) -> list[Planned]:
@@ -33,14 +38,28 @@ def choose(entries: Sequence[Planned], only: str | None) -> list[Planned]:
     return [e for e in runnable if e.status != "ok"]
 
 
-def default_jobs(entries: Sequence[Planned]) -> int:
-    """As many processes as fill the cores with the profile's threads per run."""
+def default_jobs(entries: Sequence[Planned], device: str = "cpu") -> int:
+    """One process for each of several devices; else as many as fill the cores with the profile's threads per run."""
+    if len(devices := devices_of(device)) > 1:
+        return len(devices)
     threads = max((e.spec.resolved_profile().threads or os.cpu_count() or 1 for e in entries), default=1)
     return max(1, (os.cpu_count() or 1) // threads)
 
 
+def devices_of(device: str) -> tuple[str, ...]:
+    """The devices in a comma-separated list.
+
+    Raises:
+        UsageError: there is none in it.
+    """
+    found = tuple(name.strip() for name in device.split(",") if name.strip())
+    if not found:
+        raise UsageError(f"--device {device!r} names no device")
+    return found
+
+
 class _Worker:
-    """A process that runs one training after another, and a pipe to it."""
+    """A process that runs one training after another on one device, and a pipe to it."""
 
     def __init__(self, context: Any, data: Path, results: Path, device: str, test: bool) -> None:
         self.connection, theirs = context.Pipe()
@@ -51,7 +70,8 @@ class _Worker:
 
     def begin(self, entry: Planned) -> None:
         self.entry = entry
-        self.connection.send(entry.spec)
+        with contextlib.suppress(OSError):  # it has just been killed, which its pipe will say
+            self.connection.send(entry.spec)
 
     def end(self) -> None:
         """Let it leave; one that does not within its time is killed."""
@@ -64,36 +84,60 @@ class _Worker:
 
 def sweep(
     entries: Sequence[Planned], data: Path, store: RecordStore, *, jobs: int, listener: Listener, device: str = "cpu",
-    test: bool = True,
+    test: bool = True, done: Sequence[Planned] = (),
 ) -> None:  # fmt: skip
     """Execute the training runs; failures become records and do not stop the others, nor does a process that is killed.
 
+    A run whose process was killed is tried once more, from its checkpoint. The longest run comes first, and none is
+    begun that would not find the memory that runs like it took.
+
     Args:
+        device: where models live; of several, comma-separated, the processes take one each in turn.
         test: whether test splits are opened, see :func:`~fedmeki_bench.runs.execute.execute`.
+        done: other runs of the board, by whose records time and memory are judged.
 
     Raises:
         KeyboardInterrupt: after the runs under way were told to stop; their checkpoints stay.
     """
     context = multiprocessing.get_context("spawn")  # a forked torch is not safe
-    waiting, workers = deque(entries), list[_Worker]()
+    devices = devices_of(device)
+    waiting, workers = Waiting(entries, done, data), dict[int, _Worker]()
     try:
-        while waiting or any(worker.entry for worker in workers):
-            while waiting and len(workers) < jobs:
-                workers.append(_Worker(context, data, store.root, device, test))
-            for worker in workers:
-                if waiting and worker.entry is None:
-                    worker.begin(waiting.popleft())
-            ready = wait([worker.connection for worker in workers if worker.entry])
-            for worker in [w for w in workers if w.connection in ready]:
+        while waiting or _busy(workers):
+            for slot in range(jobs):
+                worker = workers.get(slot)
+                if worker is not None and worker.entry is not None:
+                    continue
+                held = resident(worker.process.pid) if worker else 0
+                entry = waiting.next(((e, resident(w.process.pid)) for w, e in _busy(workers)), held)
+                if entry is None:
+                    break
+                if worker is None:
+                    worker = workers[slot] = _Worker(context, data, store.root, devices[slot % len(devices)], test)
+                worker.begin(entry)
+            ready = wait([worker.connection for worker, _ in _busy(workers)], _LOOK if waiting else None)
+            for slot, worker in [(s, w) for s, w in workers.items() if w.connection in ready]:
+                entry = worker.entry
                 if not _heard(worker, listener):
-                    workers.remove(worker)
-                    _died(worker, data, store, listener)
+                    del workers[slot]
+                    _died(worker, data, store, listener, waiting)
+                elif entry is not None and worker.entry is None:
+                    waiting.learn(entry, store)
     except KeyboardInterrupt:
-        _interrupt(workers, listener)
+        _interrupt(list(workers.values()), listener)
         raise
     finally:
-        for worker in workers:
+        for worker in workers.values():
             worker.end()
+
+
+def local(entries: Sequence[Planned], data: Path, store: RecordStore, orders: Orders, listener: Listener) -> None:
+    """The launcher ``local``: :func:`sweep` as ordered."""
+    sweep(entries, data, store, jobs=orders.jobs, listener=listener, device=orders.device, done=orders.done)
+
+
+def _busy(workers: Mapping[int, _Worker]) -> list[tuple[_Worker, Planned]]:
+    return [(worker, worker.entry) for worker in workers.values() if worker.entry is not None]
 
 
 def _heard(worker: _Worker, listener: Listener) -> bool:
@@ -109,18 +153,27 @@ def _heard(worker: _Worker, listener: Listener) -> bool:
     return True
 
 
-def _died(worker: _Worker, data: Path, store: RecordStore, listener: Listener) -> None:
-    """A process that was killed could leave no record: it becomes a failed row like any other."""
-    from fedmeki_bench.runs.execute import record_death
+def _died(worker: _Worker, data: Path, store: RecordStore, listener: Listener, waiting: Waiting) -> None:
+    """A process that was killed could leave no record: its run is tried again, then becomes a failed row."""
+    from fedmeki_bench.runs.execute import main_scores, record_death
 
-    worker.process.join()
-    code = worker.process.exitcode or 0
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    assert worker.entry is not None
-    message = f"its process was killed ({how}; out of memory?); run sweep again, with fewer --jobs if memory is short"
-    record_death(worker.entry.spec, data, store, message)
-    listener(RunEnded(worker.entry.key, "failed", message=message))
     worker.connection.close()
+    worker.process.join()
+    entry, code = worker.entry, worker.process.exitcode or 0
+    assert entry is not None
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code == -signal.SIGKILL and waiting.again(entry):
+        said = f"its process was killed ({how}; out of memory?); it is tried once more, from its checkpoint"
+        listener(RunEnded(entry.key, "interrupted", message=said))
+        return
+    message = f"its process was killed ({how}; out of memory?); run sweep again, with fewer --jobs if memory is short"
+    try:
+        record = record_death(entry.spec, data, store, message)
+    except KeyLocked as error:  # another sweep has gone on with it
+        listener(RunEnded(entry.key, "failed", message=str(error)))
+        return
+    said = record.error.message if record.error else ""
+    listener(RunEnded(entry.key, record.status, record.cost.seconds, main_scores(record), said))
 
 
 def _interrupt(workers: Sequence[_Worker], listener: Listener) -> None:

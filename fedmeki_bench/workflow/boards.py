@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,8 +18,10 @@ from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import sweep as sweeping
 from fedmeki_bench.runs.execute import main_scores, up_to_date
 from fedmeki_bench.runs.failures import pointer
+from fedmeki_bench.runs.launchers import Orders, check_orders, launcher_named, sees_devices
 from fedmeki_bench.runs.plan import Planned, inspect
 from fedmeki_bench.runs.rows import resolve_rows
+from fedmeki_bench.runs.sweep import devices_of
 from fedmeki_bench.workflow.reading import Records
 from fedmeki_bench.workflow.training import Building, build_stand_ins, check_device
 
@@ -72,6 +74,7 @@ Watch = Callable[[Sweep], AbstractContextManager[Listener]]
 def sweep(
     board: AnyBoard, data: str | Path = "data", *, results: str | Path = "results", jobs: int | None = None,
     only: str | None = None, device: str = "cpu", check: bool = True, listener: Listener = silent,
+    launcher: str = "local", array: int | None = None, slurm: Mapping[str, str] | None = None, wait: bool = True,
 ) -> Records:  # fmt: skip
     """Run what a board lacks; killed at any moment, a second call goes on.
 
@@ -81,29 +84,64 @@ def sweep(
         board: its name, its file, the board itself, or a mapping of what its file would hold.
         data: the folder of prepared cohorts.
         results: the folder of records.
-        jobs: processes; by default as many as fill the cores. The numbers do not depend on it.
+        jobs: processes; by default as many as fill the cores, or one for each of several devices. The numbers do not
+            depend on it.
         only: ``missing``, ``failed``, or what one of the board's rows is called.
-        device: where models live: ``cpu``, ``cuda``, ``cuda:1``.
+        device: where models live: ``cpu``, ``cuda``, ``cuda:1``; of several (``cuda:0,cuda:1``), processes take one
+            each in turn.
         check: raise if a run failed or is not done; without it the records say so.
         listener: takes the events of all runs.
+        launcher: ``local``, processes of this machine; ``slurm``, jobs of a cluster; ``slurm-here``, the same without
+            one, to try it.
+        array: of a cluster's jobs, so many at once at most.
+        slurm: what a job asks of Slurm, by its names: ``{"partition": "gpu", "time": "4:00:00"}``.
+        wait: of a cluster's jobs, until all have ended; without it they are submitted and nothing is checked.
 
     Returns:
-        The records of the board's runs, in its order; ``notes`` says what was left out for want of data.
+        The records of the board's runs, in its order; ``notes`` says what was left out for want of data, and which jobs
+        were submitted.
 
     Raises:
         UsageError: no such board or device, or ``only`` is none of the board's.
         InputError: no cohort at all is there, or the board's file is bad.
         RunFailed: with ``check``, some runs failed or are not done (another sweep is at them); all others are.
+        Interrupted: the user ended the waiting for a cluster's jobs, which run on.
     """
-    return run_sweep(
-        planned(board, data, results, jobs=jobs, only=only), device=device, check=check,
-        watch=lambda sweep: nullcontext(listener),
+    said: list[str] = []
+    orders = ordered(launcher, jobs=jobs, device=device, array=array, slurm=slurm, wait=wait, told=said.append)
+    done = run_sweep(
+        planned(board, data, results, jobs=jobs, only=only, device=device), check=check,
+        watch=lambda sweep: nullcontext(listener), launcher=launcher, orders=orders,
     )  # fmt: skip
+    return replace(done, notes=(*done.notes, *said))
+
+
+def ordered(
+    launcher: str, *, jobs: int | None = None, device: str = "cpu", array: int | None = None,
+    slurm: Mapping[str, str] | None = None, wait: bool = True, told: Callable[[str], None],
+) -> Orders:  # fmt: skip
+    """How a sweep's runs are to be carried out, as :func:`sweep` takes it.
+
+    Args:
+        told: takes what is to be said of jobs, in sentences.
+
+    Raises:
+        UsageError: no such launcher or device, or an order that the launcher does not heed.
+    """
+    given = {"jobs": jobs is not None, "array": array is not None, "slurm": bool(slurm), "wait": not wait}
+    check_orders(launcher, [name for name, said in given.items() if said], slurm or {})
+    devices = devices_of(device)
+    if sees_devices(launcher):
+        for name in devices:
+            check_device(name)
+    elif len(devices) > 1:
+        raise UsageError(f"a job has one device, not {device}: its cluster decides which, say --device cuda")
+    return Orders(device=device, array=array, slurm=dict(slurm or {}), wait=wait, told=told)
 
 
 def planned(
     board: AnyBoard, data: str | Path, results: str | Path, *, jobs: int | None = None,
-    only: str | None = None,
+    only: str | None = None, device: str = "cpu",
 ) -> Sweep:  # fmt: skip
     """What :func:`sweep` would run.
 
@@ -122,30 +160,31 @@ def planned(
     called = {row.row.name: row.shown.name for row in resolve_rows(board, load=False)}
     chosen = sweeping.choose(entries, None if only is None else called.get(only, only))
     left_out = tuple(dict.fromkeys(e.reason for e in lacking))
-    return Sweep(
-        board, data, results, tuple(entries), tuple(chosen), jobs or sweeping.default_jobs(chosen), left_out
-    )  # fmt: skip
+    jobs = jobs or sweeping.default_jobs(chosen, device)
+    return Sweep(board, data, results, tuple(entries), tuple(chosen), jobs, left_out)
 
 
 def run_sweep(
-    sweep: Sweep, *, watch: Watch, device: str = "cpu", check: bool = True, building: Building | None = None
-) -> Records:
+    sweep: Sweep, *, watch: Watch, orders: Orders, launcher: str = "local", check: bool = True,
+    building: Building | None = None,
+) -> Records:  # fmt: skip
     """Run a sweep.
 
     Raises:
-        UsageError, RunFailed: as :func:`sweep`.
+        UsageError, RunFailed, Interrupted: as :func:`sweep`.
     """
-    check_device(device)
     store = RecordStore(sweep.results)
     build_stand_ins([entry.spec for entry in sweep.chosen], building)
+    orders = replace(orders, jobs=sweep.jobs, done=sweep.entries, board=sweep.board.name)
     with watch(sweep) as listener:
         for entry in sweep.entries:
             if entry.status == "ok" and entry.record is not None:
                 entry.record = record = up_to_date(entry.record, store)
                 listener(RunEnded(entry.key, "cached", record.cost.seconds, main_scores(record)))
-        sweeping.sweep(sweep.chosen, sweep.data, store, jobs=sweep.jobs, listener=listener, device=device)
+        if sweep.chosen:
+            launcher_named(launcher)(sweep.chosen, sweep.data, store, orders, listener)
     after = inspect(sweep.board, sweep.data, store)
-    if check:
+    if check and orders.wait:
         _check(sweep, after)
     found = tuple(e.record for e in after if e.record is not None)
     return Records(sweep.results, found, notes=sweep.left_out)

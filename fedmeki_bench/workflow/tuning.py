@@ -149,7 +149,7 @@ def tune(
         trials: draw so many combinations, the same for all rows; by default all.
         write: write the chosen values and the budget into the board's file.
         jobs: processes; by default as many as fill the cores.
-        device: where models live.
+        device: where models live; of several, comma-separated, processes take one each in turn.
         listener: takes the events of all runs.
 
     Raises:
@@ -226,7 +226,8 @@ def run_trials(
     Raises:
         UsageError, InputError, RunFailed: as :func:`tune`.
     """
-    check_device(device)
+    for name in sweeping.devices_of(device):
+        check_device(name)
     store = RecordStore(Path(results))
     build_stand_ins([entry.spec for entry in planned.chosen], building)
     with watch(planned) as listener:

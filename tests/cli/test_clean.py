@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -13,6 +14,7 @@ from results_folders import BOARD, edited, pages, tree, unfinished
 
 import fedmeki_bench as fb
 from fedmeki_bench.boards.board import find_board
+from fedmeki_bench.records.lease import machine
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import cleaning
 
@@ -282,3 +284,19 @@ def test_status_says_what_the_folder_holds(bench, cohorts, results, tmp_path):
     assert said.startswith(f"on disk, {results} holds 6 runs, 2.")
     assert "checkpoints 2.50" in said
     assert len(json.loads(bench(*args, "--json").out)) == 2
+
+
+def test_leases_of_the_dead_go_those_of_the_living_stay_and_jobs_are_none_of_it(bench, results):
+    here, elsewhere, gone = sorted(path.name for path in results.iterdir())[:3]
+    owner = {"host": "node7", "pid": 1, "machine": "elsewhere", "began": "1", "token": "t"}
+    (results / here / "lease").write_text(json.dumps({**owner, "machine": machine()}))  # process 1 began otherwise
+    (results / elsewhere / "lease").write_text(json.dumps(owner))
+    (results / gone / "lease").write_text(json.dumps(owner))
+    os.utime(results / gone / "lease", (1, 1))
+    (results / ".jobs").mkdir()
+    (results / ".jobs" / "100_0_log.out").write_text("said")
+    told = json.loads(bench("clean", results, "--json").out)
+    assert {(one["key"], one["what"]) for one in told["removals"]} == {(here, "leftovers"), (gone, "leftovers")}
+    (left,) = told["left"]
+    assert "is being run by process 1 on node7" in str(left)
+    assert told["disk"]["others"] == 0

@@ -99,7 +99,7 @@ def test_a_run_leaves_a_record_and_is_not_repeated(bench, cohorts, tmp_path):
     assert record["cohorts"][0]["synthetic"] is True
     assert (path.parent / record["evaluations"][0]["predictions"]).is_file()
     assert not (path.parent / "checkpoint").exists()
-    assert not (path.parent / "lock").exists()
+    assert sorted(p.name for p in path.parent.iterdir()) == ["predictions", "record.json"]
     before = path.stat().st_mtime_ns
     assert "cached" in bench(*args).err + bench(*args).out
     assert path.stat().st_mtime_ns == before
@@ -235,7 +235,7 @@ def test_two_runs_of_the_same_key_at_once(cohorts, tmp_path):
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("*/lock")):
+        while not list(tmp_path.glob("*/lease")):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

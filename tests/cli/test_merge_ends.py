@@ -87,9 +87,12 @@ def test_a_run_under_way_is_left_out(bench, twice, running, tmp_path):
     assert tree(tmp_path / "m") == held
 
 
-def test_the_lock_file_of_a_dead_process_blocks_nobody(twice, tmp_path):
+def test_the_lease_of_a_dead_process_blocks_nobody(twice, tmp_path):
     a, b, key = twice
-    (a / key / "lock").write_text('{"pid": 1, "host": "gone"}')
+    (a / key / "lock").write_text('{"pid": 1, "host": "gone"}')  # of an earlier version
+    (a / key / "lease").write_text('{"host": "gone", "pid": 1, "machine": "gone", "began": "1", "token": "t"}')
+    assert states(fb.merge(a, tmp_path / "m", check=False)) == {key: "left out"}, "it was heard of just now"
+    os.utime(a / key / "lease", (1, 1))
     fb.merge(a, tmp_path / "m")
     assert tree(tmp_path / "m") == tree(b)
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fedmeki_bench.cli.boards import _cost
+from fedmeki_bench.runs.expected import cost
 
 BOARD = """
 name: split
@@ -22,21 +22,21 @@ options: {rounds: 1, local_epochs: 1, lr: 1000000.0}
 
 
 def entry(rule, seconds=None, *, stage="none", bound=False, pooled=False, tasks=("a",), status=None, options=()):
-    cost = SimpleNamespace(seconds=seconds, bytes_up=10, bytes_down=20)
+    spent = SimpleNamespace(seconds=seconds, bytes_up=10, bytes_down=20)
     return SimpleNamespace(
         status=status or ("missing" if seconds is None else "ok"),
         spec=SimpleNamespace(rule=rule, stage=stage, tasks=tasks),
         cells=[SimpleNamespace(algorithm=SimpleNamespace(bound=bound, pooled=pooled, options=options))],
-        record=SimpleNamespace(cost=cost),
+        record=SimpleNamespace(cost=spent),
     )
 
 
 def test_a_bound_that_takes_no_time_does_not_pull_the_estimate_down():
     done = [entry("majority", 0.01, bound=True), entry("majority", 0.01, bound=True), entry("fedavg", 60.0)]
-    assert _cost(entry("fedprox"), done)[0] == 60.0
-    assert _cost(entry("majority", bound=True), done)[0] == 0.01
-    assert _cost(entry("local", bound=True), done)[0] is None  # no bound is like another
-    assert _cost(entry("fedprox"), done[:2])[0] is None
+    assert cost(entry("fedprox"), done)[0] == 60.0
+    assert cost(entry("majority", bound=True), done)[0] == 0.01
+    assert cost(entry("local", bound=True), done)[0] is None  # no bound is like another
+    assert cost(entry("fedprox"), done[:2])[0] is None
 
 
 def test_what_is_alike_comes_first():
@@ -44,18 +44,18 @@ def test_what_is_alike_comes_first():
         entry("fedavg", 10.0), entry("fedavg", 90.0, stage="kim"), entry("scaffold", 30.0),
         entry("fedavg", 40.0, bound=True, pooled=True), entry("fedavg", 500.0, tasks=("b",)),
     ]  # fmt: skip
-    assert _cost(entry("fedavg"), done)[0] == 10.0
-    assert _cost(entry("fedprox", stage="kim"), done)[0] == 90.0  # the stage costs more than the rule
-    assert _cost(entry("fedprox"), done)[0] == 20.0
-    assert _cost(entry("fedavg", bound=True, pooled=True), done)[0] == 40.0
-    assert _cost(entry("fedavg", tasks=("c",)), done)[0] is None
+    assert cost(entry("fedavg"), done)[0] == 10.0
+    assert cost(entry("fedprox", stage="kim"), done)[0] == 90.0  # the stage costs more than the rule
+    assert cost(entry("fedprox"), done)[0] == 20.0
+    assert cost(entry("fedavg", bound=True, pooled=True), done)[0] == 40.0
+    assert cost(entry("fedavg", tasks=("c",)), done)[0] is None
 
 
 def test_a_row_with_options_of_its_own_is_judged_by_its_own_runs():
     long = (("profile.local_epochs", 20),)
     done = [entry("fedavg", 10.0), entry("fedavg", 12.0), entry("fedavg", 200.0, options=long)]
-    assert _cost(entry("fedavg", options=long), done)[0] == 200.0
-    assert _cost(entry("fedavg"), done)[0] == 11.0
+    assert cost(entry("fedavg", options=long), done)[0] == 200.0
+    assert cost(entry("fedavg"), done)[0] == 11.0
 
 
 @pytest.fixture(scope="module")

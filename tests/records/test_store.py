@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import socket
 import time
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.records.lease import KeyLocked
 from fedmeki_bench.records.record import SCHEMA, Evaluation, MetricValue, Record, RoundRecord
-from fedmeki_bench.records.store import BadRecord, KeyLocked, RecordStore
+from fedmeki_bench.records.store import BadRecord, RecordStore
 
 
 def made(**changes):
@@ -132,7 +134,7 @@ def test_lock_is_exclusive_and_released(tmp_path):
             pass
     with store.lock("abc"):
         pass
-    assert not (tmp_path / "abc" / "lock").exists()
+    assert list((tmp_path / "abc").iterdir()) == []
 
 
 def _hold(root, ready):
@@ -151,13 +153,14 @@ def test_lock_of_a_dead_process_is_taken_over(tmp_path):
         pass
     process.kill()
     process.join()
-    assert (tmp_path / "abc" / "lock").exists()
+    assert (tmp_path / "abc" / "lease").exists()
     with RecordStore(tmp_path).lock("abc"):
         pass
+    assert list((tmp_path / "abc").iterdir()) == []
 
 
-def test_what_a_dead_machine_left_blocks_nobody(tmp_path):
-    """The lock is the kernel's (on a shared file system, its server's); the file alone means nothing."""
+def test_a_lock_of_an_earlier_version_blocks_nobody(tmp_path):
+    """What is locked is locked by the system; the file alone means nothing."""
     (tmp_path / "abc").mkdir()
     (tmp_path / "abc" / "lock").write_text(json.dumps({"pid": 1, "host": "not-" + socket.gethostname()}))
     with RecordStore(tmp_path).lock("abc"):
@@ -170,7 +173,7 @@ def test_whoever_holds_the_lock_clears_what_killed_processes_left(tmp_path):
         (tmp_path / "abc" / name).write_text("half")
     (tmp_path / "abc" / ".model.4000000.tmp").mkdir()
     with RecordStore(tmp_path).lock("abc"):
-        assert sorted(p.name for p in (tmp_path / "abc").rglob("*")) == ["checkpoint", "lock", "predictions"]
+        assert sorted(p.name for p in (tmp_path / "abc").rglob("*")) == ["checkpoint", "lease", "predictions"]
 
 
 def test_a_flipped_bit_in_a_record_is_seen(tmp_path):
@@ -196,7 +199,12 @@ def test_who_holds_a_run_is_told_and_nothing_is_written(tmp_path):
     assert store.holder("abc") == ""
     with store.lock("abc"):  # asking leaves it free
         pass
-    (tmp_path / "abc" / "lock").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "abc" / "lease").write_text("{}")
+    assert store.holder("abc") == "another process", "whoever it is, it has just written that"
+    os.utime(tmp_path / "abc" / "lease", (1, 1))
+    assert store.holder("abc") == ""
+    (tmp_path / "abc" / "lease").unlink()
+    (tmp_path / "abc" / "lease").symlink_to(tmp_path / "nowhere")
     assert "can't be read" in store.holder("abc")
 
 

@@ -84,6 +84,22 @@ def test_a_killed_process_is_a_failed_row_and_the_others_finish(cohorts, tmp_pat
     assert records(tmp_path / "results")["fedavg_s 1"]["status"] == "ok", "a later sweep goes on past it"
 
 
+@pytest.mark.slow
+def test_a_process_that_is_killed_once_costs_nothing(cohorts, tmp_path):
+    act = "open('once', 'x').close(); os.kill(os.getpid(), signal.SIGKILL)"
+    act = (
+        f"if ctx.round == 1 and not os.path.exists('once'): {act}\n        return super().client_update(ctx, received)"
+    )
+    (tmp_path / "ill.py").write_text(RULE.format(act=act))
+    board = BOARD.format(first="'ill.py:Ill_s'", rounds=3).replace("[0, 1]", "[0]").replace(", fedavg_s, fedprox_s", "")
+    (tmp_path / "small.yaml").write_text(board)
+    ended = call(tmp_path, "sweep", "small.yaml", "--data", cohorts, "--jobs", 1, "--plain")
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "once").exists()
+    assert "its process was killed (signal SIGKILL; out of memory?); it is tried once more, from its" in ended.stderr
+    assert "3 rounds, resumed after round 1" in ended.stderr
+
+
 def test_an_exit_in_a_plug_in_is_a_failure(cohorts, tmp_path):
     (tmp_path / "ill.py").write_text(RULE.format(act="raise SystemExit(0)"))
     ended = call(
