@@ -103,7 +103,7 @@ def _asked(injected: Injected, model: ClientModel, task: Task, part: CohortPart)
         for start in range(0, len(part), _ANSWER_BATCH):
             index = np.arange(start, min(start + _ANSWER_BATCH, len(part)))
             prompts = [task.prompt(str(questions[i])) for i in index]
-            soft, there, asked = injected.ask(model, task, model.to_inputs(part.batch(index)), prompts)
+            soft, there, asked = injected.ask(model, task, model.read(part, index), prompts)
             said.add(asked, soft, there)
     return said.answers(np.arange(len(part)))
 
