@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections import deque
@@ -13,7 +12,7 @@ from typing import Any
 
 from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.events import Event, Listener, RunEnded
-from fedmeki_bench.processes import end_with_parent, interrupt_once, keep_pages
+from fedmeki_bench.processes import end_with_parent, interrupt_once, keep_pages, worker_context
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.plan import Planned
 from fedmeki_bench.runs.spec import RunSpec
@@ -74,7 +73,7 @@ def sweep(
     Raises:
         KeyboardInterrupt: after the runs under way were told to stop; their checkpoints stay.
     """
-    context = multiprocessing.get_context("spawn")  # a forked torch is not safe
+    context = worker_context()
     waiting, workers = deque(entries), list[_Worker]()
     try:
         while waiting or any(worker.entry for worker in workers):
