@@ -105,12 +105,17 @@ def _declared(kind: str) -> list[Plugin]:
 
 
 @cache
+def _origin(dist: importlib.metadata.Distribution | None) -> str:
+    """Name and version of a distribution, each of which parses its whole metadata."""
+    return f"{dist.name} {dist.version}" if dist else "unknown"
+
+
+@cache
 def _entry_points(kind: str) -> tuple[Plugin, ...]:
     """Every entry point of the group ``fedmeki_bench.<kind>``, by name; a name declared twice is broken."""
     found: dict[str, Plugin] = {}
     for point in importlib.metadata.entry_points(group=f"fedmeki_bench.{kind}"):
-        dist = point.dist
-        origin = f"{dist.name} {dist.version}" if dist else "unknown"
+        origin = _origin(point.dist)
         plugin = Plugin(kind, point.name, point.value, origin)
         known = found.get(point.name)
         if known is not None and known.target != plugin.target:

@@ -70,8 +70,8 @@ def extra_term(subject: Subject) -> None:
     torch.set_default_dtype(torch.float64)
     federation = build(rule, IMAGE)
     model = federation.model
-    single = model.to_inputs
-    model.to_inputs = lambda batch: {m: x.double() for m, x in single(batch).items()}  # type: ignore[method-assign]
+    single = model.read
+    model.read = lambda part, index: {m: x.double() for m, x in single(part, index).items()}  # type: ignore[method-assign]
     federation.round(0)
     plain, calls = rule.local_loss, [0]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from fedmeki_bench.data.card import CARD, SAMPLES, STORED_ROLES, card_hash, check_files, labels_of, read_card
 from fedmeki_bench.data.content import array_digest
 from fedmeki_bench.data.contract import ArraySpec
-from fedmeki_bench.data.holdings import counted, spread, there
+from fedmeki_bench.data.holdings import arrays_of, counted, there
 from fedmeki_bench.data.pseudonyms import pseudonym, read_key
 from fedmeki_bench.data.stored import located, mapped, read_columns, read_samples
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     import numpy as np
     import pandas as pd
@@ -298,33 +298,35 @@ class CohortPart:
         found = self.cohort._attribute(name)
         return None if found is None else [found[row] for row in self.rows]
 
-    def batch(self, index: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
-        """Arrays of the samples at ``index`` (positions in this part), as stored: a copy per modality.
+    def batch(self, index: Sequence[int] | np.ndarray, leaving: Collection[str] = ()) -> dict[str, np.ndarray]:
+        """Arrays of the samples at ``index`` (positions in this part), as stored: a copy per modality, but ``leaving``.
 
         Multiply by ``cohort.arrays[modality].scale`` for physical units. Shape (len(index), \\*spec.shape).
         Where series differ in length, ``hours`` says how many rows belong to each; the rest is padding.
-
         Where samples differ in how many arrays of a modality they have, the shape is (len(index), K, \\*spec.shape)
         with ``K = spec.many``; ``<modality>_there`` (len(index), K) says which are there, and the others are 0.
         """
         import numpy as np
 
         chosen = np.asarray(index, dtype=np.intp)
-        at = self.rows[chosen]
         found: dict[str, np.ndarray] = {}
         for name, spec in self.cohort.arrays.items():
-            stored = self.cohort.array(name)
-            first, count = (column[at] for column in self._rows_of(name))
-            if not spec.counted:
-                found[name] = np.asarray(stored[first])
+            if name in leaving:
                 continue
-            present = np.arange(spec.many) < count[:, None]
-            found[name] = np.zeros((*present.shape, *spec.shape), dtype=stored.dtype)
-            found[name][present] = stored[spread(first, count)]
-            found[there(name)] = present
+            stored, (rows, present) = self.cohort.array(name), self.arrays_at(name, chosen)
+            if present is None:
+                found[name] = np.asarray(stored[rows])
+            else:
+                found[name] = np.zeros((*present.shape, *spec.shape), dtype=stored.dtype)
+                found[name][present], found[there(name)] = stored[rows], present
         if "hours" in self.cohort._table():
             found["hours"] = self._column("hours")[chosen]
         return found
+
+    def arrays_at(self, modality: str, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Which rows of ``cohort.array(modality)`` the samples at ``index`` have; see :func:`holdings.arrays_of`."""
+        first, count = (column[self.rows[index]] for column in self._rows_of(modality))
+        return arrays_of(first, count, self.cohort.arrays[modality])
 
     def having(self, modality: str) -> np.ndarray:
         """Which of the samples have an array of the modality, (n,) of bool."""

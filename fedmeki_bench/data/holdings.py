@@ -41,6 +41,20 @@ def spread(first: np.ndarray, count: np.ndarray) -> np.ndarray:
     return found
 
 
+def arrays_of(first: np.ndarray, count: np.ndarray, spec: ArraySpec) -> tuple[np.ndarray, np.ndarray | None]:
+    """The rows of samples' arrays one after another, and which of (n, K) they are; None where each has just one.
+
+    Args:
+        first, count: (n,) each, of these samples.
+        spec: how the modality is stored, with ``K = spec.many``.
+    """
+    import numpy as np
+
+    if not spec.counted:
+        return first, None
+    return spread(first, count), np.arange(spec.many) < count[:, None]
+
+
 def rows_of(samples: pd.DataFrame, modality: str) -> np.ndarray:
     """The rows of ``<modality>.npy`` that hold the arrays of these samples, in the samples' order."""
     import numpy as np

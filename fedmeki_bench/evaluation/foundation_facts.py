@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from fedmeki_bench.foundation.injected import TEXT_ONLY, Injected, described
+from fedmeki_bench.foundation.own_answers import own_answers
 from fedmeki_bench.records.record import FoundationFacts, GateFacts
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def forgetting(injected: Injected) -> dict[str, float]:
     from fedmeki_bench.foundation.tiny_text import plain_text_questions
 
     asked = plain_text_questions(_QUESTIONS, seed=_SEED)
-    with injected.silenced():
-        before = _right(injected, asked)
+    own = own_answers(injected, [question.prompt for question in asked], (), _NEW_TOKENS, batch=_BATCH)
+    before = _share(own.text, asked)
     after = before
     if injected.adapters is not None:
         with injected.merged(TEXT_ONLY):
@@ -85,5 +86,9 @@ def _right(injected: Injected, asked: Sequence[Question]) -> float:
     for start in range(0, len(asked), _BATCH):
         prompts = [question.prompt for question in asked[start : start + _BATCH]]
         said += injected.language.generate(None, None, prompts, _NEW_TOKENS)
+    return _share(said, asked)
+
+
+def _share(said: Sequence[str], asked: Sequence[Question]) -> float:
     right = [s.strip().lower() == q.answer.strip().lower() for s, q in zip(said, asked, strict=True)]
     return sum(right) / len(right)

@@ -129,7 +129,7 @@ def _asked(injected: Injected, model: ClientModel, task: Task, part: CohortPart)
         for start in range(0, len(part), _ANSWER_BATCH):
             index = np.arange(start, min(start + _ANSWER_BATCH, len(part)))
             prompts = [task.prompt(str(questions[i])) for i in index]
-            soft, there, asked = injected.ask(model, task, model.to_inputs(part.batch(index)), prompts)
+            soft, there, asked = injected.ask(model, task, model.read(part, index), prompts)
             said.add(asked, soft, there)
     return said.answers(np.arange(len(part)))
 
@@ -156,24 +156,40 @@ class FoundationBefore(View):
 
     def predict(self, federation: Served, task: Task, part: CohortPart) -> Answers:
         """See :class:`View`."""
-        injected = _injected(federation)
-        return _in_words(injected, task, part, injected.silenced())
+        from fedmeki_bench.foundation.own_answers import own_answers
+
+        injected, spec = _injected(federation), task.meta.labels
+        injected.eval()
+        prompts, which = _worded(injected, task, part)
+        own = own_answers(injected, prompts, spec.how.candidates(spec), spec.how.tokens, batch=_ANSWER_BATCH)
+        said = _Said(injected.language, task)
+        for start in range(0, len(prompts), _ANSWER_BATCH):
+            some = slice(start, start + _ANSWER_BATCH)
+            said.note(own.text[some], None if own.likelihood is None else own.likelihood[some])
+        return said.answers(which)
 
 
 def _in_words(injected: Injected, task: Task, part: CohortPart, state: AbstractContextManager[Any]) -> Answers:
     """Answers to questions in words alone; equal ones get equal answers and are put once."""
-    import numpy as np
     import torch
 
     injected.eval()
-    asked = [str(q) for q in part.questions]
-    place = {question: i for i, question in enumerate(dict.fromkeys(asked))}
-    prompts = injected.in_words(task, [task.prompt(question) for question in place], part.cohort.many)
+    prompts, which = _worded(injected, task, part)
     said = _Said(injected.language, task)
     with torch.no_grad(), state:
         for start in range(0, len(prompts), _ANSWER_BATCH):
             said.add(prompts[start : start + _ANSWER_BATCH], None, None)
-    return said.answers(np.array([place[question] for question in asked], dtype=np.int64))
+    return said.answers(which)
+
+
+def _worded(injected: Injected, task: Task, part: CohortPart) -> tuple[list[Asked], np.ndarray]:
+    """The prompts of a part in words alone, each once, and which of them each sample has, (n,)."""
+    import numpy as np
+
+    asked = [str(q) for q in part.questions]
+    place = {question: i for i, question in enumerate(dict.fromkeys(asked))}
+    prompts = injected.in_words(task, [task.prompt(question) for question in place], part.cohort.many)
+    return prompts, np.array([place[question] for question in asked], dtype=np.int64)
 
 
 class _Said:
@@ -191,9 +207,13 @@ class _Said:
         if not candidates:
             self._text += self._language.generate(soft, there, prompts, how.tokens)
             return
-        text, likelihood = self._language.answer(soft, there, prompts, candidates, how.tokens)
+        self.note(*self._language.answer(soft, there, prompts, candidates, how.tokens))
+
+    def note(self, text: Sequence[str], likelihood: torch.Tensor | None) -> None:
+        """Take in answers, and the likelihoods of the candidates where there are any."""
         self._text += text
-        self._scores.append(how.from_likelihood(likelihood, self._spec))
+        if likelihood is not None:
+            self._scores.append(self._spec.how.from_likelihood(likelihood, self._spec))
 
     def answers(self, which: np.ndarray) -> Answers:
         """The answers to these of the prompts, in this order."""

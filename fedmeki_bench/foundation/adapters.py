@@ -130,7 +130,7 @@ class Adapters(nn.Module):
             self.low_rank[_key(name)] = low
         self._name = language.name
         self._gate: Tensor | None = torch.ones(1) if experts == 1 else None
-        self._merged = False
+        self._idle = False
         self._followers = {group[0]: group[1:] for group in reading_together(language, self.layers)}
         self._ahead: dict[str, tuple[Tensor, Tensor]] = {}  # layer -> the input its leader read, its A h
         self._handles = [layer.register_forward_hook(self._hook(name)) for name, layer in self.layers.items()]
@@ -177,12 +177,21 @@ class Adapters(nn.Module):
                     delta = self._low(name).delta(used, self.scale)
                     wide = layer.weight.to(torch.promote_types(layer.weight.dtype, delta.dtype)) + delta
                     layer.weight = nn.Parameter(wide.to(layer.weight.dtype), requires_grad=False)
-            self._merged = True
+            self._idle = True
             yield
         finally:
-            self._merged = False
+            self._idle = False
             for name, layer in self.layers.items():
                 layer.weight = original[name]
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Inside, the model computes as if it had no adapters, whatever they hold."""
+        before, self._idle = self._idle, True
+        try:
+            yield
+        finally:
+            self._idle = before
 
     def detach(self) -> None:
         """Take the adapters off the model for good; calling it twice is harmless."""
@@ -237,7 +246,7 @@ class Adapters(nn.Module):
         low = self._low(name)
 
         def add(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            if self._merged:
+            if self._idle:
                 return None
             read, inner = self._ahead.pop(name, (None, None))
             if inner is None or read is not inputs[0]:

@@ -7,8 +7,8 @@ has them there (``places.py``). Without adapters this is FedPlug, with one LoRA 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -234,15 +234,9 @@ class Injected(nn.Module):
             alpha = self.alpha(of)
         return self.adapters.merged(alpha)
 
-    @contextmanager
-    def silenced(self) -> Iterator[None]:
+    def silenced(self) -> AbstractContextManager[Any]:
         """F as it was before anything was injected: its own weights, adapters switched off."""
-        if self.adapters is None:
-            yield
-            return
-        zeros = torch.zeros(self.adapters.experts, device=self.language.device)
-        with self.adapters.gated(zeros):
-            yield
+        return nullcontext() if self.adapters is None else self.adapters.silent()
 
     def detach(self) -> None:
         """Take the adapters off F, which other runs in this process may use."""

@@ -148,7 +148,7 @@ def _backward(
     questions = part.questions
     tokens, summed = 0, 0.0
     for chosen in _portions(index, micro_batch):
-        inputs = model.to_inputs(part.batch(chosen))
+        inputs = model.read(part, chosen)
         prompts = [task.prompt(str(questions[i])) for i in chosen]
         losses, counts = injected.losses(model, task, inputs, prompts, [str(answers[i]) for i in chosen])
         loss = losses.sum()

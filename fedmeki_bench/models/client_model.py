@@ -23,6 +23,7 @@ from fedmeki_bench.models.batch import Batch
 from fedmeki_bench.models.encoder import Encoder, Input
 from fedmeki_bench.models.flat import FlatTensors, flatten
 from fedmeki_bench.models.fusion import Fusing, pooled_over
+from fedmeki_bench.models.shrunk import shrunk
 from fedmeki_bench.options import parse_options
 from fedmeki_bench.task import TEXT
 
@@ -118,7 +119,19 @@ class ClientModel(nn.Module):
             labels: of all samples of the part, as the task's kind compares with them.
         """
         places = torch.from_numpy(index)
-        return Batch(task, self.to_inputs(part.batch(index)), labels[places].to(self.device), places)
+        return Batch(task, self.read(part, index), labels[places].to(self.device), places)
+
+    def read(self, part: CohortPart, index: np.ndarray) -> dict[str, Tensor]:
+        """What :meth:`to_inputs` gives of the samples at ``index`` of a part; pictures are shrunk once per cohort."""
+        small = {m: shrunk(part.cohort, _as_encoder(e), self.inputs[m], self.device) for m, e in self.encoders.items()}
+        kept = {modality: found for modality, found in small.items() if found is not None}
+        inputs = self.to_inputs(part.batch(index, leaving=kept))
+        for modality, found in kept.items():
+            rows, present = part.arrays_at(modality, index)
+            inputs[modality] = found.take(rows, _as_encoder(self.encoders[modality]))
+            if present is not None:
+                inputs[there(modality)] = torch.from_numpy(present).to(self.device)
+        return inputs
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The mean loss of a batch under the kind of its task, a scalar."""

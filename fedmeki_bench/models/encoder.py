@@ -93,6 +93,14 @@ class Encoder(nn.Module):
         """
         return torch.from_numpy(array).to(device, non_blocking=True).to(torch.float32).mul_(taken.scale)
 
+    def shrinks(self, shape: tuple[int, ...], taken: Input) -> bool:
+        """Whether :meth:`to_input` makes a much smaller input of a stored array of this shape, by itself.
+
+        Such inputs are made once and kept (see :mod:`~fedmeki_bench.models.shrunk`), so ``to_input`` must give the same
+        bits for the same array whenever it is asked, and read neither lengths nor anything else of the encoder.
+        """
+        return False
+
     def mask(self, x: Tensor) -> Tensor | None:
         """Which tokens of physical inputs are real, (batch, tokens) of bool; None if all are."""
         return None

@@ -26,6 +26,6 @@ def scores(model: ClientModel, task: str, part: CohortPart, *, precision: str = 
     with torch.no_grad(), autocast:
         for start in range(0, len(part), _BATCH):
             index = np.arange(start, min(start + _BATCH, len(part)))
-            logits = model(task, model.to_inputs(part.batch(index))).logits
+            logits = model(task, model.read(part, index)).logits
             found.append(spec.how.scores(logits, spec))
     return np.concatenate(found) if found else np.empty(0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import registry
+from fedmeki_bench.errors import UsageError
 from fedmeki_bench.options import parse_options
 
 if TYPE_CHECKING:
@@ -68,5 +69,12 @@ HERE = EngineChoice()
 
 
 def devices_of(device: str) -> tuple[str, ...]:
-    """The devices of ``cuda:0,cuda:1``; models of the server are on the first."""
-    return tuple(name.strip() for name in device.split(",") if name.strip()) or ("cpu",)
+    """The devices in a comma-separated list; of a run, the server's models are on the first.
+
+    Raises:
+        UsageError: there is none in it.
+    """
+    found = tuple(name.strip() for name in device.split(",") if name.strip())
+    if not found:
+        raise UsageError(f"--device {device!r} names no device")
+    return found

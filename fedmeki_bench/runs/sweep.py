@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +10,13 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from fedmeki_bench.errors import FedmekiError, UsageError
+from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.events import Event, Listener, RunEnded
 from fedmeki_bench.memory import resident
-from fedmeki_bench.processes import end_with_parent, interrupt_once, keep_pages
+from fedmeki_bench.processes import end_with_parent, interrupt_once, keep_pages, worker_context
 from fedmeki_bench.records.lease import KeyLocked
 from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs.engines import devices_of
 from fedmeki_bench.runs.launchers import Orders
 from fedmeki_bench.runs.plan import Planned
 from fedmeki_bench.runs.spec import RunSpec
@@ -44,18 +44,6 @@ def default_jobs(entries: Sequence[Planned], device: str = "cpu") -> int:
         return len(devices)
     threads = max((e.spec.resolved_profile().threads or os.cpu_count() or 1 for e in entries), default=1)
     return max(1, (os.cpu_count() or 1) // threads)
-
-
-def devices_of(device: str) -> tuple[str, ...]:
-    """The devices in a comma-separated list.
-
-    Raises:
-        UsageError: there is none in it.
-    """
-    found = tuple(name.strip() for name in device.split(",") if name.strip())
-    if not found:
-        raise UsageError(f"--device {device!r} names no device")
-    return found
 
 
 class _Worker:
@@ -99,7 +87,7 @@ def sweep(
     Raises:
         KeyboardInterrupt: after the runs under way were told to stop; their checkpoints stay.
     """
-    context = multiprocessing.get_context("spawn")  # a forked torch is not safe
+    context = worker_context()
     devices = devices_of(device)
     waiting, workers = Waiting(entries, done, data), dict[int, _Worker]()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from fedmeki_bench.errors import SiteLost
 from fedmeki_bench.federation import wire
 from fedmeki_bench.federation.engine import Engine, Opening
 from fedmeki_bench.federation.memories import FOLDER
-from fedmeki_bench.processes import end_with_parent, keep_pages
+from fedmeki_bench.processes import end_with_parent, keep_pages, worker_context
 from fedmeki_bench.sites.remote import Numbered, Remote
 
 _PATIENCE = 10.0  # seconds that a process has to leave
@@ -95,7 +94,7 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a forked torch is not safe
+        context: Any = worker_context()
         self._starts += 1
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, *self._what), daemon=True)

@@ -44,6 +44,10 @@ class ImageEncoder(Encoder):
         """See :class:`Encoder`."""
         return shrink(super().to_input(array, taken, lengths=lengths, device=device), taken.shape[-1])
 
+    def shrinks(self, shape: tuple[int, ...], taken: Input) -> bool:
+        """See :class:`Encoder`; whoever reads pictures in a way of their own, perhaps at random, says it anew."""
+        return type(self).to_input is ImageEncoder.to_input and shape[-1] > taken.shape[-1]
+
 
 class SmallImageEncoder(ImageEncoder):
     """Four strided convolutions with batch norm; a 64 x 64 picture becomes 16 tokens."""

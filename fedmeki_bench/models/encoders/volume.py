@@ -43,6 +43,10 @@ class VolumeEncoder(Encoder):
         same = x.shape[2:] == (depth, height, width)
         return x if same else nn.functional.adaptive_avg_pool3d(x, (depth, height, width))
 
+    def shrinks(self, shape: tuple[int, ...], taken: Input) -> bool:
+        """See :class:`Encoder`; whoever reads volumes in a way of their own says it anew."""
+        return type(self).to_input is VolumeEncoder.to_input and prod(shape) > prod(taken.shape)
+
 
 class SmallVolumeEncoder(VolumeEncoder):
     """Four strided convolutions with batch norm, the first one within slices; 16 x 32 x 32 voxels become 8 tokens."""
