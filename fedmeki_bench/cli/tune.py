@@ -45,7 +45,7 @@ def tune_command(
     ROW is what a row of the board is called, or an algorithm. Every row gets the same trials. Each is a run in
     --results, so that a killed command, given again, goes on. No test split is opened.
     """
-    from fedmeki_bench.runs.sweep import devices_of
+    from fedmeki_bench.runs.engines import devices_of
     from fedmeki_bench.workflow.training import check_device
     from fedmeki_bench.workflow.tuning import check, plan_trials, run_trials
 

@@ -16,12 +16,12 @@ from fedmeki_bench.errors import InputError, Unfinished, UsageError, nearest
 from fedmeki_bench.events import Listener, RunEnded, silent
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import sweep as sweeping
+from fedmeki_bench.runs.engines import devices_of
 from fedmeki_bench.runs.execute import main_scores, up_to_date
 from fedmeki_bench.runs.failures import pointer
 from fedmeki_bench.runs.launchers import Orders, check_orders, launcher_named, sees_devices
 from fedmeki_bench.runs.plan import Planned, inspect
 from fedmeki_bench.runs.rows import resolve_rows
-from fedmeki_bench.runs.sweep import devices_of
 from fedmeki_bench.workflow.reading import Records
 from fedmeki_bench.workflow.training import Building, build_stand_ins, check_device
 

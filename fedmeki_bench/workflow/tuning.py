@@ -20,6 +20,7 @@ from fedmeki_bench.files import write_atomically
 from fedmeki_bench.options import safe_yaml
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import sweep as sweeping
+from fedmeki_bench.runs.engines import devices_of
 from fedmeki_bench.runs.execute import CHECKPOINT, trained
 from fedmeki_bench.runs.plan import Planned, inspect
 from fedmeki_bench.runs.trials import (
@@ -226,7 +227,7 @@ def run_trials(
     Raises:
         UsageError, InputError, RunFailed: as :func:`tune`.
     """
-    for name in sweeping.devices_of(device):
+    for name in devices_of(device):
         check_device(name)
     store = RecordStore(Path(results))
     build_stand_ins([entry.spec for entry in planned.chosen], building)
