@@ -22,6 +22,7 @@ from fedmeki_bench.records.lease import KeyLocked
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.cell import Cell
+from fedmeki_bench.runs.expected import longest_first
 from fedmeki_bench.runs.launchers import Orders
 from fedmeki_bench.runs.plan import Planned
 from fedmeki_bench.runs.slurm import checked_parameters, the_submitit
@@ -76,7 +77,7 @@ def _launch(
     known = {key: job for key, job in submitted(store.root).items() if not job.ended}
     alive = states(known.values()) or {}
     jobs = {e.key: known[e.key] for e in entries if e.key in known and known[e.key].id in alive}
-    new = [entry for entry in entries if entry.key not in jobs]
+    new = longest_first([entry for entry in entries if entry.key not in jobs], orders.done, data)
     at_once = len(new) if cluster.queue else orders.array or os.cpu_count() or 1
     if len(new) > at_once and not orders.wait:
         raise UsageError(f"--launcher {cluster.launcher} has no queue: wait, or give --array {len(new)}")

@@ -26,7 +26,7 @@ for name in names:
     (job / name).write_text("PENDING")
 print("Submitted batch job", number)
 sys.stdout.flush()
-if os.fork():
+if os.environ.get("FAKE_SLURM_IS_FULL") or os.fork():
     os._exit(0)
 os.setsid()
 out = os.open(job / "slurmd", os.O_CREAT | os.O_WRONLY)

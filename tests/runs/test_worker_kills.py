@@ -142,7 +142,7 @@ def test_killed_workers_change_nothing(cohorts, tmp_path, record_property, kills
     board = BOARD.format(rows=rows, seeds=seeds, rounds=rounds)
     sweeps = Sweeps(tmp_path / "killed", cohorts, board)
     begun = time.monotonic()
-    sweeps.disturb(kills, random.Random(kills), jobs=jobs)
+    sweeps.disturb(kills, random.Random(kills), jobs=jobs, pause=1.0 if kills == 3 else 1.5)
     took = time.monotonic() - begun
     whole = undisturbed(tmp_path / "whole", cohorts, board)
     found = results(sweeps.where)
