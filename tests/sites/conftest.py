@@ -55,6 +55,8 @@ class Loopback(Remote):
 class ByLoopback(EngineChoice):
     """Runs are executed by :class:`Loopback`."""
 
+    has_data = True
+
     def opened(self, spec, key, data, folder, device, models, here):  # type: ignore[no-untyped-def]
         layouts = tuple({id(m): m.values.layout for m in (models.common, *models.own.values())}.values())
         opening = Opening(
