@@ -104,7 +104,7 @@ def _train(
             for unit in model.units(step.task, public[step.task].take(step.index).lacking):
                 if unit in encoders:
                     encoders[unit].grad = model.grads.segment(unit, trained_only=True).zero_()
-            torch.manual_seed(seeds.derive(ctx.seed, "dropout", step.task, *stream, step.number))
+            seeds.restart(model.device, seeds.derive(ctx.seed, "dropout", step.task, *stream, step.number))
             tokens, summed = _backward(
                 injected, model, public[step.task], ctx.tasks[step.task], step.index, answers[step.task],
                 how.micro_batch,

@@ -267,7 +267,7 @@ class ClientModel(nn.Module):
             self.train(training)
             with torch.random.fork_rng(devices=devices):
                 if dropout is not None:
-                    torch.manual_seed(dropout)
+                    seeds.restart(self.device, dropout)
                 result: Outputs = torch.func.functional_call(self, renamed, (task, inputs), strict=False)
         finally:
             for module, mode in modes:

@@ -16,7 +16,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from fedmeki_bench.profiles import Profile
 
-_PIECE = 1 << 16
+_PIECE = 1 << 18
 """Elements that are worked on at a time on a CPU; the arithmetic goes element by element, so it changes no bit."""
 
 

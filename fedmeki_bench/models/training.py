@@ -175,7 +175,7 @@ class Training:
         # dropout masks, like batches, depend on the task's own step count and on nothing that ran before
         self.dropout = seeds.derive(self.seed, "dropout", batch.task, *self.stream, self._taken[batch.task])
         self._taken[batch.task] += 1
-        torch.manual_seed(self.dropout)
+        seeds.restart(model.device, self.dropout)
         with torch.enable_grad(), model.standing_still(self._still):
             if not model.training:
                 model.train()
