@@ -23,6 +23,17 @@ FLOWER = Path(os.environ.get("FEDMEKI_FLOWER", ROOT / ".venv-flower" / "bin"))
 COMMAND = [sys.executable, "-m", "fedmeki_bench"]
 LIMIT = 240.0  # seconds for anything here
 
+_WATCHDOG = """
+import os, signal, sys
+groups = [int(line) for line in sys.stdin]
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+"""
+"""Ends all groups when the pipe to it ends, which it does however the test ends: nothing may flood the machine."""
+
 needs_flower = pytest.mark.skipif(not (FLOWER / "flwr").exists(), reason="Flower is not installed: make flower")
 
 
@@ -56,6 +67,9 @@ class Hospitals:
             f'[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:{self.port}"\n{connection}\n'
         )
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-c", _WATCHDOG], stdin=subprocess.PIPE, start_new_session=True
+        )
         arguments = ["--port", str(self.port), "--disable-runtime-dependency-installation", *link]
         self.start("link", [str(FLOWER / "flower-superlink"), *arguments])
 
@@ -65,6 +79,9 @@ class Hospitals:
             self.processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=subprocess.STDOUT, env=self.environment, start_new_session=True
             )
+        assert self._watchdog.stdin is not None
+        self._watchdog.stdin.write(f"{self.processes[name].pid}\n".encode())
+        self._watchdog.stdin.flush()
 
     def open(self, *numbers: int) -> None:
         """Start these sites: worker and SuperNode."""
@@ -108,6 +125,9 @@ class Hospitals:
         names = list(self.processes)
         groups = [self.processes[name].pid for name in names]
         self.kill(*names)
+        assert self._watchdog.stdin is not None
+        self._watchdog.stdin.close()
+        self._watchdog.wait()
         time.sleep(0.5)
         left = []
         for process in psutil.process_iter(["pid", "cmdline"]):
