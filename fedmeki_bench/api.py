@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.definitions.definition import read_definition as read_definition
     from fedmeki_bench.errors import InputError as InputError
     from fedmeki_bench.errors import RunFailed as RunFailed
+    from fedmeki_bench.errors import SiteLost as SiteLost
     from fedmeki_bench.errors import nearest as nearest
     from fedmeki_bench.evaluation.metric_spec import MetricSpec as MetricSpec
     from fedmeki_bench.evaluation.metrics import weighted_mean as weighted_mean
@@ -66,10 +67,13 @@ if TYPE_CHECKING:
     from fedmeki_bench.evaluation.view import View as View
     from fedmeki_bench.federation.client import ClientContext as ClientContext
     from fedmeki_bench.federation.computing import Measured as Measured
+    from fedmeki_bench.federation.engine import Engine as Engine
+    from fedmeki_bench.federation.engine import Opening as Opening
     from fedmeki_bench.federation.mean import Mean as Mean
     from fedmeki_bench.federation.payload import Payload as Payload
     from fedmeki_bench.federation.payload import Update as Update
     from fedmeki_bench.federation.rule import Rule as Rule
+    from fedmeki_bench.federation.seat import Seat as Seat
     from fedmeki_bench.federation.server import Server as Server
     from fedmeki_bench.federation.server import ServerContext as ServerContext
     from fedmeki_bench.federation.stacks import Stack as Stack
@@ -104,6 +108,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.seeds import generator as generator
     from fedmeki_bench.signs import FINDINGS as FINDINGS
     from fedmeki_bench.signs import SIGNS as SIGNS
+    from fedmeki_bench.sites.remote import Remote as Remote
     from fedmeki_bench.task import Clinical as Clinical
     from fedmeki_bench.task import Exclude as Exclude
     from fedmeki_bench.task import Row as Row
@@ -236,6 +241,14 @@ GROUPS: dict[str, dict[str, str]] = {
         "Iid": "data.clients.partition",
         "Cohort": "data.cohort",
         "CohortPart": "data.cohort",
+    },
+    # where clients are
+    "engines": {
+        "Engine": "federation.engine",
+        "Opening": "federation.engine",
+        "Seat": "federation.seat",
+        "Remote": "sites.remote",
+        "SiteLost": "errors",
     },
 }
 """Author -> name -> the module below ``fedmeki_bench`` that defines it."""
