@@ -53,6 +53,7 @@ class Deal(BaseModel):
         site: which one this is; None at the server.
         groups: the sets of tasks that can be trained together.
         cards: task -> hash of the card of the cohort that was dealt.
+        whole: tasks of which every private sample went to some site.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -63,6 +64,7 @@ class Deal(BaseModel):
     site: int | None = None
     groups: list[Group]
     cards: dict[str, str]
+    whole: list[str] = []
 
     def of(self, spec: RunSpec, folder: Path) -> Group:
         """How this run's tasks are dealt.

@@ -26,6 +26,7 @@ from fedmeki_bench.data.cohort import find
 from fedmeki_bench.errors import InputError, SiteLost, UsageError
 from fedmeki_bench.federation.engine import Engine, Opening
 from fedmeki_bench.runs.deal import read_deal
+from fedmeki_bench.sites.evidence import contradiction
 from fedmeki_bench.sites.flower_app.fedmeki_relay.frames import CutOff, pack, receive, send, unpack
 from fedmeki_bench.sites.remote import Numbered, Remote
 
@@ -81,7 +82,7 @@ class Flower(Remote):
         deal = read_deal(opening.data)
         assert deal is not None
         options = self.Params(**opening.options)
-        self._key, self._spec = opening.key, opening.spec
+        self._key, self._spec, self._data, self._whole = opening.key, opening.spec, opening.data, deal.whole
         self._cards = {task: find(opening.data, task).card_hash for task in opening.spec.tasks}
         self._sites = [_Site(number) for number in range(deal.sites)]
         self._patience = options.patience
@@ -142,18 +143,25 @@ class Flower(Remote):
             self._heard()
         spec = json.dumps(asdict(self._spec)).encode()
         header = {"what": "begin", "run": self._key, "cards": self._cards, "package": __version__}
-        for site in self._sites:
-            self._tell(site, header, spec)
+        told = [self._tell(site, header, spec) for site in self._sites]
+        for task in self._cards.keys() & set(self._whole):
+            if found := contradiction(find(self._data, task), [answer["evidence"][task] for answer in told]):
+                raise InputError(
+                    f"{found} on the card of {task} is not that of the sites' samples: deal the data again with "
+                    "`fedmeki-bench site prepare`"
+                )
 
-    def _tell(self, site: _Site, header: dict[str, Any], body: bytes = b"") -> None:
+    def _tell(self, site: _Site, header: dict[str, Any], body: bytes = b"") -> dict[str, Any]:
         """Something for the site itself, and its answer."""
         site.envelope, site.numbers = pack(header, body), ()
         self._send(site)
         while site.sent is not None:
             heard, reply = self._heard()
             if heard["what"] == "reply" and heard["number"] == site.sent:
-                self._check(unpack(reply)[0])
+                told = unpack(reply)[0]
+                self._check(told)
                 site.sent, site.envelope = None, b""
+        return told
 
     def _check(self, told: dict[str, Any]) -> None:
         if "refused" in told:

@@ -54,8 +54,12 @@ def deal_out(
         raise InputError(f"{there} exists already: choose another --out, or remove it")
     everything = tuple(sorted(cohorts))
     cards = {task: cohort.card_hash for task, cohort in cohorts.items()}
-    common = {"identity": identity_of(spec), "sites": sites, "cards": cards}
     groups = {names: assigned[tuple(names)] for names in map(tuple, together(everything))}
+    whole = [
+        task for task in everything
+        if len(_private(task, groups, range(spec.clients))) == len(cohorts[task].part("client"))
+    ]  # fmt: skip
+    common = {"identity": identity_of(spec), "sites": sites, "cards": cards, "whole": whole}
     for task, cohort in {**cohorts, **beside}.items():
         _write(cohort, _rows(cohort), folders[0] / task, keyed=True)
     told = [

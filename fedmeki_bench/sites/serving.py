@@ -23,6 +23,7 @@ from fedmeki_bench.runs.deal import SITE, read_deal
 from fedmeki_bench.runs.plugins import plugin_versions
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.sites.building import place_of
+from fedmeki_bench.sites.evidence import evidence_of
 from fedmeki_bench.sites.flower_app.fedmeki_relay.frames import CutOff, pack, receive, send, unpack
 from fedmeki_bench.sites.place import Place
 
@@ -101,7 +102,7 @@ class Serving:
         self._places.clear()  # one run at a time has its models in memory
         self._places[key] = self._made(key, spec)
         self._tell(f"run {key}: {spec.algorithm} on {', '.join(spec.tasks)}")
-        return pack({})
+        return pack({"evidence": {task: evidence_of(find(self._data, task)) for task in spec.tasks}})
 
     def _messages(self, header: Mapping[str, Any], body: bytes) -> bytes:
         key = _key(header)

@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedmeki_bench import __version__
+from fedmeki_bench import __version__, registry
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.data.cohort import find
+from fedmeki_bench.data.prepare.prepare import prepare
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.assemble import assignment
+from fedmeki_bench.runs.deal import read_deal
 from fedmeki_bench.runs.execute import execute, open_cohorts
 from fedmeki_bench.runs.resolved import resolve as resolve_plugins
 from fedmeki_bench.runs.spec import specify
+from fedmeki_bench.sites.evidence import contradiction, evidence_of
 from fedmeki_bench.sites.flower_app.fedmeki_relay.frames import pack, unpack
 from fedmeki_bench.sites.serving import Serving
 from fedmeki_bench.workflow.sites import deal_sites
@@ -126,7 +129,7 @@ def test_a_site_says_who_it_is_and_begins_a_run(dealt, tmp_path):
     lines: list[str] = []
     serving = Serving(dealt[2], tmp_path, tell=lines.append)
     assert unpack(serving.handle(pack({"what": "hello"})))[0] == {"site": 1, "sites": 2, "clients": [1, 3]}
-    assert begin(serving, spec_of(), dealt[2]) == {}
+    assert begin(serving, spec_of(), dealt[2]) == {"evidence": {"ecg_abnormal": {}, "lung_opacity": {}}}  # no series
     assert any("fedavg_m on ecg_abnormal, lung_opacity" in line for line in lines)
     unpack(serving.handle(pack({"what": "forget", "run": "abc"})))
     assert not (tmp_path / "abc").exists()
@@ -165,3 +168,44 @@ def test_a_site_refuses_another_cohort_and_nonsense(dealt, tmp_path):
     ):
         assert "refused" in unpack(serving.handle(nonsense))[0]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory) -> Path:
+    """A data folder with mortality: series of intensive care."""
+    root = tmp_path_factory.mktemp("series")
+    preparer = registry.load("datasets", "mimic3")()
+    raw = root / "raw"
+    raw.mkdir()
+    preparer.synthesize(raw, size=120, seed=0)
+    prepare(preparer, raw, root / "data", [registry.load("tasks", "mortality")()], preparer.Options(), workers=1)
+    return root / "data"
+
+
+def test_sums_and_counts_of_sites_vouch_for_the_statistics_of_series(series, tmp_path):
+    server, *sites = deal_sites(series, tmp_path, sites=3, clients=5, tasks=["mortality"], partition="quantity")
+    told = [evidence_of(find(folder, "mortality")) for folder in sites]
+    cohort = find(server, "mortality")
+    assert "mortality" in read_deal(server).whole
+    assert contradiction(cohort, told) == ""
+    # the controls: a site's samples missing, counted twice, or a card with other figures
+    assert contradiction(cohort, told[:2])
+    assert contradiction(cohort, [*told, told[0]])
+    for name, said in (("mean", "mean"), ("sd", "standard deviation"), ("median", "median")):
+        facts = cohort.card["statistics"]["clinical"]
+        variable = int(np.argmax(facts["sd"]))
+        kept, facts[name] = facts[name], list(facts[name])
+        facts[name][variable] *= 1.01
+        assert said in contradiction(cohort, _against(cohort, sites))
+        facts[name] = kept
+    assert contradiction(cohort, told) == ""
+
+
+def _against(cohort, sites):
+    """What sites say about a card with other figures."""
+    found = []
+    for folder in sites:
+        other = find(folder, "mortality")
+        other.card["statistics"] = cohort.card["statistics"]
+        found.append(evidence_of(other))
+    return found
