@@ -14,6 +14,7 @@ from fedmeki_bench.boards.rows import RESERVED
 from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, Unfinished, UsageError, nearest
 from fedmeki_bench.events import Listener, RunEnded, silent
+from fedmeki_bench.processes import worker_context
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import sweep as sweeping
 from fedmeki_bench.runs.engines import devices_of
@@ -132,6 +133,7 @@ def ordered(
     check_orders(launcher, [name for name, said in given.items() if said], slurm or {})
     devices = devices_of(device)
     if sees_devices(launcher):
+        worker_context()  # imports while the board is planned
         for name in devices:
             check_device(name)
     elif len(devices) > 1:
