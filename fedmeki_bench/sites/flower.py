@@ -133,8 +133,7 @@ class Flower(Remote):
         """See :class:`Engine`. A run that is done is forgotten at the sites, one that is not can go on."""
         with contextlib.suppress(SiteLost, CutOff, OSError):
             if done:
-                for site in self._sites:
-                    self._tell(site, {"what": "forget", "run": self._key})
+                self._tell_sites({"what": "forget", "run": self._key})
         self._link.close()
 
     def _gather(self) -> None:
@@ -143,7 +142,7 @@ class Flower(Remote):
             self._heard()
         spec = json.dumps(asdict(self._spec)).encode()
         header = {"what": "begin", "run": self._key, "cards": self._cards, "package": __version__}
-        told = [self._tell(site, header, spec) for site in self._sites]
+        told = self._tell_sites(header, spec)
         for task in self._cards.keys() & set(self._whole):
             if found := contradiction(find(self._data, task), [answer["evidence"][task] for answer in told]):
                 raise InputError(
@@ -151,17 +150,19 @@ class Flower(Remote):
                     "`fedmeki-bench site prepare`"
                 )
 
-    def _tell(self, site: _Site, header: dict[str, Any], body: bytes = b"") -> dict[str, Any]:
-        """Something for the site itself, and its answer."""
-        site.envelope, site.numbers = pack(header, body), ()
-        self._send(site)
-        while site.sent is not None:
+    def _tell_sites(self, header: dict[str, Any], body: bytes = b"") -> list[dict[str, Any]]:
+        """Something for the sites themselves, and their answers in order."""
+        told: dict[int, dict[str, Any]] = {}
+        for site in self._sites:
+            site.envelope, site.numbers = pack(header, body), ()
+            self._send(site)
+        while len(told) < len(self._sites):
             heard, reply = self._heard()
-            if heard["what"] == "reply" and heard["number"] == site.sent:
-                told = unpack(reply)[0]
-                self._check(told)
-                site.sent, site.envelope = None, b""
-        return told
+            if heard["what"] == "reply" and (answering := self._sender(heard["number"])) is not None:
+                told[answering.number] = unpack(reply)[0]
+                self._check(told[answering.number])
+                answering.sent, answering.envelope = None, b""
+        return [told[site.number] for site in self._sites]
 
     def _check(self, told: dict[str, Any]) -> None:
         if "refused" in told:
@@ -208,10 +209,14 @@ class Flower(Remote):
             if site.node is not None and site.node not in nodes:
                 site.node = None
         for node in nodes - self._nodes:
-            self._count += 1
-            self._asked[self._count] = node
-            self._link.push(node, self._count, pack({"what": "hello"}))
+            self._greet(node)
         self._nodes = nodes
+
+    def _greet(self, node: int) -> None:
+        """Ask a node which site it is."""
+        self._count += 1
+        self._asked[self._count] = node
+        self._link.push(node, self._count, pack({"what": "hello"}))
 
     def _met(self, node: int, told: dict[str, Any]) -> None:
         """A node said which site it is."""
@@ -226,11 +231,14 @@ class Flower(Remote):
 
     def _failed(self, number: int, reason: str) -> None:
         """A message did not get through: whom it was for is asked again."""
-        if number in self._asked:
-            self._nodes.discard(self._asked.pop(number))
-        if (site := self._sender(number)) is not None:
+        node, site = self._asked.pop(number, None), self._sender(number)
+        if node is None and site is None:  # an answer to it is no longer waited for
+            return
+        time.sleep(_PAUSE)
+        if node in self._nodes:
+            self._greet(node)
+        if site is not None:
             site.reason = f", {reason}"
-            time.sleep(_PAUSE)
             self._send(site)
 
     def _sender(self, number: int) -> _Site | None:
