@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # one thread per process and a process per core beats many threads in one process for small models
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test slow flower lint types lock requirements docs check boards real-lm wheel clean
+.PHONY: help setup demo test slow flower sites lint types lock requirements docs check boards real-lm wheel clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,7 +32,10 @@ slow: $(READY) ## the slow tests too
 	.venv-flower/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-flower.txt flwr
 	@touch $@
 
-flower: .venv-flower/.ready ## Flower in an environment of its own, for hospital sites and their tests
+flower: .venv-flower/.ready ## Flower in an environment of its own, for hospital sites
+
+sites: $(READY) .venv-flower/.ready ## a run over two sites behind Flower, with kills (real processes)
+	$(BIN)/python -m pytest -m 'flower and not slow'
 
 lint: $(READY) ## ruff: style and formatting
 	$(BIN)/ruff check .

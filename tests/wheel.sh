@@ -14,6 +14,7 @@ for name in tasks baselines data_prep; do echo "raise RuntimeError('not ours')" 
 "$bench" list algorithms
 "$work/venv/bin/python" -m fedmeki_bench list tasks | grep -q ecg_abnormal
 test "$(ls "$work"/venv/lib/python3*/site-packages | grep -cxE 'tasks|baselines|data_prep|tests')" = 0
+test -f "$(echo "$work"/venv/lib/python3*)/site-packages/fedmeki_bench/sites/flower_app/pyproject.toml"  # shipped to sites
 "$bench" synth ptbxl --out raw --size 120
 "$bench" prepare ptbxl --raw raw --out data --plain
 "$bench" run fedavg_s --data data --tasks ecg_abnormal -o rounds=3 --plain
