@@ -21,6 +21,7 @@ def raw(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_prepare_all_takes_what_is_there_and_names_what_is_not(bench, raw, tmp_path):
     done = bench("prepare", "all", "--raw", raw, "--out", "data", "-o", "chexpert.image_size=32", "--plain", "--json")
     assert done.code == 0, done.err

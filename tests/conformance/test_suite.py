@@ -206,6 +206,7 @@ def test_every_clause_has_its_section_and_no_section_is_left_over():
     assert len(titles) == len(anchors)
 
 
+@pytest.mark.slow
 def test_three_lines_make_one_test_per_clause(tmp_path):
     (tmp_path / "test_mine.py").write_text(
         "from fedmeki_bench.conformance import as_pytest\n\n"

@@ -63,6 +63,7 @@ SLOW = (
     "encoder",
     "foundation_model",
     "leaderboard",
+    "python_api",
     "task",
 )  # a minute and more; the others pass through the same commands
 

@@ -133,6 +133,7 @@ def test_who_receives_no_model_starts_from_the_initial_one(build):
 TWO = {"client_encoders": ["small_signal", "published_signal"]}
 
 
+@pytest.mark.slow
 def test_clients_of_two_architectures_teach_each_other(build, tmp_path):
     """Each keeps an encoder of its own; what they send has one shape, and the run is resumed to the same bits."""
     whole, again = interrupted(lambda folder: build("fedmd_s", ECG, folder=folder, rounds=3, **TWO), tmp_path)

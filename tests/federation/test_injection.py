@@ -278,6 +278,7 @@ def test_the_controls_break_what_they_say(build, barely):
     assert asked["own"] != asked["shuffled"]
 
 
+@pytest.mark.slow
 def test_the_routing_term_drives_the_gates_of_two_tasks_apart(build, barely):
     apart = {}
     tasks = {name: registry.load("tasks", name)() for name in ECG + LUNG}

@@ -199,6 +199,7 @@ def test_the_first_round_of_feddc_goes_twice_as_far_as_fedprox(build):
 # ---- FedProto
 
 
+@pytest.mark.slow
 def test_without_its_term_fedproto_trains_alone(build):
     local, alone, drawn = build("local_s", ECG), build("fedproto_s", ECG, lam=0), build("fedproto_s", ECG)
     for federation in (local, alone, drawn):

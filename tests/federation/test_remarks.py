@@ -45,7 +45,9 @@ def test_a_step_size_that_ruins_the_model_leaves_a_remark(cohorts, tmp_path):
     assert record.evaluations[0].note == note
 
 
-@pytest.mark.parametrize("algorithm", ["fedavg_s", "fedbn_s", "majority", "central"])
+@pytest.mark.parametrize(
+    "algorithm", ["fedavg_s", "majority", *(pytest.param(a, marks=pytest.mark.slow) for a in ("fedbn_s", "central"))]
+)
 def test_a_run_that_learns_or_never_meant_to_leaves_none(cohorts, tmp_path, algorithm):
     assert run(cohorts, tmp_path, algorithm).notes == []
 

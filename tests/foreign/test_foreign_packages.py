@@ -88,14 +88,18 @@ def prepared(bench, dataset: str, *options: str) -> None:
     bench("prepare", dataset, "--raw", f"raw/{dataset}", "--out", "data", *options)
 
 
+OTHERS = ["reintubation", "skinqa_mole", "skinqa_where"]
+
+
 @pytest.mark.parametrize(
-    "plugin", ["recovery", "reintubation", "skinqa", "skinqa_mole", "skinqa_where"]
+    "plugin", ["recovery", "skinqa", *(pytest.param(p, marks=pytest.mark.slow) for p in OTHERS)]
 )  # fmt: skip
 def test_they_keep_every_clause(bench, plugin):
     rows = json.loads(bench("check", plugin, "--json"))
     assert {row["clause"]: row["found"] for row in rows if row["status"] != "passed"} == {}
 
 
+@pytest.mark.slow
 def test_the_clinical_dataset_goes_from_raw_files_to_a_record(bench, tmp_path):
     prepared(bench, "recovery")
     (record,) = json.loads(

@@ -83,6 +83,7 @@ def test_the_unrelated_text_knows_as_many_names_and_keeps_no_two_of_one_thing_to
         assert not any(thing in f.signs for f in words(related=False).compound.values())
 
 
+@pytest.mark.slow
 def test_every_name_of_the_stand_ins_is_a_word_the_text_holds():
     held = {word for passage in islice(passages(0), 4000) for word in passage.report.split()}
     for facts in (*SIGNS.values(), *FINDINGS.values()):
@@ -109,6 +110,7 @@ def test_the_tokenizer_reads_back_any_text(cache):
     assert language.tokens(" yes") != language.tokens(" no")
 
 
+@pytest.mark.slow
 def test_a_built_model_is_found_again(cache, monkeypatch, capfd):
     steps = []
     config = TinyConfig(**{**{f: getattr(SHORT, f) for f in SHORT.__slots__}, "seed": 1})
@@ -129,6 +131,7 @@ def test_anything_that_defines_the_model_changes_its_key():
     assert len(keys) == 4
 
 
+@pytest.mark.slow
 def test_two_builders_at_once_build_once(tmp_path, monkeypatch):
     built, real = [], module.pretrain
     monkeypatch.setattr(module, "pretrain", lambda *a: built.append(1) or real(*a))

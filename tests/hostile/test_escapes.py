@@ -188,6 +188,7 @@ for args in (["status", board, *shown, "--data", {str(world.data)!r}],
     assert "\x1b[31mred" not in text
 
 
+@pytest.mark.slow
 def test_texts_of_cards_and_sample_tables(bench, world, monkeypatch):
     import pandas as pd
 
@@ -262,6 +263,7 @@ def test_boards_hold_plain_text(bench, world, text):
     bench(*args, codes=(3,))
 
 
+@pytest.mark.slow
 def test_names_on_the_command_line(bench, world):
     for text in NASTY[::3]:
         if "\0" in text or "\ud800" in text:  # no argument of a process can hold these

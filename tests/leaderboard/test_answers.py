@@ -79,6 +79,7 @@ def test_a_board_with_one_section_has_no_view_of_several(tmp_path):
     assert page.across == ""
 
 
+@pytest.mark.slow
 def test_every_definition_stands_once_in_every_format(split):
     page = page_of(*split)
     for content in render(page, ["md", "html", "tex"]).values():

@@ -132,6 +132,7 @@ def test_an_encoder_in_a_file_is_named_by_its_content(distribution, cohorts):
     assert "encoder signal changed since" in said
 
 
+@pytest.mark.slow
 def test_inverted_labels_of_an_installed_task_are_prepared_anew(distribution, tmp_path):
     distribution.declare(tasks={"turned": "turned:Turned"})
     distribution.write("turned.py", TASK.format(label="found"))

@@ -42,6 +42,7 @@ def test_the_same_predictions_are_identical_even_if_the_file_is_gone(repeat):
         assert "predictions: identical" in ended.stdout
 
 
+@pytest.mark.slow
 def test_rounding_is_called_rounding(repeat):
     ended = repeat(lambda score: np.nextafter(score, 2))
     assert ended.returncode == 0, ended.stderr

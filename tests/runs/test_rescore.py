@@ -68,6 +68,7 @@ def test_an_edited_metric_is_scored_anew_without_training(bench, change):
     assert [row["state"] for row in json.loads(bench.bench("rescore", "results", "--json").stdout)] == ["unchanged"]
 
 
+@pytest.mark.slow
 def test_run_scores_a_finished_run_anew_by_itself(bench):
     before = run(bench)
     bench.write("halved.py", METRIC.format(by=4, version=2))

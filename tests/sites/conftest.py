@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fedmeki_bench.algorithms import resolve
+from fedmeki_bench.events import silent
 from fedmeki_bench.federation.engine import Opening
 from fedmeki_bench.federation.memories import FOLDER
 from fedmeki_bench.records.record import Record
@@ -76,13 +77,12 @@ def run(cohorts: Path, tmp_path: Path) -> Callable[..., tuple[Record, Path]]:
         engine: EngineChoice = HERE,
         **options: Any,
     ) -> tuple[Record, Path]:
-        clients = options.pop("clients", 4)
+        clients, listener = options.pop("clients", 4), options.pop("listener", silent)
+        store = RecordStore(tmp_path / options.pop("results", engine.name))
         spec: RunSpec
         (spec,) = specify(resolve(algorithm), tasks or ECG + LUNG, clients=clients, options=SMALL | options)
-        store = RecordStore(tmp_path / engine.name)
-        record = execute(
-            spec, cohorts, store, engine=engine, keep_model=resolve(algorithm).stage not in ("tuned", "absorbed")
-        )
+        keep = resolve(algorithm).stage not in ("tuned", "absorbed")
+        record = execute(spec, cohorts, store, engine=engine, keep_model=keep, listener=listener)
         return record, store.folder(record.key)
 
     return by

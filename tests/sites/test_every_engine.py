@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedmeki_bench import registry
+from fedmeki_bench.events import RoundEnded
 from fedmeki_bench.foundation.tiny import tiny_folder
 from fedmeki_bench.foundation.tiny_config import TinyConfig
 from fedmeki_bench.runs.engines import EngineChoice
@@ -12,7 +13,7 @@ from fedmeki_bench.sites.place import Place
 
 from .conftest import ECG, ByLoopback, model_bytes, told
 
-QUICK = ["fedavg", "scaffold", "fedbn", "ditto", "fedbuff", "fedmd", "power_of_choice", "local", "majority"]
+QUICK = ["scaffold", "ditto", "fedbuff", "power_of_choice", "majority"]
 RULES = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
     for name in registry.names("rules")
@@ -41,20 +42,20 @@ def barely(tmp_path_factory) -> str:
     return str(tiny_folder(config, cache=tmp_path_factory.mktemp("cache")))
 
 
+TUNED = ["fedkim", "fedavg_m_tuned", "ffa_lora_s_tuned", "flex_lora_s_tuned", "flora_s_absorbed", "het_lora_s_tuned"]
+
+
 @pytest.mark.parametrize(
-    "algorithm",
-    ["fedsa_lora_s_tuned", "fedkim"]
-    + [
-        pytest.param(name, marks=pytest.mark.slow)
-        for name in ("fedavg_m_tuned", "ffa_lora_s_tuned", "flex_lora_s_tuned", "flora_s_absorbed", "het_lora_s_tuned")
-    ],
+    "algorithm", ["fedsa_lora_s_tuned", *(pytest.param(name, marks=pytest.mark.slow) for name in TUNED)]
 )
 def test_also_where_a_foundation_model_is_injected_or_tuned(run, barely, algorithm):
     here = run(algorithm, ECG, clients=2, foundation=barely)
     same(here, run(algorithm, ECG, clients=2, foundation=barely, engine=ByLoopback("loopback")))
 
 
-@pytest.mark.parametrize("fault", ["straggle", "flip_labels", "noise", "nan"])
+@pytest.mark.parametrize(
+    "fault", ["noise", *(pytest.param(f, marks=pytest.mark.slow) for f in ("straggle", "flip_labels", "nan"))]
+)
 def test_also_with_faults(run, fault):
     how = {f"faults.{fault}": 0.25}
     same(run("median_m", **how), run("median_m", **how, engine=ByLoopback("loopback")))
@@ -72,3 +73,56 @@ def test_the_control_a_place_that_forgets_what_came_before_is_seen(run, monkeypa
 @pytest.mark.parametrize("workers", [1, 2])
 def test_processes_give_the_same_bits_however_many(run, algorithm, workers):
     same(run(algorithm, ECG), run(algorithm, ECG, engine=EngineChoice("processes", {"workers": workers})))
+
+
+class Watched(EngineChoice):
+    """The engine ``processes``, whose processes are there to be killed."""
+
+    has_data = True
+
+    def opened(self, *args):
+        self.options["made"].append(EngineChoice("processes", {"workers": 2}).opened(*args))
+        return self.options["made"][-1]
+
+
+def test_a_process_that_is_killed_is_started_again_and_does_its_work_again(run):
+    """SCAFFOLD's control variates lie in the process: what it had done before it died is not done twice."""
+    here, made = run("scaffold_m", ECG), []
+
+    def kill(event):
+        if isinstance(event, RoundEnded) and event.round == 0:
+            made[0].workers[1].process.kill()
+
+    same(here, run("scaffold_m", ECG, engine=Watched("killed", {"made": made}), listener=kill))
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_dies_time_and_again_is_interrupted_and_goes_on_by_another_engine(run):
+    here, made = run("scaffold_m", ECG), []
+
+    def kill(event):
+        if isinstance(event, RoundEnded) and event.round == 0:
+            worker = made[0].workers[1]
+            worker._starts = 4
+            worker.process.kill()
+
+    record, folder = run("scaffold_m", ECG, engine=Watched("dying", {"made": made}), listener=kill)
+    assert record.status == "interrupted"
+    assert record.error.type == "SiteLost"
+    assert "ended 4 times (signal SIGKILL" in record.error.message
+    assert (folder / "checkpoint" / "state.pt").exists()
+    assert list((folder / "checkpoint" / "clients").glob("client-*.pt"))
+    same(here, run("scaffold_m", ECG, engine=EngineChoice("sequential"), results="dying"))
+
+
+@pytest.mark.slow
+def test_a_run_begun_in_one_process_goes_on_in_several(run):
+    here = run("ditto_m", ECG)
+
+    def stop(event):
+        if isinstance(event, RoundEnded) and event.round == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("ditto_m", ECG, results="begun", listener=stop)
+    same(here, run("ditto_m", ECG, results="begun", engine=EngineChoice("processes", {"workers": 2})))

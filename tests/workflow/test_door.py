@@ -182,6 +182,7 @@ def test_sweep_returns_the_board_s_records(swept, cohorts):
     assert {event.status for event in cached} == {"cached"}
 
 
+@pytest.mark.slow
 def test_a_board_may_be_given_in_four_ways(swept, tmp_path, monkeypatch):
     results = swept[0]
     monkeypatch.chdir(tmp_path)
@@ -194,6 +195,7 @@ def test_a_board_may_be_given_in_four_ways(swept, tmp_path, monkeypatch):
         pd.testing.assert_frame_equal(shown[0], other)
 
 
+@pytest.mark.slow
 def test_what_lacks_data_is_left_out_and_said(cohorts, tmp_path):
     board = BOARD | {"tasks": ["ecg_abnormal", "mortality"], "algorithms": ["majority"], "options": FAST}
     done = fb.sweep(board, cohorts, results=tmp_path, jobs=1)
