@@ -67,7 +67,7 @@ class Records:
         return frame.astype(dict.fromkeys(numbers, "float64") | dict.fromkeys(("n", "groups"), "Int64"))
 
     def check(self) -> None:
-        """Raise if a run failed.
+        """Raise if a run failed or was interrupted.
 
         Raises:
             RunFailed: says how many, and the first one's reason.
@@ -76,7 +76,8 @@ class Records:
             error = self.failed[0].error
             reason = error.message if error else "unknown reason"
             where = pointer(self.folder / self.failed[0].key)
-            raise Unfinished(f"{len(self.failed)} of {len(self)} runs failed: {reason}{where}")
+            how = "failed" if any(record.status == "failed" for record in self.failed) else "were interrupted"
+            raise Unfinished(f"{len(self.failed)} of {len(self)} runs {how}: {reason}{where}")
 
 
 def records(results: str | Path = "results") -> Records:
