@@ -1,7 +1,7 @@
 """A round of FedAvg here and in other frameworks: the same model, samples, batch sizes and Adam, in one run.
 
     OMP_NUM_THREADS=1 python benchmarks/peers.py --flower PYTHON [--encoders clinical signal] [--profiles demo paper]
-                                                 [--clients 5 100] [--rounds 5] [--json FILE]
+                                                 [--clients 5 100] [--rounds 5] [--processes 1 2] [--json FILE]
 
 `PYTHON` is that of an environment with `pip install 'flwr[simulation]==1.42.0' torch==2.13.0 numpy`, which need not
 have this project; without `--flower` that column is left out. 400 samples in all are dealt evenly over the clients. All
@@ -80,6 +80,7 @@ def one_pass(model: nn.Module, batches: Any, settings: Any) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         optimiser.step()
     model.zero_grad(set_to_none=True)
+    optimiser.state.clear()
 
 
 class PFLlib:
@@ -301,7 +302,7 @@ def summary(times: Mapping[str, Sequence[tuple[float, float]]]) -> Iterator[dict
 
 
 def compared(
-    encoder: str, profile: str, clients: int, rounds: int, folder: Path, flower: str | None
+    encoder: str, profile: str, clients: int, rounds: int, folder: Path, flower: str | None, processes: Sequence[int]
 ) -> list[dict[str, Any]]:
     """All peers on one setting."""
     made = even(encoder, profile, clients, prepared(encoder, folder, RECORDS))
@@ -317,11 +318,11 @@ def compared(
             "FedMEKI": (reference.round, own),
         }  # fmt: skip
         simulations: dict[str, Flower] = {}
-        for processes in (1, 2) if flower else ():
-            one = simulations[f"Flower, {processes}"] = Flower(
-                flower or "", bare.model, bare.clients, made.settings, rounds + 1, processes, temporary / str(processes)
+        for count in processes if flower else ():
+            one = simulations[f"Flower, {count}"] = Flower(
+                flower or "", bare.model, bare.clients, made.settings, rounds + 1, count, temporary / str(count)
             )
-            peers[f"Flower, {processes}"] = (one.round, one.cpu)
+            peers[f"Flower, {count}"] = (one.round, one.cpu)
         rows = [*summary(taking_turns(peers, rounds))]
         for name, one in simulations.items():
             one.close()
@@ -341,7 +342,7 @@ def machine() -> str:
     """What the table was measured on, in words."""
     about = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
     flags = [name for name, flag in (("AVX-512", "avx512f"), ("AVX2", "avx2")) if f" {flag} " in about]
-    cores = f"{os.cpu_count()} cores" + (f" with {flags[0]}" if flags else "")
+    cores = f"{os.cpu_count()} cores" + "".join(f" with {name}" for name in flags[:1])
     return f"{cores}, Python {platform.python_version()}, torch {importlib.metadata.version('torch')}, one thread"
 
 
@@ -357,11 +358,11 @@ def shown(row: Mapping[str, Any]) -> str:
 
 def main() -> None:
     if sys.argv[1:2] == ["--begin"]:
-        encoder, profile, clients, data = sys.argv[2:]
-        even(encoder, profile, int(clients), Path(data))
+        even(*sys.argv[2:4], int(sys.argv[4]), Path(sys.argv[5]))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flower", metavar="PYTHON", help="of an environment with flwr[simulation]")
+    parser.add_argument("--processes", nargs="+", type=int, default=[1, 2], help="of each Flower simulation")
     parser.add_argument("--encoders", nargs="+", choices=["clinical", "signal"], default=["clinical", "signal"])
     parser.add_argument("--profiles", nargs="+", choices=["demo", "paper"], default=["demo", "paper"])
     parser.add_argument("--clients", nargs="+", type=int, default=[5, 100])
@@ -371,7 +372,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     keep_pages()
-    found: list[dict[str, Any]] = []
+    found, flower = list[dict[str, Any]](), (chosen.flower, chosen.processes)
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.data or Path(temporary)
         print(machine())
@@ -385,7 +386,7 @@ def main() -> None:
         for encoder in chosen.encoders:
             for profile in chosen.profiles:
                 for clients in chosen.clients:
-                    rows = compared(encoder, profile, clients, chosen.rounds, folder, chosen.flower)
+                    rows = compared(encoder, profile, clients, chosen.rounds, folder, *flower)
                     rows[0]["start_s"] = beginning(encoder, profile, clients, prepared(encoder, folder, RECORDS))
                     for row in rows:
                         print(shown(row), flush=True)
