@@ -159,8 +159,7 @@ def weights(subject: Subject) -> None:
     # SGD, because Adam would magnify gradients that are rounding noise where a rule trains at the server, too
     federation = build(make(subject), ("left", "fast"), clients=3, optimizer="sgd", lr=0.05)
     contexts = [federation.context(client, 0) for client in range(3)]
-    seats = [federation.seat(client, 0) for client in range(3)]
-    federation.server.holders, federation.server.weights = federation._held(seats)
+    federation.call(("left", "fast"))
     updates = []
     for ctx in contexts:
         received = federation.rule.broadcast(federation.server, ctx.client, ctx.units)

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fedmeki_bench import seeds
 from fedmeki_bench.federation.payload import Payload
-
-if TYPE_CHECKING:
-    from fedmeki_bench.federation.seat import Seat
 
 
 @dataclass(frozen=True)
@@ -108,8 +105,3 @@ class Arrivals:
             Trip(t["client"], t["sent"], t["arrives"], Payload(t["model"], t["extra"], t["numbers"]))
             for t in state["trips"]
         ]
-
-
-def holdings(seats: Iterable[Seat]) -> dict[int, int]:
-    """Client -> how many samples it holds, over its tasks."""
-    return {seat.client: sum(seat.sizes.values()) for seat in seats}

@@ -117,11 +117,14 @@ class Engine:
         """
         raise NotImplementedError
 
-    def commit(self, round: int) -> list[dict[str, Any]] | None:
-        """A round is done: what its checkpoint shall hold of each client, or None where the engine keeps it itself."""
+    def commit(self, round: int) -> list[dict[str, Any] | None] | None:
+        """A round is done: what its checkpoint shall hold of each client, or None where the engine keeps it itself.
+
+        A client that holds nothing may have None in the list: of many clients most have never taken part.
+        """
         raise NotImplementedError
 
-    def rewind(self, round: int, kept: list[dict[str, Any]] | None) -> None:
+    def rewind(self, round: int, kept: list[dict[str, Any] | None] | None) -> None:
         """Go back to what clients held when ``round`` rounds were done; ``kept`` is what :meth:`commit` gave then."""
         raise NotImplementedError
 
@@ -222,15 +225,16 @@ class Sequential(Engine):
         if own is not None:
             ctx.model.load(own)
 
-    def commit(self, round: int) -> list[dict[str, Any]]:
+    def commit(self, round: int) -> list[dict[str, Any] | None]:
         """See :class:`Engine`."""
-        return [client.state() for client in self.clients]
+        states = (client.state() for client in self.clients)
+        return [state if any(state.values()) else None for state in states]
 
-    def rewind(self, round: int, kept: list[dict[str, Any]] | None) -> None:
+    def rewind(self, round: int, kept: list[dict[str, Any] | None] | None) -> None:
         """See :class:`Engine`. Where other processes kept them, memories are read from their files."""
         if kept is None:
             layouts = [each.values.layout for each in self.distinct]
             found = read_memories(self.folder, self._by_number, (round, 0), layouts, self.model.device)
-            kept = [found.get(client.number, Client(client.number, {}).state()) for client in self.clients]
+            kept = [found.get(client.number) for client in self.clients]
         for client, state in zip(self.clients, kept, strict=True):
-            client.restore(state)
+            client.restore(state or Client(client.number, {}).state())

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 from fedmeki_bench import seeds
 from fedmeki_bench.errors import InputError, RunFailed
 from fedmeki_bench.federation import checkpoint
-from fedmeki_bench.federation.arrivals import Arrivals, Trip, holdings
+from fedmeki_bench.federation.arrivals import Arrivals, Trip
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.engine import Engine, Send, Sequential, settle
 from fedmeki_bench.federation.exchange import Work
 from fedmeki_bench.federation.faulty import Faulty
 from fedmeki_bench.federation.payload import Payload, Update
 from fedmeki_bench.federation.questions import Question
+from fedmeki_bench.federation.roll import Everybody, Held, Roll
 from fedmeki_bench.federation.rule import Rule
-from fedmeki_bench.federation.seat import Seat, samples_of, units_of
+from fedmeki_bench.federation.seat import Seat
 from fedmeki_bench.federation.server import Server, ServerContext, sample_size
 from fedmeki_bench.federation.stage import Stage
 from fedmeki_bench.federation.usable import check_usable
@@ -112,6 +113,7 @@ class Federation:
         self.engine = engine or Sequential(
             rule, self.clients, settings, model=model, seed=seed, models=models, public=public, faulty=faulty
         )
+        self._roll = Roll(lambda: self.clients, lambda client: self._models.get(client, model), self._weights)
         self._exchanges = 0  # of this round
         self._arrivals: Arrivals | None = None
         self._under_way: dict[str, Any] | None = None
@@ -154,23 +156,21 @@ class Federation:
         self.server.round = self.at_server.round = number
         self.server.reports = {}
         self._exchanges = 0
-        everybody = [self.seat(client.number, number) for client in self.clients]
-        self.server.sizes = {seat.client: sum(seat.sizes.values()) for seat in everybody if seat.sizes}
-        self.server.holders, self.server.weights = self._held(everybody)
+        tasks = tuple(self.model.tasks)
+        everybody = self.call(tasks)
+        self.server.sizes = dict(everybody.sizes)
         # 1. select clients: drawn, the same for every algorithm, unless the rule chooses them or takes who comes back
         ledger = Round(number, None)
         back = self._back(everybody, number, ledger) if self.rule.buffer else {}
         ledger.clients = sorted(back) if back else self._selected(everybody, number, ledger)
         # once per round by default; the published code exchanges after every task
-        tasks = tuple(self.model.tasks)
         exchanges = [tasks] if self.settings.exchange == "round" else [(task,) for task in tasks]
         done: list[Update] = []
         for group in exchanges:
             if group != tasks:
-                everybody = [self.seat(client.number, number, group) for client in self.clients]
-                self.server.holders, self.server.weights = self._held(everybody)
+                everybody = self.call(group)
             seats = [self.seat(c, t.sent) for c, t in back.items()] or [
-                everybody[client] for client in ledger.clients if everybody[client].sizes
+                self.seat(client, number, group) for client in ledger.clients if client in everybody.sizes
             ]
             if not seats:
                 continue
@@ -209,15 +209,16 @@ class Federation:
 
     def seat(self, client: int, number: int, tasks: tuple[str, ...] | None = None) -> Seat:
         """One client's place in an exchange of a round: those of these tasks of which it has samples."""
-        model = self._models.get(client, self.model)
-        asked = tasks or tuple(model.tasks)
-        held = self.clients[client].data
-        parts = {task: held[task] for task in asked if task in held and len(held[task])}
+        asked = tasks or tuple(self._models.get(client, self.model).tasks)
+        held = self._roll.held(client, asked)
         step = (self.server.round, self._exchanges)
-        return Seat(
-            client, number, step, asked, {task: len(part) for task, part in parts.items()},
-            units_of(model, parts), samples_of(model, parts),
-        )  # fmt: skip
+        return Seat(client, number, step, asked, held.sizes, held.units, held.samples)
+
+    def call(self, tasks: tuple[str, ...]) -> Everybody:
+        """What all clients hold for these tasks, of which the server then knows holders and weights."""
+        everybody = self._roll.everybody(tasks)
+        self.server.holders, self.server.weights = dict(everybody.holders), dict(everybody.weights)
+        return everybody
 
     def context(self, client: int, number: int, tasks: tuple[str, ...] | None = None) -> ClientContext:
         """The context of one client in one round, of a client in this process.
@@ -291,16 +292,15 @@ class Federation:
     def _faults(self, seat: Seat) -> tuple[str, ...]:
         return () if self.faulty is None else self.faulty.of(seat.client, seat.round)
 
-    def _back(self, everybody: Sequence[Seat], number: int, ledger: Round) -> dict[int, Trip]:
+    def _back(self, everybody: Everybody, number: int, ledger: Round) -> dict[int, Trip]:
         """Client -> its trip, of those who come back in time for this step of an asynchronous rule."""
         if self._arrivals is None:
-            samples, at_once = holdings(everybody), len(self.sampled(0))
-            self._arrivals = Arrivals(samples, at_once, self.settings.delay, self.seed)
+            self._arrivals = Arrivals(everybody.sizes, len(self.sampled(0)), self.settings.delay, self.seed)
             if self._under_way:
                 self._arrivals.restore(self._under_way)
 
         def send(clients: Sequence[int]) -> dict[int, Payload]:
-            return self._broadcast([everybody[client] for client in clients], ledger)
+            return self._broadcast([self.seat(client, number) for client in clients], ledger)
 
         back = self._arrivals.next(self.rule.buffer, number, send)
         self.server.report("clock", self._arrivals.clock)
@@ -315,7 +315,7 @@ class Federation:
         ledger.bytes_down += sum(payload.nbytes for payload in payloads.values())
         return payloads
 
-    def _selected(self, everybody: Sequence[Seat], number: int, ledger: Round) -> list[int]:
+    def _selected(self, everybody: Everybody, number: int, ledger: Round) -> list[int]:
         """The clients that take part in a round, in client order.
 
         Raises:
@@ -323,14 +323,13 @@ class Federation:
         """
 
         def ask(clients: Sequence[int]) -> list[Update]:
-            seats = [everybody[client] for client in sorted(clients) if everybody[client].sizes]
+            seats = [self.seat(client, number) for client in sorted(clients) if client in everybody.sizes]
             payloads = self._broadcast(seats, ledger)
             answers = list(self._engaged(seats, payloads.pop, "answer"))
             ledger.bytes_up += sum(update.nbytes for update in answers)
             return answers
 
-        candidates = [seat.client for seat in everybody if seat.sizes]
-        chosen = list(self.rule.select(self.server, candidates, self.sampled(number), ask))
+        chosen = list(self.rule.select(self.server, [*everybody.sizes], self.sampled(number), ask))
         if len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(self.clients))):
             raise RunFailed(
                 f"rule {type(self.rule).__name__} selects the clients {chosen} in round {number + 1}; numbers from 0 "
@@ -338,17 +337,7 @@ class Federation:
             )
         return sorted(chosen)
 
-    def _held(self, everybody: Sequence[Seat]) -> tuple[dict[str, int], dict[str, float]]:
-        """Unit -> how many clients have data for a task that uses it, and the sum of their weights."""
-        holders: dict[str, int] = {}
-        weights: dict[str, float] = {}
-        for seat in everybody:
-            for unit, weight in self._weights(seat).items():
-                holders[unit] = holders.get(unit, 0) + 1
-                weights[unit] = weights.get(unit, 0) + weight
-        return holders, weights
-
-    def _weights(self, seat: Seat) -> Mapping[str, int]:
+    def _weights(self, seat: Seat | Held) -> Mapping[str, int]:
         """Unit -> a client's weight before it is normalised."""
         return seat.samples if self.settings.weighting == "samples" else dict.fromkeys(seat.samples, 1)
 

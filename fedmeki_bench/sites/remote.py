@@ -83,7 +83,7 @@ class Remote(Engine):
         """See :class:`Engine`: places keep what their clients hold."""
         self._tell_all({"what": "commit", "round": round})
 
-    def rewind(self, round: int, kept: list[dict[str, Any]] | None) -> None:
+    def rewind(self, round: int, kept: list[dict[str, Any] | None] | None) -> None:
         """See :class:`Engine`."""
         by_client = None if kept is None else {str(n): state for n, state in zip(self._clients, kept, strict=True)}
         self._tell_all({"what": "rewind", "round": round, "kept": by_client})
