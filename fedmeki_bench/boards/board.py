@@ -190,7 +190,7 @@ class Board(BaseModel):
         try:
             return with_seeds(content) if isinstance(content, dict) else content
         except BadValue as error:
-            refuse(str(error), *error.place)
+            refuse(str(error), "axes", *error.place)
 
     @model_serializer(mode="wrap")
     def _as_ever_without_axes(self, handler: Callable[[Board], dict[str, Any]]) -> dict[str, Any]:

@@ -236,7 +236,8 @@ def show_page(page: Page) -> None:
         rows = [[r.algorithm.title + r.mark, *(entry.text for entry in r.entries)] for r in section.table.rows]
         title = page.title if section.key == "main" and not section.partition else f"{page.title}: {section.title}"
         print_table(title, columns, rows)
-        echo(f"partition: {section.partition or page.board.partition_words}")
+        what = "point" if page.board.axes else "partition"
+        echo(f"{what}: {section.partition or page.board.partition_words}")
         marks = (f"{term}: {meaning}" for term, meaning in section.table.definitions)
         for said in (*section.table.warnings, *section.table.notes, *marks):
             echo(said)

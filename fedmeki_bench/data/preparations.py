@@ -24,6 +24,11 @@ def folder_of(data: Path, options: Options) -> Path:
     return data / (MARK + ",".join(sorted(f"{key}={written(value)}" for key, value in options))) if options else data
 
 
+def folders_of(data: Path) -> list[Path]:
+    """A data folder, and those in it that were prepared otherwise."""
+    return [data, *sorted(data.glob(f"{MARK}*"))]
+
+
 def place_of(data: Path, dataset: str) -> Path:
     """Where the cohorts of a dataset lie for runs that read ``data``, which may be one of these folders."""
     if not data.name.startswith(MARK):

@@ -78,7 +78,7 @@ def preparation_for(preparation: Preparation, tasks: Iterable[str]) -> Preparati
 
 def changed_by(board: Board, preparation: Preparation) -> Preparation:
     """In what a preparation differs from that of the board's base point, whose data lie in the data folder itself."""
-    base = dict(board.points[0].preparation) if preparation else {}
+    base = dict(item for values in values_of(board.axes).values() for item in values[0].preparation)
     return tuple((key, value) for key, value in preparation if base.get(key) != value)
 
 

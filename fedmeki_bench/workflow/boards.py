@@ -174,24 +174,29 @@ def planned(
     names = [*board.row_names, *RESERVED]
     if only is not None and only not in names:
         raise UsageError(f"--only {only!r} is none of the board's; {nearest(only, names)}")
-    _check_number(board, entries, yes=yes)
+    called = {row.row.name: row.shown.name for row in resolve_rows(board, load=False)}
+    asked = None if only is None else called.get(only, only)
+    _check_number(board, entries, asked, prepared=raw is not None, yes=yes)
     if raw is not None and prepare_lacking(board, entries, data, Path(raw), preparing):
         look_in(data)
         entries = inspect(board, data, store)
     lacking = [e for e in entries if e.status == "no data"]
     if len(lacking) == len(entries):
         raise InputError(lacking[0].reason)
-    called = {row.row.name: row.shown.name for row in resolve_rows(board, load=False)}
-    chosen = sweeping.choose(entries, None if only is None else called.get(only, only))
+    chosen = sweeping.choose(entries, asked)
     left_out = tuple(dict.fromkeys(e.reason for e in lacking))
     jobs = jobs or sweeping.default_jobs(chosen, device)
     return Sweep(board, data, results, tuple(entries), tuple(chosen), jobs, left_out)
 
 
-def _check_number(board: Board, entries: Sequence[Planned], *, yes: bool) -> None:
-    found = work(entries)
-    if board.axes and found.left > MANY and not yes:
-        raise UsageError(f"{board.called} is {found.text}; more than {MANY} are begun with --yes only")
+def _check_number(
+    board: Board, entries: Sequence[Planned], only: str | None, *, prepared: bool, yes: bool
+) -> None:  # fmt: skip
+    """Refuse to begin very many runs unasked; ``prepared`` says whether those without data will have some."""
+    ready = [replace(e, status="missing") if prepared and e.status == "no data" else e for e in entries]
+    begun = len(sweeping.choose(ready, only))
+    if board.axes and begun > MANY and not yes:
+        raise UsageError(f"{board.called} has {work(entries).text}; more than {MANY} are begun with --yes only")
 
 
 def run_sweep(
