@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fedmeki_bench import seeds
 from fedmeki_bench.boards.federations import FederationChoice, partition_words
@@ -57,7 +57,19 @@ class SampleSpec(BaseModel):
     seed: int = Field(default=0, ge=0)
 
 
-Design: TypeAlias = Literal["one_at_a_time", "factorial"] | SampleSpec
+def _design(given: Any) -> Any:
+    """Refuse in one sentence what is no design; what is one is taken as it is."""
+    if isinstance(given, Mapping):
+        numbers = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in given.values())
+        known = numbers and bool(given.get("sample")) and set(given) <= {"sample", "seed"}
+    else:
+        known = isinstance(given, SampleSpec) or given in ("one_at_a_time", "factorial")
+    if not known:
+        raise ValueError("a design is one_at_a_time, factorial, or a sample of all, as in {sample: 30, seed: 0}")
+    return given
+
+
+Design: TypeAlias = Annotated[Literal["one_at_a_time", "factorial"] | SampleSpec, BeforeValidator(_design)]
 
 
 class BadValue(ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -194,9 +194,15 @@ def inspect(board: Board, data: Path, store: RecordStore, *, load: bool = True) 
                 entry.reason = f"to be scored anew: {', '.join(changes)}"
         elif (store.folder(entry.key) / "checkpoint").is_dir():
             entry.status, entry.reason = "interrupted", "stopped in mid-run; sweep goes on from its checkpoint"
-        elif (found := superseded(entry.spec, cards, records.values())) is not None:
+        elif (found := superseded(entry.spec, cards, _prepared_alike(entry, records.values()))) is not None:
             entry.reason = sentence(found)
     return entries
+
+
+def _prepared_alike(entry: Planned, records: Iterable[Record | BadRecord]) -> list[Record]:
+    """The records on data prepared as a run's are: those of another point are no earlier answer to it."""
+    whole = (record for record in records if isinstance(record, Record))
+    return [record for record in whole if all(c.prepared_with(entry.preparation) for c in record.cohorts)]
 
 
 def _take(entry: Planned, record: Record, cards: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from fedmeki_bench.workflow.boards import planned
+from fedmeki_bench.workflow.tuning import plan_trials
 
 STUDY = """\
 name: study
@@ -47,6 +48,15 @@ def test_data_prepared_otherwise_than_the_base_says_are_no_data(bench, cohorts, 
     reasons = {e["reason"] for e in entries if e["tasks"] == ["lung_opacity"] and "base" in e["points"]}
     assert len(reasons) == 1
     assert "was prepared with image_size 64, and the board's axes want image_size 80" in reasons.pop()
+
+
+def test_trials_are_of_the_base_point(cohorts, tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY.replace(", lung_opacity", "").partition("  picture")[0])
+    trials = plan_trials(["fedavg_s"], {"batch_size": [8, 16]}, board=str(tmp_path / "study.yaml"), data=cohorts,
+                         results=tmp_path / "results", seed=7)  # fmt: skip
+    assert [(e.spec.seed, e.spec.params["profile"]["lr"], e.cells[0].partition) for e in trials.entries] == [
+        (7, 0.001, ""), (7, 0.001, ""),
+    ]  # fmt: skip
 
 
 def test_more_than_two_hundred_runs_are_begun_only_when_told(bench, cohorts, tmp_path):

@@ -157,6 +157,10 @@ def test_preparations_are_told_apart_from_data_to_page(place):
     found = {status: [o for o in collected(board, store) if o.status == status] for status in ("ok", "missing")}
     assert len(found["ok"]) == len(found["missing"]) == 8
     assert {dict(o.cell.preparation)["split_seed"] for o in found["ok"]} == {42}
+    made = ("--out", "data/@split_seed=43", "-o", "split_seed=43")  # what sweep --raw would do
+    assert call(where, "prepare", "ptbxl", "--raw", "raw/ptbxl", *made).returncode == 0
+    states = json.loads(call(where, "status", "study.yaml", "--json").stdout)
+    assert {e["reason"] for e in states if e["status"] == "missing"} == {"not run yet"}
     assert call(where, *SWEEP).returncode == 0
     cohort = where / "data" / "@split_seed=43" / "ecg_abnormal"
     assert json.loads((cohort / "card.json").read_text())["options"]["split_seed"] == 43
