@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from fedmeki_bench import registry
+from fedmeki_bench.boards.axes import (
+    PARTITION,
+    BadValue,
+    Design,
+    Point,
+    check_design,
+    check_rows,
+    points_of,
+    values_of,
+    with_seeds,
+    words_of,
+)
 from fedmeki_bench.boards.federations import FederationChoice, federations_of, partition_words
+from fedmeki_bench.boards.places import board_text, lines_of, refuse, where
 from fedmeki_bench.boards.rows import (
     BY_NAME,
     IN_DETAIL,
@@ -25,12 +47,9 @@ from fedmeki_bench.boards.rows import (
     TunedSpec,
     rows_of,
 )
-from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.options import safe_yaml
-from fedmeki_bench.plain import one_line, plain_text, plain_values
-
-_LARGEST = 1_000_000
+from fedmeki_bench.plain import plain_values
 
 
 def default_margin(metric: str) -> float:
@@ -60,6 +79,10 @@ class Board(BaseModel):
         partitions: several partitions instead of one, e.g. ``[iid, {dirichlet: {alpha: 0.3}}]``.
         faults: heading -> what clients do wrong, e.g. ``{all honest: {}, signs flipped: {flip_signs: 0.2}}``; each has
             tables of its own, for every partition.
+        axes: name -> values that are tried, the base first, e.g. ``{lr: [0.001, 0.002], partition: [iid, natural]}``
+            (see :mod:`~fedmeki_bench.boards.axes`). An axis ``seed`` takes the place of ``seeds``, an axis
+            ``partition`` that of ``partition``.
+        design: which combinations are run: ``one_at_a_time``, ``factorial``, or ``{sample: 30, seed: 0}``.
         tasks: columns, by name.
         algorithms: rows: names of algorithms, or one name with what is the row's own (see
             :class:`~fedmeki_bench.boards.rows.RowSpec`), e.g. ``[fedavg_m, {feddyn_m: {options: {lr: 0.05}}}]``.
@@ -85,6 +108,8 @@ class Board(BaseModel):
     partition: str = "iid"
     partitions: list[str | dict[str, dict[str, Scalar]]] = Field(default_factory=list)
     faults: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
+    axes: dict[str, list[Any]] = Field(default_factory=dict)
+    design: Design = "one_at_a_time"
     tasks: list[str] = Field(min_length=1)
     algorithms: list[Entry] = Field(min_length=1)
     reference: str | None = None
@@ -105,7 +130,7 @@ class Board(BaseModel):
 
     def where(self, *place: Any) -> str:
         """Where a key or an item of a list is, in sentences: ``FILE:LINE``, or ``the board`` where there is no file."""
-        return _where(self._source, self._lines, place)
+        return where(self._source, self._lines, place)
 
     @property
     def rows(self) -> list[BoardRow]:
@@ -131,8 +156,25 @@ class Board(BaseModel):
 
     @property
     def federations(self) -> list[FederationChoice]:
-        """The federations that are compared: one, or one for each of ``partitions`` with each of ``faults``."""
-        return federations_of(self.partitions or [self.partition], self.faults)
+        """The federations that are compared: one, or one for each of ``partitions`` with each of ``faults``.
+
+        Those of an axis ``partition`` are among them.
+        """
+        if not self.axes:
+            return federations_of(self.partitions or [self.partition], self.faults)
+        found = {(point.partition, point.options, point.faults): point for point in reversed(self.points)}
+        return list(reversed(found.values()))
+
+    @property
+    def points(self) -> list[Point]:
+        """What every row is run under: the federations, each at every point of the design."""
+        federations = federations_of(self.partitions or [self.partition], self.faults)
+        return points_of(self.axes, self.design, federations, self.seeds)
+
+    @property
+    def axes_words(self) -> str:
+        """The axes in a sentence; empty without any."""
+        return words_of(self.points, self.design, self.axes) if self.axes else ""
 
     @property
     def partition_words(self) -> str:
@@ -140,6 +182,24 @@ class Board(BaseModel):
         *most, last = dict.fromkeys(partition_words(choice.partition, choice.options) for choice in self.federations)
         said = f"{', '.join(most)} and {last}" if most else last
         return f"{said} partition{'s' * bool(most)}"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seeds_of_an_axis(cls, content: Any) -> Any:
+        """An axis ``seed`` says which seeds there are; its first is the board's."""
+        try:
+            return with_seeds(content) if isinstance(content, dict) else content
+        except BadValue as error:
+            refuse(str(error), "axes", *error.place)
+
+    @model_serializer(mode="wrap")
+    def _as_ever_without_axes(self, handler: Callable[[Board], dict[str, Any]]) -> dict[str, Any]:
+        found = handler(self)
+        if not self.axes:
+            found.pop("axes", None), found.pop("design", None)
+        elif PARTITION in self.axes:
+            found.pop("partition", None), found.pop("partitions", None)
+        return found
 
     @model_validator(mode="after")
     def _one_way_to_deal(self) -> Board:
@@ -149,15 +209,36 @@ class Board(BaseModel):
             raise ValueError("an entry of partitions is a name or one name with its options")
         return self
 
+    @field_validator("axes")
+    @classmethod
+    def _axes_are_told_apart(cls, axes: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for axis, entries in axes.items():
+            if len(entries) < 2:
+                refuse("an axis has two values at least, of which the first is its base", axis)
+        try:
+            values_of(axes)
+        except BadValue as error:
+            refuse(str(error), *error.place)
+        return axes
+
+    @field_validator("design")
+    @classmethod
+    def _of_a_size(cls, design: Design, known: ValidationInfo) -> Design:
+        if axes := known.data.get("axes"):
+            check_design(axes, design)
+        elif "axes" in known.data:
+            raise ValueError("a design is one of axes, and the board has none")
+        return design
+
     @field_validator("algorithms")
     @classmethod
     def _own_names(cls, values: list[str | dict[str, RowSpec]]) -> list[str | dict[str, RowSpec]]:
         rows = rows_of(values)
         for row in rows:
             if any(other.name == row.name for other in rows[: row.place]):
-                _refuse(row.place, f"{row.name!r} is listed twice; rows of one algorithm have a `name` each")
+                refuse(f"{row.name!r} is listed twice; rows of one algorithm have a `name` each", row.place)
             if row.label and any(other.label == row.label for other in rows[: row.place]):
-                _refuse(row.place, f"the label {row.label!r} is that of another row")
+                refuse(f"the label {row.label!r} is that of another row", row.place)
         return values
 
     @field_validator("seeds", "tasks", "partitions")
@@ -200,7 +281,7 @@ def load_board(path: Path) -> Board:
         InputError: unreadable, not YAML, a repeated or unknown key, or a value of the wrong kind; the message
             names file, line and key, and for an unknown key the nearest known one.
     """
-    text = _text(path)
+    text = board_text(path)
     try:
         content = safe_yaml(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -213,23 +294,10 @@ def load_board(path: Path) -> Board:
         raise InputError(f"{path}{at}: not valid YAML: {problem}") from error
     if not isinstance(content, dict) or node is None:
         raise InputError(f"{path}: a board is a mapping of keys such as name, tasks and algorithms")
-    lines = dict(_lines(node, (), path))
-    board = _checked(content, lambda *place: _where(path, lines, place))
+    lines = dict(lines_of(node, (), path))
+    board = _checked(content, lambda *place: where(path, lines, place))
     board._source, board._lines = path, lines
     return board
-
-
-def _where(source: Path | None, lines: Mapping[tuple[Any, ...], int], place: tuple[Any, ...]) -> str:
-    if source is None:
-        return "the board"
-    line = next((lines[place[:k]] for k in range(len(place), 0, -1) if place[:k] in lines), 1)
-    return f"{source}:{line}"
-
-
-def _refuse(item: int, sentence: str) -> None:
-    """Raise what pydantic takes for an error of one item of the list that is validated."""
-    error = PydanticCustomError("row", "{sentence}", {"sentence": sentence})
-    raise ValidationError.from_exception_data("Board", [InitErrorDetails(type=error, loc=(item,), input=None)])
 
 
 def board_from(content: Mapping[str, Any]) -> Board:
@@ -258,6 +326,10 @@ def _checked(content: dict[Any, Any], at: Callable[..., str]) -> Board:
         if name not in rows:
             hint = nearest(name, rows)
             raise InputError(f"{at('questions', name)}: {name!r} of questions is not among its algorithms; {hint}")
+    try:
+        check_rows(board.axes, rows)
+    except BadValue as error:
+        raise InputError(f"{at('axes', *error.place)}: {error}") from error
     for title, tasks in board.groups.items():
         for task in tasks:
             if task not in board.tasks:
@@ -266,35 +338,6 @@ def _checked(content: dict[Any, Any], at: Callable[..., str]) -> Board:
                     f"{at('groups', title)}: task {task!r} of group {title!r} is not among its tasks; {hint}"
                 )
     return board
-
-
-def _text(path: Path) -> str:
-    """The text of a board file, which must be a regular file of a plausible size without control characters."""
-    try:
-        text = regular_text(path, _LARGEST, "board")
-    except OSError:
-        raise InputError(f"{path}: there is no such file") from None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if plain_text(line) != line:
-            raise InputError(f"{path}:{number}: holds a control character ({one_line(line)[:60]})")
-    return text
-
-
-def _lines(node: yaml.Node, at: tuple[Any, ...], path: Path) -> Iterator[tuple[tuple[Any, ...], int]]:
-    """Line (1-based) of every key and list item below ``node``; repeated keys are refused on the way."""
-    yield at, node.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _lines(item, (*at, index), path)
-    elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise InputError(f"{path}:{line}: key {key.value!r} occurs twice")
-            seen.add(key.value)
-            yield from _lines(value, (*at, key.value), path)
-            yield (*at, key.value), line
 
 
 def _explain(error: ValidationError, at: Callable[..., str]) -> str:

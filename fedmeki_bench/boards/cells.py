@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedmeki_bench.algorithms import Algorithm
+from fedmeki_bench.boards.rows import Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,8 @@ class Cell:
     Attributes:
         algorithm, task, seed: the place on the board.
         setting: hash of everything that defines the run but the data; several cells share a run.
-        partition: label of the partition, where the board compares several.
+        partition: label of the point it belongs to, where the board has several: a partition, faults, values of axes.
+        preparation: options with which the data of its run were prepared, as far as the board's axes say.
         not_applicable: why the algorithm has no answer for the task, if so; such a cell needs no run.
     """
 
@@ -24,3 +26,4 @@ class Cell:
     setting: str
     not_applicable: str = ""
     partition: str = ""
+    preparation: tuple[tuple[str, Scalar], ...] = ()

@@ -12,6 +12,7 @@ import click
 
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.again import PROGRAM, goes_on
+from fedmeki_bench.cli.data import prepare_dataset
 from fedmeki_bench.cli.run import stand_in_view
 from fedmeki_bench.cli.view.echo import echo
 
@@ -48,31 +49,41 @@ _WHEREABOUTS = ("state", "host", "pid", "job", "silent")  # of a run that is not
     metavar="KEY=VALUE,...",
     help="What a job asks of Slurm, such as partition=gpu,gres=gpu:1,time=4:00:00; repeatable.",
 )
+@click.option(
+    "--raw", type=click.Path(path_type=Path), default=None,
+    help="Folder of releases, each under its name: data that the board lacks are prepared from it first.",
+)  # fmt: skip
+@click.option("--yes", is_flag=True, help="Begin, even if the board's axes make more than 200 runs.")
 @click.option("--no-wait", is_flag=True, help="Submit a cluster's jobs and return.")
 @options.plain
 @goes_on(only=["missing"])
 def sweep_command(
     board: str, data: Path, results: Path, jobs: int | None, only: str | None, device: str, launcher: str,
-    array: int | None, slurm: tuple[str, ...], no_wait: bool, plain: bool | None,
+    array: int | None, slurm: tuple[str, ...], raw: Path | None, yes: bool, no_wait: bool, plain: bool | None,
 ) -> None:  # fmt: skip
     """Run what BOARD lacks; killed at any moment, a second call goes on."""
     run_board(
         board, data, results, jobs=jobs, only=only, device=device, plain=plain, launcher=launcher, array=array,
-        slurm=options.settings(slurm), wait=not no_wait,
+        slurm=options.settings(slurm), wait=not no_wait, raw=raw, yes=yes,
     )  # fmt: skip
 
 
 def run_board(
     board: Board | str, data: Path, results: Path, *, jobs: int | None = None, only: str | None = None,
     device: str = "cpu", plain: bool | None = None, launcher: str = "local", array: int | None = None,
-    slurm: Mapping[str, str] | None = None, wait: bool = True,
+    slurm: Mapping[str, str] | None = None, wait: bool = True, raw: Path | None = None, yes: bool = False,
 ) -> None:  # fmt: skip
     """Run a board's missing training runs under a live grid; errors are those of :func:`fedmeki_bench.sweep`."""
     from fedmeki_bench.workflow.boards import ordered, planned, run_sweep
 
     told = partial(echo, err=True)
     orders = ordered(launcher, jobs=jobs, device=device, array=array, slurm=slurm, wait=wait, told=told)
-    sweep = planned(board, data, results, jobs=jobs, only=only, device=device)
+    sweep = planned(
+        board, data, results, jobs=jobs, only=only, device=device, raw=raw, yes=yes,
+        preparing=partial(prepare_dataset, plain=plain),
+    )  # fmt: skip
+    if sweep.board.axes:
+        echo(f"{sweep.board.name}: {sweep.work.text}", err=True)
     for reason in sweep.left_out:
         echo(f"left out: {reason}", err=True)
     grid = partial(_grid, plain=plain or not wait, here=launcher == "local")
@@ -114,7 +125,7 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.records.store import RecordStore
-    from fedmeki_bench.runs.expected import cost
+    from fedmeki_bench.runs.expected import cost, work
     from fedmeki_bench.runs.folders import survey
     from fedmeki_bench.runs.plan import inspect
     from fedmeki_bench.runs.whereabouts import whereabouts
@@ -137,11 +148,13 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
             estimated, entry.key, there.text if there else entry.reason,
             list(entry.record.notes) if entry.record else [],
         ])  # fmt: skip
+        if chosen.axes:
+            rows[-1].append(list(dict.fromkeys(cell.partition for cell in entry.cells)))
         if as_json:
             rows[-1] += [getattr(there, name, None) for name in _WHEREABOUTS]
     columns = [
         "algorithms", "tasks", "partition", "seed", "status", "seconds", "MB", "estimated", "key", "reason", "remarks",
-        *(_WHEREABOUTS if as_json else ()),
+        *(["points"] if chosen.axes else []), *(_WHEREABOUTS if as_json else ()),
     ]  # fmt: skip
     colours = {"ok": "green", "failed": "red", "no data": "yellow", "interrupted": "yellow", "running": "cyan"}
     done = sum(e.status == "ok" for e in entries)
@@ -150,6 +163,9 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
         style=lambda column, value: colours.get(value, "") if column == "status" else "",
     )  # fmt: skip
     if not as_json:
+        if chosen.axes:
+            echo(chosen.axes_words)
+            echo(work(entries).text)
         left = [cost(e, entries)[0] for e in entries if e.status not in ("ok", "no data")]
         known = [seconds for seconds in left if seconds is not None]
         if known:
@@ -220,7 +236,8 @@ def show_page(page: Page) -> None:
         rows = [[r.algorithm.title + r.mark, *(entry.text for entry in r.entries)] for r in section.table.rows]
         title = page.title if section.key == "main" and not section.partition else f"{page.title}: {section.title}"
         print_table(title, columns, rows)
-        echo(f"partition: {section.partition or page.board.partition_words}")
+        what = "point" if page.board.axes else "partition"
+        echo(f"{what}: {section.partition or page.board.partition_words}")
         marks = (f"{term}: {meaning}" for term, meaning in section.table.definitions)
         for said in (*section.table.warnings, *section.table.notes, *marks):
             echo(said)

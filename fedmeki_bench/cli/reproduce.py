@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from fedmeki_bench.plain import plain_text
 
 if TYPE_CHECKING:
     from fedmeki_bench.runs.reproduce import Agreement, Change
+    from fedmeki_bench.runs.spec import RunSpec
 
 
 @click.command("reproduce")
@@ -47,7 +48,7 @@ def reproduce_command(
     data or the code define another run. Code that the record names is listed first, and run only if you agree.
     """
     from fedmeki_bench.records.store import RecordStore, read_record
-    from fedmeki_bench.runs.execute import execute, open_cohorts
+    from fedmeki_bench.runs.execute import execute
     from fedmeki_bench.runs.reproduce import changes, compared, environment_changes, foreign_code, spec_of
     from fedmeki_bench.workflow.training import build_stand_ins, check_device
 
@@ -58,9 +59,8 @@ def reproduce_command(
     _agree_to(foreign_code(recorded), trust)
     spec = spec_of(recorded)
     check_device(device)
-    cohorts = open_cohorts(spec, data)
     there = {c.task: c.card for c in recorded.cohorts}
-    other = [task for task, cohort in cohorts.items() if cohort.card_hash != there.get(task)]
+    data, other = _prepared_so(spec, data, there)
     if other:
         raise CheckFailed(f"the data in {data} are not those of the record: {', '.join(other)} have another card")
     plain = True if as_json else plain
@@ -88,6 +88,28 @@ def reproduce_command(
         )
     if agreement.state == "different" and not allowed:
         raise CheckFailed(f"every metric is equal, but the predictions are {agreement.text}")
+
+
+def _prepared_so(spec: RunSpec, data: Path, cards: Mapping[str, str]) -> tuple[Path, list[str]]:
+    """The data folder, or that of its preparations whose cohorts have these cards; and the tasks whose have others."""
+    from fedmeki_bench.data.preparations import folders_of
+    from fedmeki_bench.runs.execute import open_cohorts
+
+    found: list[tuple[Path, list[str]]] = []
+    lost: list[InputError] = []
+    for folder in folders_of(data):
+        try:
+            cohorts = open_cohorts(spec, folder)
+        except InputError as error:
+            lost.append(error)
+            continue
+        other = [task for task, cohort in cohorts.items() if cohort.card_hash != cards.get(task)]
+        if not other:
+            return folder, []
+        found.append((folder, other))
+    if not found:
+        raise lost[0]
+    return found[0]
 
 
 def _agree_to(code: list[str], trust: bool) -> None:

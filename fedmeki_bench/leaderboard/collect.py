@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
+from fedmeki_bench.boards.axes import Preparation
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.records.record import Evaluation, Record
@@ -135,6 +136,8 @@ def collect(
 
     Records of one setting differ in their data (two preparations of a task). A board shows one preparation of each
     task: the one that most of its cells have, of equals the one that was run last; the others are named in a remark.
+    Where axes of a board say how data are prepared, this holds for each of their preparations, and records of another
+    one count for nothing.
     Cells that nevertheless use other data or versions than most of their task are marked in ``Outcome.other``.
 
     Args:
@@ -149,7 +152,7 @@ def collect(
             unreadable.append(item)
         else:
             by_setting[item.setting].append(item)
-    chosen, remarks = one_preparation(cells, by_setting)
+    chosen, remarks = _of_each_preparation(cells, by_setting)
     bad = {b.setting: b for b in unreadable if b.setting}
     outcomes = [_outcome(cell, chosen, bad) for cell in cells]
     if check is not None:
@@ -160,6 +163,24 @@ def collect(
         remarks += _outdated(collected.records, outdated)
     remarks += sorted({o.reason for o in outcomes if o.status == "ok" and o.reason})
     return replace(collected, remarks=tuple(remarks))
+
+
+def _of_each_preparation(
+    cells: Sequence[Cell], by_setting: Mapping[str, Sequence[Record]]
+) -> tuple[dict[tuple[Preparation, str], Record], list[str]]:
+    """Preparation and setting -> the record that counts; and remarks on others."""
+    chosen: dict[tuple[Preparation, str], Record] = {}
+    remarks: list[str] = []
+    for wanted in dict.fromkeys(cell.preparation for cell in cells):
+        fitting = {
+            setting: kept
+            for setting, records in by_setting.items()
+            if (kept := [r for r in records if all(c.prepared_with(wanted) for c in r.cohorts)])
+        }
+        found, said = one_preparation([cell for cell in cells if cell.preparation == wanted], fitting)
+        chosen |= {(wanted, setting): record for setting, record in found.items()}
+        remarks += said
+    return chosen, remarks
 
 
 def one_preparation(
@@ -237,10 +258,10 @@ def _finished(record: Record) -> tuple[datetime, str]:
     return (record.finished or record.started or _NEVER, record.key)
 
 
-def _outcome(cell: Cell, latest: Mapping[str, Record], bad: Mapping[str, BadRecord]) -> Outcome:
+def _outcome(cell: Cell, latest: Mapping[tuple[Preparation, str], Record], bad: Mapping[str, BadRecord]) -> Outcome:
     if cell.not_applicable:
         return Outcome(cell, "not_applicable", cell.not_applicable)
-    record = latest.get(cell.setting)
+    record = latest.get((cell.preparation, cell.setting))
     if record is None:
         broken = bad.get(cell.setting)
         if broken:
@@ -281,22 +302,24 @@ def _basis(outcome: Outcome) -> dict[str, str]:
 
 
 def _mark_others(outcomes: list[Outcome]) -> list[Outcome]:
-    usual: dict[tuple[str, str], str] = {}
-    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    usual: dict[tuple[str, Preparation, str], str] = {}
+    counts: dict[tuple[str, Preparation, str], Counter[str]] = defaultdict(Counter)
     for outcome in outcomes:
         if outcome.status == "ok":
             for what, value in _basis(outcome).items():
-                counts[outcome.cell.task, what][value] += 1  # over all partitions: data don't depend on them
+                # over all partitions: data don't depend on them
+                counts[outcome.cell.task, outcome.cell.preparation, what][value] += 1
     for place, counter in counts.items():
         usual[place] = min(counter, key=lambda value: (-counter[value], value))
-    cards = {task: card for (task, what), card in usual.items() if what == "data"}
+    cards = {(task, prepared): card for (task, prepared, what), card in usual.items() if what == "data"}
 
     marked = []
     for o in outcomes:
         if o.status == "ok" and o.record is not None:
-            differs = [what for what, value in _basis(o).items() if value != usual[o.cell.task, what]]
+            prepared = o.cell.preparation
+            differs = [what for what, value in _basis(o).items() if value != usual[o.cell.task, prepared, what]]
             # A run over several tasks also depends on the training data of the others.
-            trained = any(c.card != cards.get(c.task, c.card) for c in o.record.cohorts)
+            trained = any(c.card != cards.get((c.task, prepared), c.card) for c in o.record.cohorts)
             if trained and "data" not in differs:
                 differs.append("data")
             o = Outcome(o.cell, o.status, o.reason, o.record, o.evaluation, tuple(sorted(differs)))

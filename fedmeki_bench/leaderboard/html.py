@@ -84,6 +84,7 @@ def _section(page: Page, section: Section) -> dict[str, Any]:
             for word, names in tally(section.analysis).items()
         },
         "differences": None if section.differences is None else _table(section.differences),
+        "axes": [_table(table) for table in section.axes],
     }
 
 

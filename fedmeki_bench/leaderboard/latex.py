@@ -43,7 +43,7 @@ def page_latex(page: Page) -> str:
         f"sha256 {page.digest[:16]}.",
         r"% Needs \usepackage{booktabs} and nothing else. Tables are set for the lines of the article class (345 pt).",
     ]
-    tables = [page.overview, *(t for section in page.sections for t in (section.table, section.differences))]
+    tables = [page.overview, *(t for s in page.sections for t in (s.table, s.differences, *s.axes))]
     for table in tables:
         if table is not None:
             parts += writer.table(table)

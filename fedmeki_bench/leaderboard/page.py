@@ -11,6 +11,7 @@ from fedmeki_bench.boards.board import Board
 from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.evaluation.metrics import BUILT_IN, MetricSpec
 from fedmeki_bench.leaderboard.analysis import analyse
+from fedmeki_bench.leaderboard.axes import with_axes
 from fedmeki_bench.leaderboard.collect import Collected, Outcome, Row, tidy
 from fedmeki_bench.leaderboard.differences import differences_table
 from fedmeki_bench.leaderboard.environments import described
@@ -59,13 +60,24 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Cells without a number for one reason: algorithm, status, reason, and which tasks and seeds."""
+    """Cells without a number for one reason: algorithm, status, reason, tasks and seeds, and with axes the points."""
 
     algorithm: Algorithm
     status: str
     reason: str
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
+    points: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """The points in words; not all of very many."""
+        n = len(self.points)
+        return "; ".join(self.points if n <= _SPELT else [*self.points[:_SPELT], f"{n - _SPELT} points more"])
+
+
+_SPELT = 4
+"""Points that a gap names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,7 @@ class Page:
     @property
     def tables(self) -> tuple[Table, ...]:
         """The overview, the tables of main metrics, each with its differences, the settings, then one per task."""
-        first = [t for section in self.sections for t in (section.table, section.differences)]
+        first = [t for section in self.sections for t in (section.table, section.differences, *section.axes)]
         shown = [self.overview, *first, self.settings, *(table for s in self.sections for table in s.details)]
         return tuple(table for table in shown if table is not None)
 
@@ -139,8 +151,10 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
         _section(board, part, facts, context, key, partition, zero_shot, len(parts))
         for key, partition, zero_shot, part in parts
     )
+    sections = with_axes(board, sections, collected, facts)
     # in the order of the cells; a constant answer is no cell of the board and comes last
     shown = {id(o): o for section in sections for o in section.grid.collected.outcomes}
+    shown |= {id(o): o for o in collected.outcomes if board.axes}
     cells = {id(o): o for o in collected.outcomes if id(o) in shown}
     collected = replace(collected, outcomes=tuple((cells | shown).values()))
     records = collected.records
@@ -152,7 +166,7 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
         facts=facts,
         sections=sections,
         rows=rows,
-        gaps=_gaps(collected),
+        gaps=_gaps(collected, points=bool(board.axes)),
         unreadable=tuple(f"{b.name}: {b.reason}" for b in collected.unreadable),
         digest=collected.digest(),
         versions=_versions(collected),
@@ -256,7 +270,7 @@ def _parts(board: Board, collected: Collected, tasks: Mapping[str, TaskMeta]) ->
     if any(o.cell.task not in zero | texts for o in collected.outcomes):
         zero |= texts
     found = []
-    for number, partition in enumerate(d.label for d in board.federations):
+    for number, partition in enumerate(point.label for point in board.points if not point.moved):
         suffix = f"_{number + 1}" if number else ""
         own = [o for o in collected.outcomes if o.cell.partition == partition]
         trained = tuple(o for o in own if o.cell.task not in zero)
@@ -276,20 +290,21 @@ def _bounded(collected: Collected, outcomes: tuple[Outcome, ...]) -> Collected:
     return replace(collected, outcomes=(*outcomes, *constant))
 
 
-def _gaps(collected: Collected) -> tuple[Gap, ...]:
-    found: dict[tuple[str, str, str], list[tuple[str, int]]] = defaultdict(list)
+def _gaps(collected: Collected, *, points: bool) -> tuple[Gap, ...]:
+    found: dict[tuple[str, str, str], list[tuple[str, int, str]]] = defaultdict(list)
     algorithms = {}
     for o in collected.outcomes:
         if o.status != "ok":
             algorithms[o.cell.algorithm.name] = o.cell.algorithm
-            found[o.cell.algorithm.name, o.status, o.reason].append((o.cell.task, o.cell.seed))
+            found[o.cell.algorithm.name, o.status, o.reason].append((o.cell.task, o.cell.seed, o.cell.partition))
     return tuple(
         Gap(
             algorithms[name],
             status,
             reason,
-            tuple(dict.fromkeys(task for task, _ in places)),
-            tuple(sorted({seed for _, seed in places})),
+            tuple(dict.fromkeys(task for task, _, _ in places)),
+            tuple(sorted({seed for _, seed, _ in places})),
+            tuple(dict.fromkeys(point for _, _, point in places)) if points else (),
         )
         for (name, status, reason), places in found.items()
     )

@@ -175,6 +175,7 @@ def _gap_lines(gaps: Sequence[Gap], unreadable: Sequence[str], remarks: Sequence
     lines = ["## Not in the tables", ""]
     for gap in gaps:
         where = f"{', '.join(gap.tasks)}, seed{'s' * (len(gap.seeds) > 1)} {', '.join(map(str, gap.seeds))}"
+        where += f" ({gap.where})" * bool(gap.points)
         status = gap.status.replace("_", " ")
         lines.append(f"- {_name(gap.algorithm.html)}, {_text(where)}: {status}: {_text(gap.reason)}")
     lines += [f"- unreadable record {_text(item)}" for item in unreadable]
@@ -218,15 +219,20 @@ def _number(value: Any) -> Any:
 def rows_csv(page: Page) -> str:
     """The tidy rows: one per algorithm, task, seed and metric; empty where there is no number.
 
-    Where rows have options of their own, a last column says which.
+    Where rows have options of their own, a last column says which; of a board with axes, one per axis where it stood.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = [f.name for f in fields(Row)]
     own = own_options(page.board)
-    writer.writerow(names + ["options"] * bool(own))
+    places = {point.label: [label for _, label in point.place] for point in page.board.points}
+    writer.writerow(names + ["options"] * bool(own) + [f"axis {axis}" for axis in page.board.axes])
     for row in page.rows:
-        values = [getattr(row, name) for name in names] + [own.get(row.algorithm, "")] * bool(own)
+        values = (
+            [getattr(row, name) for name in names]
+            + [own.get(row.algorithm, "")] * bool(own)
+            + places.get(row.partition, [])
+        )
         writer.writerow([_csv_value(value) for value in values])
     return out.getvalue()
 
@@ -249,6 +255,7 @@ def page_json(page: Page) -> str:
     content = {
         "board": page.board.model_dump(mode="json"),
         **({"own_options": own} if own else {}),
+        **({"points": {p.label: dict(p.place) for p in page.board.points}} if page.board.axes else {}),
         "stamp": page.stamp,
         "across": page.across,
         "tables": [_table_json(table) for table in page.tables],
@@ -263,6 +270,7 @@ def page_json(page: Page) -> str:
                 "reason": g.reason,
                 "tasks": list(g.tasks),
                 "seeds": list(g.seeds),
+                **({"points": list(g.points)} if g.points else {}),
             }
             for g in page.gaps
         ],

@@ -21,6 +21,7 @@ class Section:
         verdict: what was found and what was not, in sentences.
         differences: the table of differences to the reference and the bounds; None where nothing was compared.
         details: costs to a target, groups, clients, and all metrics of each task.
+        axes: of a board with axes, how the rows' main metrics move along each.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Section:
     verdict: tuple[str, ...]
     differences: Table | None
     details: tuple[Table, ...]
+    axes: tuple[Table, ...] = ()
 
     @property
     def label(self) -> str:

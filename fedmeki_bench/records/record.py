@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -133,6 +133,13 @@ class CohortRef(_Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     concepts: list[str] = Field(default_factory=list)
     definition: dict[str, Any] | None = None
+
+    def prepared_with(self, wanted: Iterable[tuple[str, Any]]) -> bool:
+        """Whether it was prepared with these options, as far as its dataset has them; one that tells none was not."""
+        wanted = tuple(wanted)
+        return not wanted or (
+            bool(self.options) and all(self.options.get(key, value) == value for key, value in wanted)
+        )
 
 
 class AssignmentCounts(_Strict):

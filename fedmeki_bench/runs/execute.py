@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
 from fedmeki_bench.data.cohort import Cohort, find
+from fedmeki_bench.data.preparations import place_of
 from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, SiteLost
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
@@ -64,11 +65,12 @@ def open_cohorts(spec: RunSpec, data: Path, tasks: Mapping[str, Task] | None = N
     if tasks is None:
         tasks = {name: task for group in tasks_of(spec) for name, task in group.items()}
     for name, task in tasks.items():
-        cohorts[name] = cohort = find(data, name, dataset=task.meta.dataset + _needed(task))
+        folder = place_of(data, task.meta.dataset)
+        cohorts[name] = cohort = find(folder, name, dataset=task.meta.dataset + _needed(task))
         if changes := ", ".join(_prepared_otherwise(cohort, task)):
             raise InputError(
                 f"the cohort {cohort.path} is out of date ({changes}): prepare it again with "
-                f"`fedmeki-bench prepare {cohort.dataset} --raw RAW --out {shlex.quote(str(data))}`"
+                f"`fedmeki-bench prepare {cohort.dataset} --raw RAW --out {shlex.quote(str(folder))}`"
             )
     return cohorts
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedmeki_bench import registry
@@ -28,6 +29,49 @@ def cost(entry: Planned, entries: Sequence[Planned]) -> tuple[float | None, floa
         return None, None, True
     traffic = statistics.median(one.bytes_up + one.bytes_down for one in found)
     return statistics.median(one.seconds for one in found), traffic, True
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is left to do of a board.
+
+    Attributes:
+        runs: how many runs it has.
+        left: how many of them are not done.
+        seconds, bytes: of those like which some are done, in one process, and sent both ways.
+        unknown: how many are like none that is done.
+    """
+
+    runs: int
+    left: int
+    seconds: float
+    bytes: float
+    unknown: int
+
+    @property
+    def text(self) -> str:
+        """In a sentence."""
+        said = f"{self.runs} run{'s' * (self.runs != 1)}, {self.left} of them to do"
+        if not self.left:
+            return said
+        if self.unknown == self.left:
+            return f"{said}: hours and megabytes are not known yet, as no run alike is done"
+        without = f", {self.unknown} runs like none of these not counted" if self.unknown else ""
+        hours, sent = self.seconds / 3600, self.bytes / 1e6
+        return (
+            f"{said}: about {hours:.{1 if hours >= 1 else 2}f} h in one process and "
+            f"{sent:.{0 if sent >= 10 else 2}f} MB sent, judged by runs alike that are done{without}"
+        )
+
+
+def work(entries: Sequence[Planned]) -> Work:
+    """What the runs of a board that are not done will cost, those without data included."""
+    left = [cost(entry, entries)[:2] for entry in entries if entry.status != "ok"]
+    known = [(seconds, traffic) for seconds, traffic in left if seconds is not None and traffic is not None]
+    return Work(
+        len(entries), len(left), sum(seconds for seconds, _ in known), sum(traffic for _, traffic in known),
+        len(left) - len(known),
+    )  # fmt: skip
 
 
 def alike(entry: Planned, entries: Sequence[Planned], *, closely: bool = False) -> list[Cost]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 
 from fedmeki_bench import registry
+from fedmeki_bench.boards.axes import Point, Preparation
 from fedmeki_bench.boards.board import Board
 from fedmeki_bench.boards.cells import Cell
-from fedmeki_bench.boards.federations import FederationChoice
 from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
 from fedmeki_bench.evaluation.view import answers_zero_shot
@@ -19,6 +18,13 @@ from fedmeki_bench.options import parse_options
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord, RecordStore
 from fedmeki_bench.runs.execute import open_cohorts
+from fedmeki_bench.runs.points import (
+    check_axes,
+    data_for,
+    preparation_for,
+    prepared_otherwise,
+    why_no_data,
+)
 from fedmeki_bench.runs.recorded import is_file, recorded
 from fedmeki_bench.runs.rows import ResolvedRow, has_option, options_of, resolve_rows
 from fedmeki_bench.runs.spec import RunSpec, by_role, option_models, specify, zero_shot_of
@@ -33,6 +39,8 @@ class Planned:
         key: name of the run on the data found; empty when a cohort is missing.
         status: ok, failed, interrupted, missing (never run) or no data.
         reason: why it is not ok.
+        preparation: options with which its data are prepared, as far as the board's axes say.
+        data: the folder of its cohorts, once it was looked for.
     """
 
     spec: RunSpec
@@ -41,6 +49,8 @@ class Planned:
     status: str = "missing"
     reason: str = "not run yet"
     record: Record | None = None
+    preparation: Preparation = ()
+    data: Path | None = None
 
 
 def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> list[Planned]:
@@ -56,28 +66,34 @@ def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> l
     """
     rows = resolve_rows(board, load=records is None)
     _check_options(board, rows, shown=records is not None)
+    check_axes(board, rows, shown=records is not None)
     training, zero_shot = by_role(board.tasks)
-    planned: dict[str, Planned] = {}
+    planned: dict[tuple[str, Preparation], Planned] = {}
     for row in rows:
-        for choice, seed in product(board.federations, board.seeds):
+        for choice, seed in _runs_of_points(board):
             if records is not None and (is_file(row.trained.rule) or is_file(choice.partition)):
                 for entry in _recorded(board, row, rows, choice, seed, training, zero_shot, records):
-                    known = planned.setdefault(entry.cells[0].setting, entry)
+                    known = planned.setdefault((entry.cells[0].setting, entry.preparation), entry)
                     if known is not entry:  # another view of the same training
                         known.cells += entry.cells
                 continue
             for spec in _specified(board, row, choice, seed, training, zero_shot, to_run=records is None):
-                entry = planned.setdefault(spec.setting, Planned(spec))
+                prepared = preparation_for(choice.preparation, (*spec.tasks, *spec.zero_shot))
+                entry = planned.setdefault((spec.setting, prepared), Planned(spec, preparation=prepared))
                 answered = spec.zero_shot if answers_zero_shot(row.shown.view) else ()
                 entry.cells += [
-                    Cell(row.shown, task, seed, spec.setting, partition=choice.label)
+                    Cell(row.shown, task, seed, spec.setting, partition=choice.label, preparation=prepared)
                     for task in (*spec.tasks, *answered)
                 ]
     return list(planned.values())
 
 
+def _runs_of_points(board: Board) -> list[tuple[Point, int]]:
+    return [(point, seed) for point in board.points for seed in point.seeds]
+
+
 def _specified(
-    board: Board, row: ResolvedRow, choice: FederationChoice, seed: int, training: list[str], zero_shot: list[str], *,
+    board: Board, row: ResolvedRow, choice: Point, seed: int, training: list[str], zero_shot: list[str], *,
     to_run: bool,
 ) -> list[RunSpec]:  # fmt: skip
     """The training runs of a row under one partition and seed."""
@@ -87,13 +103,15 @@ def _specified(
             partition=choice.partition, options=options_of(board, row, choice), zero_shot=zero_shot, to_run=to_run,
         )  # fmt: skip
     except InputError as error:
+        if choice.moved:
+            raise InputError(f"{board.where('axes', choice.moved[0])}: {choice.label}: {error}") from error
         if not row.row.options:
             raise
         raise InputError(f"{row.where(board, 'options')}: row {row.row.name!r}: {error}") from error
 
 
 def _recorded(
-    board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: FederationChoice, seed: int,
+    board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: Point, seed: int,
     training: list[str], zero_shot: list[str], records: Sequence[Record | BadRecord],
 ) -> Iterator[Planned]:  # fmt: skip
     """What stands for the training runs of a row whose code is not loaded."""
@@ -103,10 +121,14 @@ def _recorded(
     for group in groups:
         asked = zero_shot_of(algorithm, group, zero_shot) if asks else ()
         spec, shown, setting, why = recorded(board, row, rows, choice, seed, group, asked, records)
-        entry = Planned(spec, reason=why)
+        prepared = preparation_for(choice.preparation, (*group, *asked))
+        entry = Planned(spec, reason=why, preparation=prepared)
         answered = (*group, *asked) if answers_zero_shot(shown.view) else group
-        entry.cells = [Cell(shown, task, seed, setting, partition=choice.label) for task in answered]
-        entry.record = next((r for r in records if isinstance(r, Record) and not why and r.setting == setting), None)
+        entry.cells = [
+            Cell(shown, task, seed, setting, partition=choice.label, preparation=prepared) for task in answered
+        ]
+        known = (r for r in records if isinstance(r, Record) and not why and r.setting == setting)
+        entry.record = next((r for r in known if all(c.prepared_with(prepared) for c in r.cohorts)), None)
         yield entry
 
 
@@ -115,7 +137,7 @@ def cells(board: Board, records: Sequence[Record | BadRecord] = ()) -> list[Cell
     found = [cell for planned in plan(board, records) for cell in planned.cells]
     _, zero_shot = by_role(board.tasks)
     there = {(cell.algorithm.name, cell.task) for cell in found}
-    partitions = [choice.label for choice in board.federations]
+    points = {point.label: i for i, point in enumerate(board.points)}
     shown = [row.shown for row in resolve_rows(board, load=False)]
     for row in shown:
         reason = (
@@ -125,12 +147,11 @@ def cells(board: Board, records: Sequence[Record | BadRecord] = ()) -> list[Cell
         )
         lacking = [task for task in zero_shot if (row.name, task) not in there]
         found += [
-            Cell(row, task, seed, "", reason, partition)
-            for task, partition, seed in product(lacking, partitions, board.seeds)
+            Cell(row, task, seed, "", reason, point.label) for task in lacking for point, seed in _runs_of_points(board)
         ]
     rows = {row.name: i for i, row in enumerate(shown)}
     columns = {name: i for i, name in enumerate(board.tasks)}
-    return sorted(found, key=lambda c: (partitions.index(c.partition), rows[c.algorithm.name], columns[c.task], c.seed))
+    return sorted(found, key=lambda c: (points[c.partition], rows[c.algorithm.name], columns[c.task], c.seed))
 
 
 def inspect(board: Board, data: Path, store: RecordStore, *, load: bool = True) -> list[Planned]:
@@ -144,10 +165,14 @@ def inspect(board: Board, data: Path, store: RecordStore, *, load: bool = True) 
         records[item.key if isinstance(item, Record) else item.path.parent.name] = item
     entries = plan(board, None if load else list(records.values()))
     for entry in entries:
+        entry.data = folder = data_for(board, entry.preparation, data)
         try:
-            cohorts = open_cohorts(entry.spec, data)
+            cohorts = open_cohorts(entry.spec, folder)
         except InputError as error:
-            entry.status, entry.reason = "no data", str(error)
+            entry.status, entry.reason = "no data", why_no_data(board, data, folder, entry.preparation, error)
+            continue
+        if otherwise := prepared_otherwise(cohorts, entry.preparation):
+            entry.status, entry.reason = "no data", otherwise
             continue
         cards = {task: cohort.card_hash for task, cohort in cohorts.items()}
         if not entry.spec.versions:  # known by its record alone
@@ -169,9 +194,15 @@ def inspect(board: Board, data: Path, store: RecordStore, *, load: bool = True) 
                 entry.reason = f"to be scored anew: {', '.join(changes)}"
         elif (store.folder(entry.key) / "checkpoint").is_dir():
             entry.status, entry.reason = "interrupted", "stopped in mid-run; sweep goes on from its checkpoint"
-        elif (found := superseded(entry.spec, cards, records.values())) is not None:
+        elif (found := superseded(entry.spec, cards, _prepared_alike(entry, records.values()))) is not None:
             entry.reason = sentence(found)
     return entries
+
+
+def _prepared_alike(entry: Planned, records: Iterable[Record | BadRecord]) -> list[Record]:
+    """The records on data prepared as a run's are: those of another point are no earlier answer to it."""
+    whole = (record for record in records if isinstance(record, Record))
+    return [record for record in whole if all(c.prepared_with(entry.preparation) for c in record.cohorts)]
 
 
 def _take(entry: Planned, record: Record, cards: Mapping[str, str]) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from fedmeki_bench.algorithms import Algorithm
+from fedmeki_bench.boards.axes import Point
 from fedmeki_bench.boards.board import Board
-from fedmeki_bench.boards.federations import FederationChoice
 from fedmeki_bench.errors import UsageError
 from fedmeki_bench.profiles import profile
 from fedmeki_bench.records.record import Record
@@ -31,7 +31,7 @@ def is_file(name: str) -> bool:
 
 
 def recorded(
-    board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: FederationChoice, seed: int,
+    board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: Point, seed: int,
     tasks: Sequence[str], zero_shot: Sequence[str], records: Iterable[Record | BadRecord],
 ) -> tuple[RunSpec, Algorithm, str, str]:  # fmt: skip
     """What stands for one training of such a row; ``rows`` are all of the board, of which others may share its code.
@@ -61,7 +61,7 @@ def recorded(
 
 
 def _same(
-    record: Record, board: Board, algorithm: Algorithm, choice: FederationChoice, seed: int, tasks: Sequence[str],
+    record: Record, board: Board, algorithm: Algorithm, choice: Point, seed: int, tasks: Sequence[str],
     zero_shot: Sequence[str],
 ) -> bool:  # fmt: skip
     asked = sorted(task for task in record.versions.tasks if task not in record.tasks)
@@ -69,14 +69,13 @@ def _same(
     here = (algorithm.scope, algorithm.stage, board.profile, seed, board.clients, sorted(tasks), sorted(zero_shot))
     return (
         there == here
+        and all(one.prepared_with(choice.preparation) for one in record.cohorts)
         and placeless(record.rule) == placeless(algorithm.rule)
         and placeless(record.partition) == placeless(choice.partition)
     )
 
 
-def _of_row(
-    record: Record, board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: FederationChoice
-) -> bool:
+def _of_row(record: Record, board: Board, row: ResolvedRow, rows: Sequence[ResolvedRow], choice: Point) -> bool:
     """Whether a record was run under the row's options, and not under those of another row of the same code.
 
     A parameter that another row sets and this one leaves alone must stand at its default here. That of the file is
@@ -103,11 +102,13 @@ def _of_row(
     return True
 
 
-def _laid_over(record: Record, board: Board, row: ResolvedRow, choice: FederationChoice) -> dict[str, Any]:
+def _laid_over(record: Record, board: Board, row: ResolvedRow, choice: Point) -> dict[str, Any]:
     """The options of a row over the board's, each once whichever way it is written, and the partition's."""
-    own = {in_full(record.params, key): value for key, value in row.row.options}
-    shared = {key: value for key, value in board.options.items() if in_full(record.params, key) not in own}
-    return shared | own | choice.in_full
+    laid = dict(board.options)
+    for layer in (choice.settings, row.row.options, choice.of_row(row.row.name)):
+        own = {in_full(record.params, key): value for key, value in layer}
+        laid = {key: value for key, value in laid.items() if in_full(record.params, key) not in own} | own
+    return laid | choice.in_full
 
 
 def _default(board: Board, models: Mapping[str, type[BaseModel]], section: str, key: str) -> Any:

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from fedmeki_bench import algorithms
 from fedmeki_bench.algorithms import Algorithm
+from fedmeki_bench.boards.axes import Point
 from fedmeki_bench.boards.board import Board
-from fedmeki_bench.boards.federations import FederationChoice
 from fedmeki_bench.boards.rows import BoardRow
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.runs.spec import IN_FULL, assign_options, installed_models, option_models
@@ -61,17 +61,21 @@ def resolve_rows(board: Board, *, load: bool) -> list[ResolvedRow]:
     return _told_apart(board, rows)
 
 
-def options_of(board: Board, row: ResolvedRow, choice: FederationChoice) -> dict[str, Any]:
+def options_of(board: Board, row: ResolvedRow, choice: Point) -> dict[str, Any]:
     """The board's options that this row's algorithm has, under its own: ``mu`` reaches FedProx, not FedAvg.
+
+    What a point sets for all rows lies between these two, what it sets for this one above both.
 
     Raises:
         InputError: one of its own could be several.
     """
     models = option_models(row.trained, choice.partition)
     options: dict[str, Any] = {key: value for key, value in board.options.items() if has_option(models, key)}
-    own = {key: value for key, value in row.row.options if has_option(models, key)}
-    if own:  # whichever way either writes a key
-        options = _in_full(models, options) | _in_full(models, own)
+    above = [choice.settings, row.row.options, choice.of_row(row.row.name)]
+    for layer in above:
+        own = {key: value for key, value in layer if has_option(models, key)}
+        if own:  # whichever way either writes a key
+            options = _in_full(models, options) | _in_full(models, own)
     if row.trained.pooled:  # there is nothing to share out, and nobody to fail
         return options
     return options | choice.in_full

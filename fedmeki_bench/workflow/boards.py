@@ -19,12 +19,18 @@ from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import sweep as sweeping
 from fedmeki_bench.runs.engines import devices_of
 from fedmeki_bench.runs.execute import main_scores, up_to_date
+from fedmeki_bench.runs.expected import Work, work
 from fedmeki_bench.runs.failures import pointer
 from fedmeki_bench.runs.launchers import Orders, check_orders, launcher_named, sees_devices
 from fedmeki_bench.runs.plan import Planned, inspect
 from fedmeki_bench.runs.rows import resolve_rows
+from fedmeki_bench.workflow.data import prepare
+from fedmeki_bench.workflow.preparing import Preparing, prepare_lacking
 from fedmeki_bench.workflow.reading import Records
 from fedmeki_bench.workflow.training import Building, build_stand_ins, check_device
+
+MANY = 200
+"""Runs of a board with axes above which a sweep asks."""
 
 AnyBoard: TypeAlias = Board | str | Path | Mapping[str, Any]
 """A board itself, its name, its file, or a mapping of what its file would hold."""
@@ -67,6 +73,11 @@ class Sweep:
     jobs: int
     left_out: tuple[str, ...]
 
+    @property
+    def work(self) -> Work:
+        """What is left to do, and what it will cost."""
+        return work(self.entries)
+
 
 Watch = Callable[[Sweep], AbstractContextManager[Listener]]
 """Gives a sweep the listener that follows it."""
@@ -76,6 +87,7 @@ def sweep(
     board: AnyBoard, data: str | Path = "data", *, results: str | Path = "results", jobs: int | None = None,
     only: str | None = None, device: str = "cpu", check: bool = True, listener: Listener = silent,
     launcher: str = "local", array: int | None = None, slurm: Mapping[str, str] | None = None, wait: bool = True,
+    raw: str | Path | None = None, yes: bool = False,
 ) -> Records:  # fmt: skip
     """Run what a board lacks; killed at any moment, a second call goes on.
 
@@ -97,13 +109,16 @@ def sweep(
         array: of a cluster's jobs, so many at once at most.
         slurm: what a job asks of Slurm, by its names: ``{"partition": "gpu", "time": "4:00:00"}``.
         wait: of a cluster's jobs, until all have ended; without it they are submitted and nothing is checked.
+        raw: the folder of releases, each under its name; given, data that the board lacks are prepared first.
+        yes: begin, however many runs the axes of a board make.
 
     Returns:
         The records of the board's runs, in its order; ``notes`` says what was left out for want of data, and which jobs
         were submitted.
 
     Raises:
-        UsageError: no such board or device, or ``only`` is none of the board's.
+        UsageError: no such board or device, ``only`` is none of the board's, or its axes make more than 200 runs and
+            nobody said ``yes``.
         InputError: no cohort at all is there, or the board's file is bad.
         RunFailed: with ``check``, some runs failed or are not done (another sweep is at them); all others are.
         Interrupted: the user ended the waiting for a cluster's jobs, which run on.
@@ -111,7 +126,7 @@ def sweep(
     said: list[str] = []
     orders = ordered(launcher, jobs=jobs, device=device, array=array, slurm=slurm, wait=wait, told=said.append)
     done = run_sweep(
-        planned(board, data, results, jobs=jobs, only=only, device=device), check=check,
+        planned(board, data, results, jobs=jobs, only=only, device=device, raw=raw, yes=yes), check=check,
         watch=lambda sweep: nullcontext(listener), launcher=launcher, orders=orders,
     )  # fmt: skip
     return replace(done, notes=(*done.notes, *said))
@@ -143,27 +158,47 @@ def ordered(
 
 def planned(
     board: AnyBoard, data: str | Path, results: str | Path, *, jobs: int | None = None,
-    only: str | None = None, device: str = "cpu",
+    only: str | None = None, device: str = "cpu", raw: str | Path | None = None, yes: bool = False,
+    preparing: Preparing = prepare,
 ) -> Sweep:  # fmt: skip
-    """What :func:`sweep` would run.
+    """What :func:`sweep` would run; with ``raw``, after data that the board lacks were prepared.
+
+    Args:
+        preparing: prepares a dataset.
 
     Raises:
         UsageError, InputError: as :func:`sweep`.
     """
     look_in(data)
     board, data, results = board_of(board), Path(data), Path(results)
-    entries = inspect(board, data, RecordStore(results))
+    store = RecordStore(results)
+    entries = inspect(board, data, store)
     names = [*board.row_names, *RESERVED]
     if only is not None and only not in names:
         raise UsageError(f"--only {only!r} is none of the board's; {nearest(only, names)}")
+    called = {row.row.name: row.shown.name for row in resolve_rows(board, load=False)}
+    asked = None if only is None else called.get(only, only)
+    _check_number(board, entries, asked, prepared=raw is not None, yes=yes)
+    if raw is not None and prepare_lacking(board, entries, data, Path(raw), preparing):
+        look_in(data)
+        entries = inspect(board, data, store)
     lacking = [e for e in entries if e.status == "no data"]
     if len(lacking) == len(entries):
         raise InputError(lacking[0].reason)
-    called = {row.row.name: row.shown.name for row in resolve_rows(board, load=False)}
-    chosen = sweeping.choose(entries, None if only is None else called.get(only, only))
+    chosen = sweeping.choose(entries, asked)
     left_out = tuple(dict.fromkeys(e.reason for e in lacking))
     jobs = jobs or sweeping.default_jobs(chosen, device)
     return Sweep(board, data, results, tuple(entries), tuple(chosen), jobs, left_out)
+
+
+def _check_number(
+    board: Board, entries: Sequence[Planned], only: str | None, *, prepared: bool, yes: bool
+) -> None:  # fmt: skip
+    """Refuse to begin very many runs unasked; ``prepared`` says whether those without data will have some."""
+    ready = [replace(e, status="missing") if prepared and e.status == "no data" else e for e in entries]
+    begun = len(sweeping.choose(ready, only))
+    if board.axes and begun > MANY and not yes:
+        raise UsageError(f"{board.called} has {work(entries).text}; more than {MANY} are begun with --yes only")
 
 
 def run_sweep(
@@ -183,8 +218,9 @@ def run_sweep(
             if entry.status == "ok" and entry.record is not None:
                 entry.record = record = up_to_date(entry.record, store)
                 listener(RunEnded(entry.key, "cached", record.cost.seconds, main_scores(record)))
-        if sweep.chosen:
-            launcher_named(launcher)(sweep.chosen, sweep.data, store, orders, listener)
+        for folder in dict.fromkeys(entry.data or sweep.data for entry in sweep.chosen):
+            chosen = [entry for entry in sweep.chosen if (entry.data or sweep.data) == folder]
+            launcher_named(launcher)(chosen, folder, store, orders, listener)
     after = inspect(sweep.board, sweep.data, store)
     if check and orders.wait:
         _check(sweep, after)

@@ -136,7 +136,7 @@ def _of_board(a: str, b: str, chosen: Board, results: Path) -> _Sides:
     shown = {row.row.name: row.shown.name for row in resolve_rows(chosen, load=False)}
     first, second = shown[a], shown[b]
     found: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
-    for partition, task in product([d.label for d in chosen.federations], chosen.tasks):
+    for partition, task in product([point.label for point in chosen.points], chosen.tasks):
         rows: dict[str, list[Outcome]] = {}
         for o in outcomes:
             if (o.cell.task, o.cell.partition) == (task, partition):

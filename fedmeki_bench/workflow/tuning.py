@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
+from fedmeki_bench.boards.axes import SEED
 from fedmeki_bench.boards.board import Board, board_from, load_board
 from fedmeki_bench.boards.edit import Change, with_changes
 from fedmeki_bench.boards.rows import BoardRow, RowSpec, Scalar, TunedSpec
@@ -205,7 +206,10 @@ def plan_trials(
         {row.algorithm: RowSpec.model_construct(name=name, label=None, options=laid_over(given, row, own), tuned=None)}
         for row, own_trials in zip(chosen, names, strict=True) for name, own in own_trials.items()
     ]  # fmt: skip
-    made = given.model_copy(update={"algorithms": entries, "seeds": [seed], "reference": None, "questions": None})
+    base = {axis: values[:1] for axis, values in given.axes.items() if axis != SEED}
+    made = given.model_copy(
+        update={"algorithms": entries, "seeds": [seed], "axes": base, "reference": None, "questions": None}
+    )
     made._source, made._lines = None, {}
     planned = inspect(made, Path(data), RecordStore(Path(results)))
     lacking = next((entry.reason for entry in planned if entry.status == "no data"), None)
