@@ -73,7 +73,9 @@ class Place:
         kept = asked["kept"]  # by a run that began with all clients in the server's process
         forget_after(self._folder, self._clients, (asked["round"], 0) if kept is None else (0, 0))
         for number, client in self._clients.items() if kept is not None else ():
-            client.restore(kept[str(number)])
+            if (state := kept[str(number)]) is None:  # it held nothing
+                continue
+            client.restore(state)
             keep_memory(self._folder, client, (asked["round"] - 1, 0))
         self._after.clear()
         return {}
