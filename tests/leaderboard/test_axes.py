@@ -90,6 +90,13 @@ def test_seeds_of_a_board_are_those_of_every_point_and_an_axis_of_seeds_replaces
     assert board_from(cube.model_dump(mode="json")).points == cube.points
 
 
+def test_a_value_may_change_what_is_prepared_and_what_is_expected_of_it_together():
+    sizes = [{"image_size": n, "prepare": {"image_size": n}} for n in (64, 48)]
+    point = board_from(_keys(seeds=[0], axes={"picture": sizes})).points[1]
+    assert point.label == "image_size 48"
+    assert point.settings == point.preparation == (("image_size", 48),)
+
+
 def test_faults_have_the_points_each():
     board = board_from(_keys(seeds=[0], faults={"honest": {}, "lost": {"lose": 0.2}}, axes={"lr": [0.1, 0.2]}))
     assert labels(board) == ["honest, base", "honest, lr 0.2", "lost, base", "lost, lr 0.2"]
