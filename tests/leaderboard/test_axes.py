@@ -235,11 +235,18 @@ def test_a_page_shows_the_base_and_how_rows_move():
     assert sum(line.endswith(",seed 0,iid,split_seed 43") for line in lines) == 2
 
 
+def test_of_a_sample_a_table_says_that_other_axes_are_not_balanced():
+    board, cells = study(design={"sample": 5, "seed": 0})
+    page = make_page(board, collect(cells, records(cells)))
+    assert all("A sample does not balance the other axes" in table.notes[0] for table in page.sections[0].axes)
+
+
 def test_of_all_combinations_the_mean_is_shown_and_a_gap_names_its_points():
     board, cells = study(design="factorial")
     every = records(cells)
     page = make_page(board, collect(cells, every))
     assert shown(page, "axis3")["fedavg_s"] == ["0.715", "0.755", "0.040 [0.715, 0.755]"]
+    assert "A sample" not in page.sections[0].axes[0].notes[0]
     lost = make_page(board, collect(cells, [r for r in every if r.key != "fedavg_s-iid-1-43"]))
     assert shown(lost, "axis1")["fedavg_s"][1] == "0.737 (3 of 4 points)"
     (gap,) = lost.gaps
