@@ -332,7 +332,7 @@ def _mapping(entry: Mapping[Any, Any]) -> Value:
             _check_option(key, given)
             options.append((key, given))
     said = [_words(options), *(f"{row} {_words(own)}" for row, own in rows), _words(preparation)]
-    label = ", ".join(filter(None, said)) or "as it is"
+    label = ", ".join(dict.fromkeys(filter(None, said))) or "as it is"
     return Value(label, tuple(options), tuple(rows), tuple(sorted(preparation)))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.boards.axes import Point, values_of
+from fedmeki_bench.boards.axes import Point, SampleSpec, values_of
 from fedmeki_bench.leaderboard.differences import statistic
 from fedmeki_bench.leaderboard.grid import Column, Entry, Grid
 from fedmeki_bench.leaderboard.own_options import own_options_notes
@@ -110,6 +110,8 @@ def _table(grid: Grid, moved: _Moved, axis: str, labels: Sequence[str]) -> Table
         said += "all other axes stand at their base."
     else:
         said += f"of each value the mean over the points that have it, at most {n}, whatever the other axes are."
+        if isinstance(grid.board.design, SampleSpec):
+            said += " A sample does not balance the other axes: part of a range may be theirs."
     return mark_best(Table("", "", tuple(columns), tuple(rows), notes=(said,)))
 
 

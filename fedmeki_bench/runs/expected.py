@@ -58,9 +58,10 @@ class Work:
             return f"{said}: hours and megabytes are not known yet, as no run alike is done"
         without = f", {self.unknown} runs like none of these not counted" if self.unknown else ""
         hours, sent = self.seconds / 3600, self.bytes / 1e6
+        takes = f"{hours:.1f} h" if hours >= 0.1 else f"{self.seconds:.0f} s"
         return (
-            f"{said}: about {hours:.{1 if hours >= 1 else 2}f} h in one process and "
-            f"{sent:.{0 if sent >= 10 else 2}f} MB sent, judged by runs alike that are done{without}"
+            f"{said}: about {takes} in one process and {sent:.{0 if sent >= 10 else 2}f} MB sent, judged by runs alike "
+            f"that are done{without}"
         )
 
 

@@ -50,6 +50,8 @@ def prepare_lacking(board: Board, entries: Sequence[Planned], data: Path, raw: P
         if folder == data and before is not None and any(before.get(key, value) != value for key, value in own.items()):
             continue  # what is there was prepared otherwise, and may be needed
         if dataset not in releases:
+            if all((folder / task / CARD).is_file() for task in board.tasks if dataset in datasets_of([task], data)):
+                continue  # it is there; what the run lacks is of another dataset
             raise InputError(f"{raw} has no folder of the release that {dataset} is prepared from")
         given = dict(board.prepare.get(dataset, {})) if before is None else before
         try:

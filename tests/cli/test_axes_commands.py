@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
+from fedmeki_bench.runs.expected import work
 from fedmeki_bench.workflow.boards import planned
 from fedmeki_bench.workflow.tuning import plan_trials
 
@@ -40,6 +42,25 @@ def test_a_board_is_planned_before_its_first_run(bench, cohorts, tmp_path):
     (reason,) = {e["reason"] for e in entries if e["status"] == "no data"}
     assert f"`fedmeki-bench sweep study.yaml --data {cohorts} --raw RAW` prepares it with image_size 96" in reason
     assert f"{len(entries)} runs, {len(entries)} of them to do: hours and megabytes are not known yet" in said.out
+
+
+def test_what_is_left_is_judged_by_runs_alike():
+    def some(n: int, *, done: bool, tasks: str = "a") -> list:
+        cost = SimpleNamespace(seconds=720.0, bytes_up=10_000_000, bytes_down=20_000_000)
+        row = SimpleNamespace(bound=False, pooled=False, options=())
+        entry = SimpleNamespace(
+            status="ok" if done else "missing", spec=SimpleNamespace(rule="fedavg", stage="none", tasks=(tasks,)),
+            cells=[SimpleNamespace(algorithm=row)], record=SimpleNamespace(cost=cost) if done else None,
+        )  # fmt: skip
+        return [entry] * n
+
+    found = work([*some(2, done=True), *some(10, done=False), *some(1, done=False, tasks="b")])
+    assert found.text == (
+        "13 runs, 11 of them to do: about 2.0 h in one process and 300 MB sent, judged by runs alike that are done, "
+        "1 runs like none of these not counted"
+    )
+    assert work(some(3, done=True)).text == "3 runs, 0 of them to do"
+    assert work(some(3, done=False)).text.endswith("not known yet, as no run alike is done")
 
 
 def test_data_prepared_otherwise_than_the_base_says_are_no_data(bench, cohorts, tmp_path):

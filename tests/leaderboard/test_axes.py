@@ -90,6 +90,13 @@ def test_seeds_of_a_board_are_those_of_every_point_and_an_axis_of_seeds_replaces
     assert board_from(cube.model_dump(mode="json")).points == cube.points
 
 
+def test_a_value_may_change_what_is_prepared_and_what_is_expected_of_it_together():
+    sizes = [{"image_size": n, "prepare": {"image_size": n}} for n in (64, 48)]
+    point = board_from(_keys(seeds=[0], axes={"picture": sizes})).points[1]
+    assert point.label == "image_size 48"
+    assert point.settings == point.preparation == (("image_size", 48),)
+
+
 def test_faults_have_the_points_each():
     board = board_from(_keys(seeds=[0], faults={"honest": {}, "lost": {"lose": 0.2}}, axes={"lr": [0.1, 0.2]}))
     assert labels(board) == ["honest, base", "honest, lr 0.2", "lost, base", "lost, lr 0.2"]
@@ -228,11 +235,18 @@ def test_a_page_shows_the_base_and_how_rows_move():
     assert sum(line.endswith(",seed 0,iid,split_seed 43") for line in lines) == 2
 
 
+def test_of_a_sample_a_table_says_that_other_axes_are_not_balanced():
+    board, cells = study(design={"sample": 5, "seed": 0})
+    page = make_page(board, collect(cells, records(cells)))
+    assert all("A sample does not balance the other axes" in table.notes[0] for table in page.sections[0].axes)
+
+
 def test_of_all_combinations_the_mean_is_shown_and_a_gap_names_its_points():
     board, cells = study(design="factorial")
     every = records(cells)
     page = make_page(board, collect(cells, every))
     assert shown(page, "axis3")["fedavg_s"] == ["0.715", "0.755", "0.040 [0.715, 0.755]"]
+    assert "A sample" not in page.sections[0].axes[0].notes[0]
     lost = make_page(board, collect(cells, [r for r in every if r.key != "fedavg_s-iid-1-43"]))
     assert shown(lost, "axis1")["fedavg_s"][1] == "0.737 (3 of 4 points)"
     (gap,) = lost.gaps
