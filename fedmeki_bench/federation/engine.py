@@ -198,7 +198,7 @@ class Sequential(Engine):
     def exchange(self, seats: Sequence[Seat], send: Send, work: Work) -> Iterator[Update]:
         """See :class:`Engine`. Only one update is alive at a time, so memory does not grow with the clients."""
         execute = self.execute if self.faulty is None else self.faulty.around(self.execute)
-        contexts = (self.context(seat.client, seat.round, seat.tasks) for seat in seats)
+        contexts = [self.context(seat.client, seat.round, seat.tasks) for seat in seats]
         return execute(self.rule, contexts, lambda ctx: send(ctx.client), work)
 
     def ask(self, seats: Sequence[Seat], send: Send, base: FlatTensors, question: Question) -> Iterator[Any]:

@@ -5,6 +5,8 @@ Small enough to be computed by hand in float64, without batch norm, dropout or c
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 
@@ -42,6 +44,7 @@ class Table:
     """The part of a cohort that training asks for: arrays and labels in memory."""
 
     lacking = frozenset()
+    cohort = SimpleNamespace(arrays={})
 
     def __init__(self, x, y):
         self.x, self.targets = x, y
@@ -55,7 +58,7 @@ class Table:
     def holding(self, modality):
         return len(self)
 
-    def batch(self, index):
+    def batch(self, index, *, leaving=()):
         return {"image": self.x[index]}
 
 
