@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmeki_bench.data.clients.holding import Holding
+from fedmeki_bench.data.clients.holding import label_sums
 from fedmeki_bench.evaluation.views import holders
 from fedmeki_bench.federation.questions import Checksums, checksums
 
@@ -78,11 +78,11 @@ def _moved(federation: Federation, task: str, start: Mapping[str, int], view: st
 def _against_constant(
     federation: Federation, task: str, part: CohortPart, scored: Predicted, metric: MetricSpec
 ) -> str:
-    told = [Holding.of(federation.clients[client].data[task]) for client in holders(federation, task)]
+    told = [label_sums(federation.clients[client].data[task]) for client in holders(federation, task)]
     spec = part.cohort.learnt
     if len(part) == 0 or not told or metric.needs == "text" or spec is None:
         return ""
-    means = np.sum([one.sums for one in told], axis=0) / np.sum([one.known for one in told], axis=0)
+    means = np.sum([sums for sums, _ in told], axis=0) / np.sum([known for _, known in told], axis=0)
     same = np.asarray(spec.how.constant(means, spec), dtype=np.float64)
     constant = metric(part.learnt, np.tile(same, (len(part), *[1] * same.ndim)))
     value = float(np.mean([metric(part.learnt, row) for row in spec.by_model(scored(federation, task, part))]))

@@ -23,7 +23,7 @@ def told(scores, metric):
             return 40
 
     part = Part()
-    client = SimpleNamespace(data={"t": part})
+    client = SimpleNamespace(number=0, data={"t": part})
     federation = SimpleNamespace(clients=[client])
     return _against_constant(federation, "t", part, lambda f, t, p: np.asarray(scores), BUILT_IN[metric])
 

@@ -263,7 +263,7 @@ def test_what_is_absent_leaves_the_rest_finite_and_a_resumed_run_the_same(tmp_pa
 
 def test_without_public_samples_clients_train_alone_and_the_server_waits():
     federation = paired()
-    federation.public = federation.at_server.public = {}
+    federation.public = federation.at_server.public = federation.engine._public = {}
     start = federation.server.model.flat.clone()
     assert torch.equal(finish(federation), start)
     assert [(done.bytes_up, done.bytes_down) for done in federation.history] == [(0, 0), (0, 0)]

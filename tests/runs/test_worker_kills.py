@@ -57,17 +57,22 @@ RecordStore.lock = lock
 """A version that holds no lease; workers read the script anew, so that theirs is that one, too."""
 
 
-def workers(parent: int) -> list[int]:
-    """The processes that a sweep has started to run trainings."""
+def children(parent: int, of: bytes) -> list[int]:
+    """The processes that a process has started, those with this in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             facts = path.read_text().rpartition(")")[2].split()
-            if int(facts[1]) == parent and facts[0] != "Z" and b"spawn_main" in (path.parent / "cmdline").read_bytes():
+            if int(facts[1]) == parent and facts[0] != "Z" and of in (path.parent / "cmdline").read_bytes():
                 found.append(int(path.parent.name))
         except (OSError, IndexError):
             continue
     return found
+
+
+def workers(parent: int) -> list[int]:
+    """The processes that a sweep has started to run trainings: what the server forks that it has begun for them."""
+    return [pid for server in children(parent, b"forkserver") for pid in children(server, b"forkserver")]
 
 
 class Sweeps:
@@ -101,7 +106,10 @@ class Sweeps:
             ended = [one for one in running if one.poll() is not None]
             running = [one for one in running if one not in ended]
             for one in ended:
-                assert not family(one.pid)
+                until = time.monotonic() + 10  # the server of workers leaves once it sees that the sweep is gone
+                while (left := family(one.pid)) and time.monotonic() < until:
+                    time.sleep(0.1)
+                assert not left
                 if one.returncode:
                     begun += 1
                     assert begun < 12, self.told()

@@ -36,23 +36,17 @@ class Holding:
     @classmethod
     def of(cls, part: CohortPart | Holding) -> Holding:
         """What is to be told of these samples."""
-        import numpy as np
-
         if isinstance(part, Holding):
             return part
-        spec, kinds = part.cohort.learnt, dict[GroupKind, int]()
-        for kind in kinds_of_groups(part).values():
-            kinds[kind] = kinds.get(kind, 0) + 1
+        spec = part.cohort.learnt
         told = {} if spec is None else spec.how.counts(part.learnt, spec)
         counts = {"n": len(part), "groups": len(set(part.group_ids.tolist())), "positive": told.pop("positive", None)}
-        columns = np.empty((0, 0)) if spec is None else spec.how.summands(part.learnt, spec)
         return cls(
             counts | {name: count for name, count in told.items() if name == "classes"},
             part.lacking,
             {modality: part.holding(modality) for modality in part.cohort.arrays},
-            kinds,
-            tuple(np.nansum(columns, axis=0).tolist()),
-            tuple(np.isfinite(columns).sum(axis=0).tolist()),
+            groups_by_kind(part),
+            *label_sums(part),
         )
 
     def __len__(self) -> int:
@@ -78,6 +72,28 @@ class Holding:
             {(str(site), int(stratum)): int(n) for site, stratum, n in told["kinds"]},
             tuple(told["sums"]), tuple(told["known"]),
         )  # fmt: skip
+
+
+def groups_by_kind(part: CohortPart | Holding) -> Mapping[GroupKind, int]:
+    """Site and stratum -> how many groups of these samples."""
+    if isinstance(part, Holding):
+        return part.kinds
+    found: dict[GroupKind, int] = {}
+    for kind in kinds_of_groups(part).values():
+        found[kind] = found.get(kind, 0) + 1
+    return found
+
+
+def label_sums(part: CohortPart | Holding) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Sums over samples of :meth:`Kind.summands`, and over how many each is; empty where no labels are learnt."""
+    import numpy as np
+
+    if isinstance(part, Holding):
+        return part.sums, part.known
+    if (spec := part.cohort.learnt) is None:
+        return (), ()
+    columns = spec.how.summands(part.learnt, spec)
+    return tuple(np.nansum(columns, axis=0).tolist()), tuple(np.isfinite(columns).sum(axis=0).tolist())
 
 
 def kinds_of_groups(part: CohortPart) -> dict[str, GroupKind]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.data.clients.holding import GroupKind, Holding, kinds_of_groups
+from fedmeki_bench.data.clients.holding import GroupKind, groups_by_kind, kinds_of_groups
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.seeds import generator
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from fedmeki_bench.data.clients.holding import Holding
     from fedmeki_bench.data.cohort import CohortPart
 
 
@@ -35,7 +36,7 @@ def owners(private: Mapping[int, CohortPart | Holding], part: CohortPart, seed: 
 
     if not private:
         raise InputError(f"no client holds samples of {part.cohort.name!r}")
-    held = {client: Holding.of(mine).kinds for client, mine in private.items()}
+    held = {client: groups_by_kind(mine) for client, mine in private.items()}
     alike: dict[tuple[float, ...], list[str]] = {}
     kinds = kinds_of_groups(part)
     for group, kind in kinds.items():
