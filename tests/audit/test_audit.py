@@ -69,6 +69,7 @@ def test_identical_content_across_splits_is_found_with_an_example(data):
     assert len(found.examples) == 1
 
 
+@pytest.mark.slow
 def test_the_same_pictures_under_another_name_and_size_are_found(data):
     """What COVQU's Normal images are to RSNA: another source, other ids, another size, another compression."""
     shutil.copytree(data / "lung_opacity", data / "covid19")

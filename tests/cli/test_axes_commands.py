@@ -80,6 +80,7 @@ def test_trials_are_of_the_base_point(cohorts, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_more_than_two_hundred_runs_are_begun_only_when_told(bench, cohorts, tmp_path):
     text = STUDY.replace("lung_opacity", "").replace("[0, 1]", str(list(range(101)))).partition("  picture")[0]
     (tmp_path / "study.yaml").write_text(text)
