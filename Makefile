@@ -35,7 +35,7 @@ slow: $(READY) ## the slow tests too
 flower: .venv-flower/.ready ## Flower in an environment of its own, for hospital sites
 
 sites: $(READY) .venv-flower/.ready ## a run over two sites behind Flower, with kills (real processes)
-	$(BIN)/python -m pytest -m 'flower and not slow'
+	$(BIN)/python -m pytest -m 'flower and not slow' tests/sites
 
 lint: $(READY) ## ruff: style and formatting
 	$(BIN)/ruff check .
