@@ -114,7 +114,7 @@ def test_after_a_failed_demo(bench, tmp_path):
     assert bench(*words[1:]).code == 0
 
 
-@pytest.mark.parametrize("command", ["run", "sweep"])
+@pytest.mark.parametrize("command", ["run", pytest.param("sweep", marks=pytest.mark.slow)])
 def test_after_an_interruption(data, tmp_path, command):
     (tmp_path / "ill.py").write_text(ILL)
     (tmp_path / "b.yaml").write_text(BOARD.format(ill="fedprox_s", rounds=40))

@@ -78,6 +78,7 @@ def test_clients_keep_their_numbers_where_some_lack_the_task(bench, cohorts, tmp
     assert named == {"ecg_abnormal": ["0", "2"], "lung_opacity": ["0", "1", "2"]}
 
 
+@pytest.mark.slow
 def test_two_rows_of_a_board_are_compared(bench, cohorts, tmp_path):
     board = tmp_path / "small.yaml"
     board.write_text(

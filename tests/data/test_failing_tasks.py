@@ -167,6 +167,7 @@ def test_prepare_all_names_the_wrong_ones_and_how_to_go_on(bench, raw, tmp_path)
     assert "left out: no cohort for task 'zz_bad' in data" in swept.stderr
 
 
+@pytest.mark.slow
 def test_another_dataset_does_not_mind(bench, tmp_path):
     assert bench("synth", "rsna", "--out", "raw", "--size", 40).returncode == 0
     ended = bench("prepare", "rsna", "--raw", "raw", "--out", "data", "-o", "image_size=32", "--plain")

@@ -67,6 +67,7 @@ samples = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(samples)
+@pytest.mark.slow
 def test_equal_to_scikit_learn_with_weights(rows):
     y, s, w = (np.array(column) for column in zip(*rows, strict=True))
     kept = w > 0

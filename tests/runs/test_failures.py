@@ -101,7 +101,7 @@ def test_an_error_that_is_a_sentence_leaves_no_traceback(cohorts, here):
     assert not (here / "r" / record.key / TRACEBACK).exists()
 
 
-@pytest.mark.parametrize("command", ["run", "sweep"])
+@pytest.mark.parametrize("command", ["run", pytest.param("sweep", marks=pytest.mark.slow)])
 def test_the_command_says_where_the_traceback_is(cohorts, here, command):
     (here / "ill.py").write_text(RULE)
     (here / "b.yaml").write_text(

@@ -130,6 +130,7 @@ def test_workers_and_their_server_leave_with_a_killed_command(tmp_path):
 
 
 @linux
+@pytest.mark.slow
 def test_a_worker_never_has_an_old_environment(tmp_path):
     assert told(tmp_path, CHANGED) == ["forkserver", "spawn", "1", "forkserver"]
 

@@ -13,7 +13,7 @@ from fedmeki_bench.sites.place import Place
 
 from .conftest import ECG, ByLoopback, model_bytes, told
 
-QUICK = ["scaffold", "ditto", "fedbuff", "power_of_choice", "majority"]
+QUICK = ["scaffold", "fedbuff", "power_of_choice", "majority"]
 RULES = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
     for name in registry.names("rules")
