@@ -2,6 +2,8 @@
 # Five hospital sites behind Flower, as processes of this machine: synthetic data, one run, everything ended again.
 #   bash docs/sites/five_sites.sh [FOLDER]        FLOWER=.venv-flower/bin says where Flower's commands are
 set -euo pipefail
+# a process group of its own, so that ending it ends nothing else
+[ "$(ps -o pgid= -p $$ | tr -d ' ')" = "$$" ] || exec setsid --wait bash "$0" "$@"
 
 here="${1:-sites-demo}"
 flower="$(cd "${FLOWER:-.venv-flower/bin}" && pwd)"
@@ -16,7 +18,15 @@ printf "[superlink]\ndefault = \"here\"\n[superlink.here]\naddress = \"127.0.0.1
   >"$here/home/config.toml"
 
 # every process below is of this group, and ends with it
-trap 'trap - EXIT INT TERM; rm -rf "$sockets"; kill 0' EXIT INT TERM
+end() {
+  status=$?
+  trap '' EXIT INT TERM
+  rm -rf "$sockets"
+  kill 0
+  wait
+  exit "$status"
+}
+trap end EXIT INT TERM
 
 if [ ! -d "$here/dealt" ]; then
   fedmeki-bench synth ptbxl --out "$here/raw" --size 300
