@@ -49,6 +49,7 @@ def held() -> tuple[Net, list[tuple[torch.Tensor, torch.Tensor]], Mapping[str, A
     """Model, samples and labels of every client, and settings, read once in a process."""
     torch.set_num_threads(1)
     folder = Path(os.environ[FOLDER])
+    # whole modules, which only pickle can hold: `peers.py` wrote them a moment ago, into a folder that it made
     model = Net(*torch.load(folder / "model.pt", weights_only=False)).train()
     return model, torch.load(folder / "clients.pt"), json.loads((folder / "settings.json").read_text())
 

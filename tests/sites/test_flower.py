@@ -91,7 +91,7 @@ def test_records_are_equal_but_for_times_and_bytes_are_the_ledgers(cohorts, tmp_
     with hospitals(sites, short) as at:
         assert finish(at, server, tmp_path / "results", algorithm) == 0, at.log("run")
         same(at, tmp_path / "results", one)
-        # what left the sites in answers to exchanges: two messages a round and site, under half a kilobyte beside it
+        # what left the sites in answers to exchanges: two messages a round and site, at most 600 bytes beside it
         logs = at.log("site-0") + at.log("site-1")
         sizes = [int(n.replace(",", "")) for n in re.findall(r": 2 messages, [\d,]+ bytes in, ([\d,]+) out", logs)]
         exchanges = sorted(sizes)[-SMALL["rounds"] * 2 :]  # the others are scores of clients' own models
