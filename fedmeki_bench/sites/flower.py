@@ -90,7 +90,7 @@ class Flower(Remote):
         self._asked: dict[int, int] = {}  # number of a hello -> node
         self._nodes: set[int] = set()
         self._away_since: float | None = None
-        self._link = _Link(options, opening.key)
+        self._link = _Link(options)
         try:
             self._gather()
         except BaseException:
@@ -263,7 +263,7 @@ def _command(name: str) -> str:
 class _Link:
     """The relay at the SuperLink: started by ``flwr run``, spoken to at a socket."""
 
-    def __init__(self, options: Flower.Params, key: str) -> None:
+    def __init__(self, options: Flower.Params) -> None:
         command = _command(options.flwr)
         self._folder = Path(tempfile.mkdtemp(prefix="fedmeki-"))
         self._socket: socket.socket | None = None
