@@ -34,6 +34,7 @@ from fedmeki_bench.boards.axes import (
     words_of,
 )
 from fedmeki_bench.boards.federations import FederationChoice, federations_of, partition_words
+from fedmeki_bench.boards.known import known_boards
 from fedmeki_bench.boards.places import board_text, lines_of, refuse, where
 from fedmeki_bench.boards.rows import (
     BY_NAME,
@@ -58,6 +59,10 @@ def default_margin(metric: str) -> float:
 
     known = registry.load("metrics", metric, files=False) if metric in registry.names("metrics") else None
     return known.margin if isinstance(known, MetricSpec) else 0.01
+
+
+_LATER = ("analysis",)
+"""Keys that came after boards did: left out of what a page says of a board that has none."""
 
 
 class SynthSpec(BaseModel):
@@ -95,6 +100,7 @@ class Board(BaseModel):
         options: the same keys as ``-o`` on the command line.
         synth, prepare: what ``demo`` generates per dataset and the options it prepares it with.
         published: name of a table of published numbers to be shown beside the measured ones.
+        analysis: what its records are asked beyond the tables, by name (``list analyses``), e.g. ``[stability]``.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -120,6 +126,7 @@ class Board(BaseModel):
     synth: dict[str, SynthSpec] = Field(default_factory=dict)
     prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
     published: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,100}$")
+    analysis: list[str] = Field(default_factory=list)
     _source: Path | None = PrivateAttr(default=None)
     _lines: dict[tuple[Any, ...], int] = PrivateAttr(default_factory=dict)
 
@@ -195,6 +202,9 @@ class Board(BaseModel):
     @model_serializer(mode="wrap")
     def _as_ever_without_axes(self, handler: Callable[[Board], dict[str, Any]]) -> dict[str, Any]:
         found = handler(self)
+        for key in _LATER:
+            if not found.get(key):
+                found.pop(key, None)
         if not self.axes:
             found.pop("axes", None), found.pop("design", None)
         elif PARTITION in self.axes:
@@ -241,7 +251,15 @@ class Board(BaseModel):
                 refuse(f"the label {row.label!r} is that of another row", row.place)
         return values
 
-    @field_validator("seeds", "tasks", "partitions")
+    @field_validator("analysis")
+    @classmethod
+    def _known_analyses(cls, values: list[str]) -> list[str]:
+        for place, name in enumerate(values):
+            if name not in (known := registry.names("analyses")):
+                refuse(f"unknown analysis {name!r}; {nearest(name, known)}", place)
+        return values
+
+    @field_validator("seeds", "tasks", "partitions", "analysis")
     @classmethod
     def _unique(cls, values: list[Any]) -> list[Any]:
         twice = [v for i, v in enumerate(values) if v in values[:i]]
@@ -356,26 +374,6 @@ def _explain(error: ValidationError, at: Callable[..., str]) -> str:
 
 _PARTS: dict[str, type[BaseModel]] = {"synth": SynthSpec, "algorithms": RowSpec}
 """Key of a board -> the model that its values' own keys belong to."""
-
-
-def board_folders() -> list[Path]:
-    """Where boards are looked for by name, first hit wins: here, the checkout, the installed package."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parents[1]
-    folders = [Path("leaderboards")]
-    if (checkout / "pyproject.toml").exists():  # not site-packages, where leaderboards/ could be anyone's
-        folders.append(checkout / "leaderboards")
-    folders.append(package / "built_in")
-    return folders
-
-
-def known_boards() -> dict[str, Path]:
-    """Name to file of every board that can be given by name, sorted by name."""
-    found: dict[str, Path] = {}
-    for folder in board_folders():
-        for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
 
 
 def find_board(name_or_path: str | Path) -> Board:
