@@ -138,8 +138,8 @@ def _algorithms() -> Table:
 
 
 def _leaderboards() -> Table:
-    from fedmeki_bench.boards.board import load_board
     from fedmeki_bench.boards.known import known_boards
+    from fedmeki_bench.boards.loading import load_board
     from fedmeki_bench.errors import InputError
 
     rows: list[list[Any]] = []
@@ -227,8 +227,8 @@ def describe(name: str) -> dict[str, Any]:
         UsageError: nothing has that name; offers the nearest.
     """
     from fedmeki_bench import algorithms
-    from fedmeki_bench.boards.board import find_board
     from fedmeki_bench.boards.known import known_boards
+    from fedmeki_bench.boards.loading import find_board
     from fedmeki_bench.profiles import PROFILES, profile
 
     facts: dict[str, Any] = {}

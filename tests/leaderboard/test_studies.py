@@ -6,7 +6,7 @@ import pytest
 from board_fakes import board, judged
 
 from fedmeki_bench import registry
-from fedmeki_bench.boards.board import board_from
+from fedmeki_bench.boards.loading import board_from
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.leaderboard.build import page_of, render
 from fedmeki_bench.leaderboard.grid import Column, Entry
