@@ -229,8 +229,11 @@ def build_board(
 
 def show_page(page: Page) -> None:
     """The board's tables of main metrics in the terminal, with their partition and what marks mean."""
+    from fedmeki_bench.cli.stability import show_study
     from fedmeki_bench.cli.view import print_table
 
+    for study in page.studies:
+        show_study(study)
     for section in page.sections:
         columns = ["algorithm", *(column.header for column in section.table.columns)]
         rows = [[r.algorithm.title + r.mark, *(entry.text for entry in r.entries)] for r in section.table.rows]
