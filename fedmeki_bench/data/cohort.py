@@ -120,9 +120,7 @@ class Cohort:
             InputError: there is no such split.
         """
         if split in ("test", EXTERNAL):
-            raise TestSplitSealed(
-                f"the {split} split of '{self.name}' is opened by the evaluation only; use valid for selection"
-            )
+            raise TestSplitSealed(f"the {split} split of {self.name!r} is for the evaluation only; select on valid")
         if split not in _OPEN_SPLITS:
             raise InputError(f"unknown split {split!r}: {nearest(split, _OPEN_SPLITS)}")
         return self._part(split)
