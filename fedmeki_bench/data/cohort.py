@@ -11,6 +11,7 @@ from fedmeki_bench.data.content import array_digest
 from fedmeki_bench.data.contract import ArraySpec
 from fedmeki_bench.data.holdings import arrays_of, counted, there
 from fedmeki_bench.data.pseudonyms import pseudonym, read_key
+from fedmeki_bench.data.splits import EXTERNAL
 from fedmeki_bench.data.stored import located, mapped, read_columns, read_samples
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
@@ -115,13 +116,11 @@ class Cohort:
         """The samples of ``client``, ``valid`` or ``public``.
 
         Raises:
-            TestSplitSealed: ``split`` is ``test``, which only the evaluation opens.
+            TestSplitSealed: ``split`` is ``test`` or ``external``, which only the evaluation opens.
             InputError: there is no such split.
         """
-        if split == "test":
-            raise TestSplitSealed(
-                f"the test split of '{self.name}' is opened by the evaluation only; use valid for selection"
-            )
+        if split in ("test", EXTERNAL):
+            raise TestSplitSealed(f"the {split} split of {self.name!r} is for the evaluation only; select on valid")
         if split not in _OPEN_SPLITS:
             raise InputError(f"unknown split {split!r}: {nearest(split, _OPEN_SPLITS)}")
         return self._part(split)

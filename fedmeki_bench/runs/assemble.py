@@ -67,7 +67,7 @@ def assemble(
         clients,
         public_of(cohorts),
         settings,
-        seed=spec.seed,
+        seed=spec.seeds,
         tasks=plugins.tasks,
         folder=folder,
         models=models.own,
@@ -98,7 +98,7 @@ def models_of(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], d
                 inputs=inputs_of(cohorts.values(), chosen),
                 encoders={modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
                 hidden=settings.decoder_hidden,
-                seed=spec.seed,
+                seed=spec.seeds,
                 labels=_learnt(cohorts, plugins),
                 optional={name: cohorts[name].optional for name in plugins.tasks if name in cohorts},
                 device=device,
@@ -122,7 +122,7 @@ def clients_of(spec: RunSpec, private: Assignment) -> list[Client]:
 def faulty_of(spec: RunSpec) -> Faulty | None:
     """The faults of a run; None if there are none."""
     faults = Faults(**spec.params["faults"])
-    return Faulty(faults, spec.clients, spec.seed) if faults != Faults() else None
+    return Faulty(faults, spec.clients, spec.seeds) if faults != Faults() else None
 
 
 def curriculum_of(spec: RunSpec) -> Curriculum | None:
@@ -141,7 +141,7 @@ def engine_here(
 ) -> Sequential:  # fmt: skip
     """The engine that has these clients in this process."""
     return Sequential(
-        plugins.rule, clients, spec.resolved_profile(), model=models.common, seed=spec.seed, models=models.own,
+        plugins.rule, clients, spec.resolved_profile(), model=models.common, seed=spec.seeds, models=models.own,
         public=public_of(cohorts), faulty=faulty_of(spec), curriculum=curriculum_of(spec),
         folder=folder and folder / FOLDER,
     )  # fmt: skip
@@ -195,4 +195,4 @@ def assignment(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort]) 
     folder = next(iter(cohorts.values())).path.parent
     if (deal := read_deal(folder)) is not None:
         return dealt(deal, spec, cohorts, folder)
-    return assign(cohorts, plugins.partition, spec.clients, spec.seed, Availability(**spec.params["availability"]))
+    return assign(cohorts, plugins.partition, spec.clients, spec.seeds, Availability(**spec.params["availability"]))

@@ -94,7 +94,7 @@ class Deal(BaseModel):
 def identity_of(spec: RunSpec) -> dict[str, Any]:
     """What decides who has which samples."""
     return {
-        "clients": spec.clients, "seed": spec.seed, "partition": spec.partition,
+        "clients": spec.clients, "seed": spec.seeds.of("partition"), "partition": spec.partition,
         "partition options": spec.params["partition"], "availability": spec.params["availability"],
     }  # fmt: skip
 

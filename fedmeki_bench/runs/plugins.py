@@ -80,6 +80,8 @@ def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         told.pop("faults", None)
     if told.get("curriculum", {}).get("regime") in (None, "joint"):
         told.pop("curriculum", None)
+    if all(value is None for value in told.get("seed", {}).values()):
+        told.pop("seed", None)
     return told
 
 

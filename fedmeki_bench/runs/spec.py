@@ -28,15 +28,17 @@ from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, concerning, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
 from fedmeki_bench.runs.start import Start, start_of
+from fedmeki_bench.runs.streams import Streams
+from fedmeki_bench.seeds import Seeds
 from fedmeki_bench.task import Task
 
 RESULTS_VERSION = 1
 """Raised whenever the same specification gives other numbers than before."""
 
-_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start", "faults", "curriculum")
-_LATER = ("start", "faults", "curriculum")
+_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start", "faults", "curriculum", "seed")
+_LATER = ("start", "faults", "curriculum", "seed")
 """Sections that came after results did."""
-IN_FULL = frozenset({"faults"})
+IN_FULL = frozenset({"faults", "seed"})
 """Sections whose options are given by their full names only, since rules and stages have short ones that are alike."""
 
 
@@ -48,7 +50,7 @@ class RunSpec:
         algorithm: the name it was asked for under; not part of its identity.
         tasks: what is trained on, sorted.
         zero_shot: zero-shot tasks that the foundation view answers, sorted.
-        params: section (profile, rule, stage, partition, availability, start, faults, curriculum) -> resolved
+        params: section (profile, rule, stage, partition, availability, start, faults, curriculum, seed) -> resolved
             parameters.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
@@ -93,6 +95,11 @@ class RunSpec:
         """Name of the run on these cohorts (task -> card hash)."""
         asked = {task: cohorts[task] for task in (*self.tasks, *self.zero_shot)}
         return _digest({"setting": self.setting, "cohorts": asked})
+
+    @property
+    def seeds(self) -> Seeds:
+        """The seed with those of single streams, from which all streams are derived."""
+        return Seeds(self.seed, **self.params.get("seed", {}))
 
     def resolved_profile(self) -> Profile:
         """The resolved profile."""
@@ -150,6 +157,7 @@ def specify(
         "start": _resolve(Start, given["start"], "the start"),
         "faults": _resolve(Faults, given["faults"], "the faults"),
         "curriculum": _resolve(Regime, given["curriculum"], "the curriculum"),
+        "seed": _resolve(Streams, given["seed"], "the seeds"),
     }
     if to_run and "foundation" in params["stage"]:  # before its files, which may be large, are digested
         check_presence(params["stage"]["foundation"])
@@ -209,6 +217,7 @@ def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseMo
         "start": Start,
         "faults": Faults,
         "curriculum": Regime,
+        "seed": Streams,
     }
 
 
@@ -218,9 +227,14 @@ def installed_models(algorithm: Algorithm, partition: str) -> dict[str, type[Bas
     sections |= {"partition": ("partitions", partition)}
     known = {s: registry.load(kind, name).Params for s, (kind, name) in sections.items() if ".py:" not in name}
     return {
-        "profile": Profile, **known, "availability": Availability, "start": Start, "faults": Faults,
+        "profile": Profile,
+        **known,
+        "availability": Availability,
+        "start": Start,
+        "faults": Faults,
         "curriculum": Regime,
-    }  # fmt: skip
+        "seed": Streams,
+    }
 
 
 def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

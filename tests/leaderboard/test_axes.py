@@ -8,10 +8,11 @@ import pytest
 from board_fakes import TASKS, algorithm, record
 
 from fedmeki_bench.boards.axes import points_of, size_of
-from fedmeki_bench.boards.board import Board, board_from, load_board
+from fedmeki_bench.boards.board import Board
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.boards.edit import Change, with_changes
 from fedmeki_bench.boards.federations import federations_of
+from fedmeki_bench.boards.loading import board_from, load_board
 from fedmeki_bench.boards.rows import TunedSpec
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.leaderboard.build import render
@@ -252,3 +253,12 @@ def test_of_all_combinations_the_mean_is_shown_and_a_gap_names_its_points():
     (gap,) = lost.gaps
     assert gap.points == ("seed 1, split_seed 43",)
     assert b"seed 1 (seed 1, split_seed 43): missing" in render(lost, ("md",))["leaderboard.md"]
+
+
+def test_an_axis_of_one_option_can_be_written_short():
+    """As a mapping of the option to its values, or of ``prepare`` to preparations; both mean the list."""
+    short = board(axes={"init": {"seed.init": [0, 1]}, "split": {"prepare": [{"split_seed": 42}, {"split_seed": 43}]}})
+    long = board(axes={"init": [{"seed.init": 0}, {"seed.init": 1}],
+                       "split": [{"prepare": {"split_seed": 42}}, {"prepare": {"split_seed": 43}}]})  # fmt: skip
+    assert [point.label for point in short.points] == [point.label for point in long.points]
+    assert short.points == long.points
