@@ -138,15 +138,20 @@ def score_test(
             if not cohort.kind.labelled:
                 evaluations.append(Evaluation(view=name, task=task_name, n=0, note=_NO_ANSWERS))
                 continue
-            predicted = chosen.scores(federation, task, part)
             holding = holders(federation, task_name)
-            thresholds = _thresholds(cohort.part("valid"), partial(chosen.scores, federation, task))
-            said = Predictions(
-                *_ids(part), part.sites, _gold(part), predicted, _attributes(part), thresholds, part.cohort.labels
-            )
+            said = scored(federation, chosen, task, part)
             note = (doubts or {}).get((name, task_name), "")
             evaluations.append(_evaluation(name, task, part, said, out, clients=holding, note=note))
     return evaluations
+
+
+def scored(federation: Federation, chosen: View, task: Task, part: CohortPart) -> Predictions:
+    """What a view that gives scores says of samples, with the thresholds that `valid` gives."""
+    predicted = chosen.scores(federation, task, part)
+    thresholds = _thresholds(part.cohort.part("valid"), partial(chosen.scores, federation, task))
+    return Predictions(
+        *_ids(part), part.sites, _gold(part), predicted, _attributes(part), thresholds, part.cohort.labels
+    )
 
 
 def _thresholds(valid: CohortPart, predicted: Callable[[CohortPart], np.ndarray]) -> np.ndarray | None:
@@ -172,7 +177,7 @@ def _in_words(
         missing = ", ".join(m for m in task.meta.arrays if m not in federation.model.encoders)
         note = f"not applicable: this training never saw the modality {missing}"
         return [Evaluation(view=name, task=task.meta.name, n=0, note=note)]
-    answered = _answers(said, task, part)
+    answered = answered_by(said, part)
     controls = {other: view(other).predict(federation, task, part) for other in chosen.beside}
     main = out.metrics[task.meta.metrics[0]]
     sign = 1.0 if main.direction == "higher" else -1.0
@@ -180,7 +185,7 @@ def _in_words(
     return [
         _evaluation(name, task, part, answered, out),
         *(
-            _evaluation(other, task, part, _answers(found, task, part), out)
+            _evaluation(other, task, part, answered_by(found, part), out)
             for other, found in controls.items()
             if found is not None
         ),
@@ -188,7 +193,7 @@ def _in_words(
     ]
 
 
-def _answers(said: Answers | np.ndarray, task: Task, part: CohortPart) -> TextPredictions:
+def answered_by(said: Answers | np.ndarray, part: CohortPart) -> TextPredictions:
     """What is kept of answers in words."""
     assert isinstance(said, Answers)
     parsed = np.empty(len(said.parsed), dtype=object)

@@ -14,6 +14,7 @@ from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.data.clients.holding import Holding
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.client import Client
+from fedmeki_bench.federation.curriculum import Curriculum
 from fedmeki_bench.federation.engine import Engine, Sequential
 from fedmeki_bench.federation.faults import Faults
 from fedmeki_bench.federation.faulty import Faulty
@@ -71,6 +72,7 @@ def assemble(
         folder=folder,
         models=models.own,
         faulty=faulty_of(spec),
+        curriculum=curriculum_of(spec),
         engine=engine(models, here) if engine is not None else here(),
     )
 
@@ -123,6 +125,11 @@ def faulty_of(spec: RunSpec) -> Faulty | None:
     return Faulty(faults, spec.clients, spec.seeds) if faults != Faults() else None
 
 
+def curriculum_of(spec: RunSpec) -> Curriculum | None:
+    """Which tasks a run trains when; None where all of them in every round."""
+    return Curriculum.of(spec.params["curriculum"], spec.params["profile"]["rounds"])
+
+
 def public_of(cohorts: Mapping[str, Cohort]) -> dict[str, CohortPart]:
     """Task -> the public samples, of tasks that have some."""
     return {name: cohort.part("public") for name, cohort in cohorts.items() if len(cohort.part("public"))}
@@ -135,7 +142,8 @@ def engine_here(
     """The engine that has these clients in this process."""
     return Sequential(
         plugins.rule, clients, spec.resolved_profile(), model=models.common, seed=spec.seeds, models=models.own,
-        public=public_of(cohorts), faulty=faulty_of(spec), folder=folder and folder / FOLDER,
+        public=public_of(cohorts), faulty=faulty_of(spec), curriculum=curriculum_of(spec),
+        folder=folder and folder / FOLDER,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from fedmeki_bench.data.preparations import place_of
 from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, SiteLost
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
+from fedmeki_bench.evaluation.phases import Phases, usable
 from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
 from fedmeki_bench.events import Event, Listener, RoundEnded, RunEnded, RunStarted, silent
 from fedmeki_bench.records.record import (
@@ -144,6 +145,8 @@ def execute(
         if fresh or (known is not None and known.status == "failed" and not killed):
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
             store.path(key).unlink(missing_ok=True)
+        elif not usable(folder / CHECKPOINT, test=test):
+            shutil.rmtree(folder / CHECKPOINT)
         record = _record(spec, key, cohorts, plugins)
         started = time.perf_counter()
         failed: BaseException | None = None
@@ -265,11 +268,18 @@ def _federate(
         if e.trained and e.unit not in federation.model.frozen
     )  # fmt: skip
     record.cost.client_weights = federation.held if plugins.rule.trains else 0
+    tasks = plugins.all_tasks
+    phases = Phases(
+        plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder, kept=folder / CHECKPOINT,
+        test=test,
+    )  # fmt: skip
     first = federation.resume()
     listener(RunStarted(record.key, federation.rounds, first))
     record.history = [_round(r) for r in federation.history]
+    phases.score(federation)
     for done in federation.run():
         record.history.append(_round(done))
+        phases.score(federation)
         listener(
             RoundEnded(
                 record.key, done.round, federation.rounds, float("nan") if done.loss is None else done.loss,
@@ -278,7 +288,6 @@ def _federate(
         )  # fmt: skip
     record.cost.bytes_up = sum(r.bytes_up for r in record.history)
     record.cost.bytes_down = sum(r.bytes_down for r in record.history)
-    tasks = plugins.all_tasks
     doubts = validation.remarks(federation)
     record.notes += doubts.values()
     record.assumed = {n: v for n, v in plugins.rule.assumes.items() if getattr(settings, n) != v}
@@ -289,6 +298,7 @@ def _federate(
     record.evaluations = score_test(
         federation, plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder, doubts=doubts
     )
+    record.phases = phases.evaluations
     record.foundation = foundation_facts(federation, tasks)
     record.status = "ok"
 

@@ -21,6 +21,7 @@ from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.view import answers_zero_shot
+from fedmeki_bench.federation.curriculum import Regime, settled
 from fedmeki_bench.federation.faults import Faults
 from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
@@ -34,7 +35,9 @@ from fedmeki_bench.task import Task
 RESULTS_VERSION = 1
 """Raised whenever the same specification gives other numbers than before."""
 
-_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start", "faults", "seed")
+_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start", "faults", "curriculum", "seed")
+_LATER = ("start", "faults", "curriculum", "seed")
+"""Sections that came after results did."""
 IN_FULL = frozenset({"faults", "seed"})
 """Sections whose options are given by their full names only, since rules and stages have short ones that are alike."""
 
@@ -47,7 +50,8 @@ class RunSpec:
         algorithm: the name it was asked for under; not part of its identity.
         tasks: what is trained on, sorted.
         zero_shot: zero-shot tasks that the foundation view answers, sorted.
-        params: section (profile, rule, stage, partition, availability, start, faults, seed) -> resolved parameters.
+        params: section (profile, rule, stage, partition, availability, start, faults, curriculum, seed) -> resolved
+            parameters.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
@@ -75,7 +79,7 @@ class RunSpec:
         for option in self.unsaid:
             section, _, key = option.partition(".")
             del identity["params"][section][key]
-        for section in ("start", "faults", "seed"):  # they came later: a run that leaves them alone has no such section
+        for section in _LATER:  # a run that leaves them alone has no such section
             if not identity["params"].get(section):
                 identity["params"].pop(section, None)
         if "start" in identity["params"]:
@@ -152,6 +156,7 @@ def specify(
         "availability": _resolve(Availability, given["availability"], "the availability of modalities"),
         "start": _resolve(Start, given["start"], "the start"),
         "faults": _resolve(Faults, given["faults"], "the faults"),
+        "curriculum": _resolve(Regime, given["curriculum"], "the curriculum"),
         "seed": _resolve(Streams, given["seed"], "the seeds"),
     }
     if to_run and "foundation" in params["stage"]:  # before its files, which may be large, are digested
@@ -172,6 +177,10 @@ def specify(
         start, digest = start_of(params["start"], units, algorithm.scope)
         own, versions = params | {"start": start}, versions | digest
         own["profile"] = concerning(params["profile"], modalities)
+        several = len(group) > 1 and rule.trains and not algorithm.pooled
+        rounds = own["profile"]["rounds"]
+        own["curriculum"], rounds = settled(params["curriculum"], group, rounds, several=several)
+        own["profile"] = own["profile"] | {"rounds": rounds}
         unsaid = tuple(f"{section}.{key}" for section in _SECTIONS for key in silent(models[section], own[section]))
         specs.append(
             RunSpec(
@@ -207,6 +216,7 @@ def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseMo
         "availability": Availability,
         "start": Start,
         "faults": Faults,
+        "curriculum": Regime,
         "seed": Streams,
     }
 
@@ -222,6 +232,7 @@ def installed_models(algorithm: Algorithm, partition: str) -> dict[str, type[Bas
         "availability": Availability,
         "start": Start,
         "faults": Faults,
+        "curriculum": Regime,
         "seed": Streams,
     }
 
