@@ -17,7 +17,6 @@ from fedmeki_bench.data.preparations import place_of
 from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, SiteLost
 from fedmeki_bench.evaluation.estimates import SCORING_VERSION
-from fedmeki_bench.evaluation.phases import Phases, usable
 from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
 from fedmeki_bench.events import Event, Listener, RoundEnded, RunEnded, RunStarted, silent
 from fedmeki_bench.records.record import (
@@ -145,7 +144,7 @@ def execute(
         if fresh or (known is not None and known.status == "failed" and not killed):
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
             store.path(key).unlink(missing_ok=True)
-        elif not usable(folder / CHECKPOINT, test=test):
+        elif not _usable(folder / CHECKPOINT, test=test):
             shutil.rmtree(folder / CHECKPOINT)
         record = _record(spec, key, cohorts, plugins)
         started = time.perf_counter()
@@ -252,12 +251,23 @@ def _train_and_score(
         federation.engine.close(done=record.status == "ok")
 
 
+def _usable(checkpoint: Path, *, test: bool) -> bool:
+    """Whether a run can go on from there; asked only where something is, as scoring is slow to load."""
+    if not checkpoint.is_dir():
+        return True
+    from fedmeki_bench.evaluation.phases import usable
+
+    return usable(checkpoint, test=test)
+
+
 def _federate(
     federation: Federation, spec: RunSpec, plugins: Resolved, record: Record, cohorts: Mapping[str, Cohort],
     listener: Listener, test: bool, folder: Path,
 ) -> None:  # fmt: skip
     """Run the rounds that are left, and score what they made."""
+    from fedmeki_bench.evaluation.beside import score_beside
     from fedmeki_bench.evaluation.foundation_facts import foundation_facts
+    from fedmeki_bench.evaluation.phases import Phases
     from fedmeki_bench.evaluation.scoring import Validation, score_test
 
     settings = spec.resolved_profile()
@@ -299,6 +309,10 @@ def _federate(
         federation, plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder, doubts=doubts
     )
     record.phases = phases.evaluations
+    record.beside = score_beside(
+        federation, plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder,
+        variants=bool(spec.params["stage"].get("variants")),
+    )  # fmt: skip
     record.foundation = foundation_facts(federation, tasks)
     record.status = "ok"
 
