@@ -139,12 +139,14 @@ def execute(
             shutil.rmtree(store.folder(key) / CHECKPOINT, ignore_errors=True)  # of a run killed at its very end
             listener(RunEnded(key, "cached", known.cost.seconds, main_scores(known)))
             return known
+        from fedmeki_bench.evaluation.phases import usable
+
         folder = store.folder(key)
         killed = known is not None and known.error is not None and known.error.type == KILLED
         if fresh or (known is not None and known.status == "failed" and not killed):
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
             store.path(key).unlink(missing_ok=True)
-        elif not _usable(folder / CHECKPOINT, test=test):
+        elif not usable(folder / CHECKPOINT, test=test):
             shutil.rmtree(folder / CHECKPOINT)
         record = _record(spec, key, cohorts, plugins)
         started = time.perf_counter()
@@ -249,15 +251,6 @@ def _train_and_score(
             keep(federation, spec, record.key, cohorts, plugins.all_tasks, folder)
     finally:
         federation.engine.close(done=record.status == "ok")
-
-
-def _usable(checkpoint: Path, *, test: bool) -> bool:
-    """Whether a run can go on from there; asked only where something is, as scoring is slow to load."""
-    if not checkpoint.is_dir():
-        return True
-    from fedmeki_bench.evaluation.phases import usable
-
-    return usable(checkpoint, test=test)
 
 
 def _federate(
