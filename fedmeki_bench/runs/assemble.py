@@ -187,4 +187,9 @@ def assignment(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort]) 
     folder = next(iter(cohorts.values())).path.parent
     if (deal := read_deal(folder)) is not None:
         return dealt(deal, spec, cohorts, folder)
-    return assign(cohorts, plugins.partition, spec.clients, spec.seed, Availability(**spec.params["availability"]))
+    how, clients, matrix = plugins.partition, spec.clients, spec.params["availability"]
+    if pooled := spec.params.get("pooled"):
+        named = registry.load("partitions", pooled["partition"])
+        how, clients = named(named.Params(**pooled["options"])), pooled["clients"]
+        matrix = matrix | pooled["availability"]
+    return assign(cohorts, how, clients, spec.seed, Availability(**matrix), pooled=bool(pooled))

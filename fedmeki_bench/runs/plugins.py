@@ -76,6 +76,8 @@ def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         told["start"]["from"] = portable(str(told["start"]["from"]))
     else:
         told.pop("start", None)
+    if "pooled" in told:
+        told["pooled"]["partition"] = portable(told["pooled"]["partition"])
     if not any_of(told.get("faults", {})):
         told.pop("faults", None)
     return told

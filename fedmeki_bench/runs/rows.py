@@ -20,6 +20,8 @@ from fedmeki_bench.runs.spec import IN_FULL, assign_options, installed_models, o
 _SHARED = ("partition", "availability", "faults")
 """Sections of options that make the federation, which is the same for all rows of a board."""
 
+_SHARES = {"availability.fraction", "availability.labelled"}
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRow:
@@ -76,8 +78,9 @@ def options_of(board: Board, row: ResolvedRow, choice: Point) -> dict[str, Any]:
         own = {key: value for key, value in layer if has_option(models, key)}
         if own:  # whichever way either writes a key
             options = _in_full(models, options) | _in_full(models, own)
-    if row.trained.pooled:  # there is nothing to share out, and nobody to fail
-        return options
+    if row.trained.pooled:  # nobody can fail; what is shared out matters where clients do not use all they have
+        dealt = {key: value for key, value in choice.in_full.items() if key.startswith("partition.")}
+        return options | dealt if {in_full(models, key) for key in options} & _SHARES else options
     return options | choice.in_full
 
 

@@ -45,7 +45,8 @@ class RunSpec:
         algorithm: the name it was asked for under; not part of its identity.
         tasks: what is trained on, sorted.
         zero_shot: zero-shot tasks that the foundation view answers, sorted.
-        params: section (profile, rule, stage, partition, availability, start, faults) -> resolved parameters.
+        params: section (profile, rule, stage, partition, availability, start, faults) -> resolved parameters; of a
+            pooled run that has not everything also ``pooled``: whose samples it has.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
@@ -79,6 +80,8 @@ class RunSpec:
         if "start" in identity["params"]:
             identity["params"]["start"]["from"] = "kept"
         identity["rule"], identity["partition"] = placeless(self.rule), placeless(self.partition)
+        if "pooled" in identity["params"]:
+            identity["params"]["pooled"]["partition"] = placeless(identity["params"]["pooled"]["partition"])
         for choice in identity["params"]["profile"]["encoders"].values():
             choice["name"] = placeless(choice["name"])
         if "foundation" in identity["params"]["stage"]:
@@ -134,8 +137,10 @@ def specify(
         raise InputError(f"the seed cannot be {seed}: it is not negative")
     rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
     given = assign_options(option_models(algorithm, partition), dict(algorithm.options) | dict(options or {}))
+    among, pooled = partition, _pooled(clients, partition, given) if algorithm.pooled else {}
     if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be assigned
-        partition, given["availability"], given["partition"], given["faults"] = "iid", {}, {}, {}
+        used = {key: value for key, value in given["availability"].items() if key in ("fraction", "labelled")}
+        partition, given["availability"], given["partition"], given["faults"] = "iid", used, {}, {}
     how = registry.load("partitions", partition)
     params = {
         "profile": _resolve_profile(profile_name, given["profile"]).model_dump(mode="json"),
@@ -146,6 +151,8 @@ def specify(
         "start": _resolve(Start, given["start"], "the start"),
         "faults": _resolve(Faults, given["faults"], "the faults"),
     }
+    if pooled:
+        params["pooled"] = pooled
     if to_run and "foundation" in params["stage"]:  # before its files, which may be large, are digested
         check_presence(params["stage"]["foundation"])
     names = sorted(task.meta.name for task in chosen)
@@ -158,7 +165,7 @@ def specify(
         answered = zero_shot_of(algorithm, group, zero_shot) if any(map(answers_zero_shot, known)) else ()
         modalities = {modality for name in group for modality in by_name[name].arrays}
         versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
-        versions |= plugin_versions(algorithm, partition, params, modalities, (*group, *answered))
+        versions |= plugin_versions(algorithm, among if pooled else partition, params, modalities, (*group, *answered))
         versions |= foundation_identity(params["stage"]) | {"tasks": {name: by_name[name].version for name in group}}
         units = [*(f"encoder.{m}" for m in sorted(modalities)), *(f"decoder.{name}" for name in group)]
         start, digest = start_of(params["start"], units, algorithm.scope)
@@ -174,6 +181,16 @@ def specify(
     if params["start"].get("from") and not any("start" in spec.versions for spec in specs):
         raise InputError(f"the model kept in {params['start']['from']} shares no unit with any of these training runs")
     return specs
+
+
+def _pooled(clients: int, partition: str, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Whose samples a pooled run has, where these clients do not use all of theirs: it has what they have together."""
+    matrix = _resolve(Availability, given["availability"], "the availability of modalities")
+    if Availability(**matrix).whole:
+        return {}
+    options = _resolve(registry.load("partitions", partition).Params, given["partition"], f"partition {partition}")
+    matrix = {key: matrix[key] for key in ("missing_rate", "holds")}
+    return {"clients": clients, "partition": partition, "options": options, "availability": matrix}
 
 
 def by_role(tasks: Sequence[str]) -> tuple[list[str], list[str]]:
