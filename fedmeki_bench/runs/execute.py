@@ -35,6 +35,7 @@ from fedmeki_bench.runs.environment import environment, peak_memory
 from fedmeki_bench.runs.failures import failure, leave_traceback, without_places
 from fedmeki_bench.runs.kept_card import FOLDER as KEPT_FOLDER
 from fedmeki_bench.runs.plugins import portable, portable_params
+from fedmeki_bench.runs.pretext import notes as pretext_notes
 from fedmeki_bench.runs.resolved import Resolved, resolve, tasks_of
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.sources import class_source
@@ -116,6 +117,7 @@ def execute(
     """
     look_in(data)  # this may be a process of its own
     plugins = resolve(spec)
+    keep_model = keep_model or plugins.pretext is not None  # it leaves nothing else
     if keep_model and plugins.stage.instead:
         raise InputError(f"what the stage {spec.stage} leaves can't be kept: run without --keep-model")
     check_folder(data, has_data=engine.has_data)
@@ -255,10 +257,16 @@ def _federate(
 ) -> None:  # fmt: skip
     """Run the rounds that are left, and score what they made."""
     from fedmeki_bench.evaluation.foundation_facts import foundation_facts
+    from fedmeki_bench.evaluation.pretext_loss import PretextValidation
     from fedmeki_bench.evaluation.scoring import Validation, score_test
 
     settings = spec.resolved_profile()
-    federation.validate = validation = Validation(cohorts, plugins.tasks, plugins.metrics, plugins.views)
+    validation: Validation | PretextValidation = (
+        Validation(cohorts, plugins.tasks, plugins.metrics, plugins.views)
+        if plugins.pretext is None
+        else PretextValidation(cohorts, spec.params["pretext"]["kind"])
+    )
+    federation.validate = validation
     validation.begin(federation)
     record.cost.parameters = sum(
         e.size for e in federation.server.model.layout.entries.values()
@@ -282,6 +290,11 @@ def _federate(
     doubts = validation.remarks(federation)
     record.notes += doubts.values()
     record.assumed = {n: v for n, v in plugins.rule.assumes.items() if getattr(settings, n) != v}
+    if plugins.pretext is not None:
+        counts = {} if record.assignment is None else record.assignment.counts
+        record.notes += pretext_notes(plugins.pretext, spec.params["pretext"]["kind"], counts)
+        record.status = "ok"
+        return
     if not test:
         said = "trained to its end, the test split left closed; run or sweep scores it"
         record.status, record.error = "interrupted", RunError(type=UNSCORED, message=said)
@@ -302,6 +315,7 @@ def _plugins(spec: RunSpec, plugins: Resolved) -> list[tuple[str, str]]:
     """(kind, name) of what a record names."""
     parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
     parts += [("tasks", name) for name in plugins.all_tasks]
+    parts += [("pretexts", spec.params["pretext"]["kind"])] if plugins.pretext is not None else []
     modalities = {modality for name in spec.tasks for modality in plugins.tasks[name].meta.arrays}
     encoders = spec.resolved_profile().encoders
     return parts + [("encoders", encoders[m].name) for m in sorted(modalities) if m in encoders]
@@ -317,7 +331,7 @@ def _took_part(spec: RunSpec, plugins: Resolved) -> list[tuple[str, str]]:
 
 def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort], plugins: Resolved) -> Record:
     tasks = plugins.all_tasks
-    metrics = {m: plugins.metrics[m].version for task in tasks.values() for m in task.meta.metrics}
+    metrics = {m: plugins.metrics[m].version for t in tasks.values() for m in t.meta.metrics if m in plugins.metrics}
     return Record(
         key=key,
         setting=spec.setting,

@@ -26,15 +26,19 @@ from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, concerning, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
+from fedmeki_bench.runs.pretext import SECTION, PretextChoice, check_encoders, made, resolved
 from fedmeki_bench.runs.start import Start, start_of
 from fedmeki_bench.task import Task
 
 RESULTS_VERSION = 1
 """Raised whenever the same specification gives other numbers than before."""
 
-_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start", "faults")
-IN_FULL = frozenset({"faults"})
+_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start", "faults", "pretext")
+IN_FULL = frozenset({"faults", "pretext"})
 """Sections whose options are given by their full names only, since rules and stages have short ones that are alike."""
+
+MAPPINGS = ("encoders", "decoder_hidden")
+"""Options of the profile with an entry per modality, which can be given alone: ``encoders.image=vit_nano``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class RunSpec:
         tasks: what is trained on, sorted.
         zero_shot: zero-shot tasks that the foundation view answers, sorted.
         params: section (profile, rule, stage, partition, availability, start, faults) -> resolved parameters; of a
-            pooled run that has not everything also ``pooled``: whose samples it has.
+            pooled run that has not everything also ``pooled``: whose samples it has; of one without labels ``pretext``.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
@@ -141,6 +145,8 @@ def specify(
     if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be assigned
         used = {key: value for key, value in given["availability"].items() if key in ("fraction", "labelled")}
         partition, given["availability"], given["partition"], given["faults"] = "iid", used, {}, {}
+    if pretext := resolved(given["pretext"], algorithm):  # labels, which it does not read, need not be there
+        given["availability"], zero_shot = {**given["availability"], "labelled": 1.0}, ()
     how = registry.load("partitions", partition)
     params = {
         "profile": _resolve_profile(profile_name, given["profile"]).model_dump(mode="json"),
@@ -153,6 +159,8 @@ def specify(
     }
     if pooled:
         params["pooled"] = pooled
+    if pretext:
+        params["pretext"] = pretext
     if to_run and "foundation" in params["stage"]:  # before its files, which may be large, are digested
         check_presence(params["stage"]["foundation"])
     names = sorted(task.meta.name for task in chosen)
@@ -164,6 +172,8 @@ def specify(
         known = algorithms.views(algorithm.rule, algorithm.stage)
         answered = zero_shot_of(algorithm, group, zero_shot) if any(map(answers_zero_shot, known)) else ()
         modalities = {modality for name in group for modality in by_name[name].arrays}
+        if to_run and (trick := made(pretext)) is not None:
+            check_encoders(trick, Profile.model_validate(params["profile"]), modalities)
         versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
         versions |= plugin_versions(algorithm, among if pooled else partition, params, modalities, (*group, *answered))
         versions |= foundation_identity(params["stage"]) | {"tasks": {name: by_name[name].version for name in group}}
@@ -171,7 +181,12 @@ def specify(
         start, digest = start_of(params["start"], units, algorithm.scope)
         own, versions = params | {"start": start}, versions | digest
         own["profile"] = concerning(params["profile"], modalities)
-        unsaid = tuple(f"{section}.{key}" for section in _SECTIONS for key in silent(models[section], own[section]))
+        unsaid = tuple(
+            f"{section}.{key}"
+            for section in _SECTIONS
+            if section in own
+            for key in silent(models[section], own[section])
+        )
         specs.append(
             RunSpec(
                 algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, answered, profile_name, own,
@@ -216,6 +231,7 @@ def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseMo
         "availability": Availability,
         "start": Start,
         "faults": Faults,
+        SECTION: PretextChoice,
     }
 
 
@@ -224,7 +240,8 @@ def installed_models(algorithm: Algorithm, partition: str) -> dict[str, type[Bas
     sections = {"rule": ("rules", algorithm.rule), "stage": ("stages", algorithm.stage)}
     sections |= {"partition": ("partitions", partition)}
     known = {s: registry.load(kind, name).Params for s, (kind, name) in sections.items() if ".py:" not in name}
-    return {"profile": Profile, **known, "availability": Availability, "start": Start, "faults": Faults}
+    common = {"availability": Availability, "start": Start, "faults": Faults, SECTION: PretextChoice}
+    return {"profile": Profile, **known, **common}
 
 
 def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -236,6 +253,16 @@ def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, 
     handed: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     for name, value in options.items():
         section, dot, key = name.partition(".")
+        if section in MAPPINGS and dot:
+            handed["profile"][section] = {**handed["profile"].get(section, {}), key: value}
+            continue
+        if section == SECTION:
+            if key in ("", "kind"):
+                handed[SECTION]["kind"] = value
+            else:
+                known_params = handed[SECTION].get("params", {})
+                handed[SECTION]["params"] = {**known_params, **(value if key == "params" else {key: value})}
+            continue
         if not dot:
             holders = [s for s in _SECTIONS if s not in IN_FULL and name in models[s].model_fields]
             if "profile" in holders:  # lr means the clients'; the stage's own is stage.lr
@@ -270,5 +297,5 @@ def _training_task(name: str) -> Task:
 
 
 def views_of(spec: RunSpec) -> tuple[str, ...]:
-    """The views scored from a run."""
-    return algorithms.views(spec.rule, spec.stage)
+    """The views scored from a run; none of one without labels."""
+    return () if "pretext" in spec.params else algorithms.views(spec.rule, spec.stage)
