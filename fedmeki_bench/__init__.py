@@ -1,8 +1,8 @@
 """fedmeki-bench: a benchmark harness for federated medical knowledge injection.
 
 The door for programs: ``import fedmeki_bench as fb``, then :func:`synth`, :func:`prepare`, :func:`run`, :func:`sweep`,
-:func:`tune`, :func:`leaderboard`, :func:`compare`, :func:`records`, :func:`merge` and :func:`clean`, which are what the
-command line calls too.
+:func:`tune`, :func:`leaderboard`, :func:`compare`, :func:`stability`, :func:`records`, :func:`merge` and :func:`clean`,
+which are what the command line calls too.
 Importing this package loads nothing heavy; plug-in authors import from :mod:`fedmeki_bench.api`.
 """
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.workflow.data import prepare, synth
     from fedmeki_bench.workflow.folders import clean, merge
     from fedmeki_bench.workflow.reading import records
+    from fedmeki_bench.workflow.stability import stability
     from fedmeki_bench.workflow.tables import leaderboard
     from fedmeki_bench.workflow.training import run
     from fedmeki_bench.workflow.tuning import tune
@@ -26,12 +27,24 @@ else:
 
 __version__ = "0.1.0"
 
-__all__ = ["clean", "compare", "leaderboard", "merge", "prepare", "records", "run", "sweep", "synth", "tune"]
+__all__ = [
+    "clean",
+    "compare",
+    "leaderboard",
+    "merge",
+    "prepare",
+    "records",
+    "run",
+    "stability",
+    "sweep",
+    "synth",
+    "tune",
+]
 
 _PLACES = {
     "synth": "data", "prepare": "data", "run": "training", "sweep": "boards", "leaderboard": "tables",
     "compare": "comparing", "records": "reading", "tune": "tuning",
-    "merge": "folders", "clean": "folders",
+    "merge": "folders", "clean": "folders", "stability": "stability",
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from fedmeki_bench.errors import UsageError, nearest
 
 KINDS = (
     "rules", "stages", "algorithms", "tasks", "kinds", "datasets", "encoders", "metrics", "partitions", "foundations",
-    "views", "engines", "pretexts",
+    "views", "engines", "pretexts", "analyses",
 )  # fmt: skip
 _BASES = {
     "rules": "fedmeki_bench.federation.rule:Rule",
@@ -74,6 +74,11 @@ class Plugin:
     heavy: bool = field(default=False, compare=False)
 
 
+def singular(kind: str) -> str:
+    """What one plug-in of a kind is called: ``rule`` for ``rules``, ``analysis`` for ``analyses``."""
+    return "analysis" if kind == "analyses" else kind[:-1]
+
+
 def _first_line(doc: str | None) -> str:
     return (doc or "").strip().split("\n", 1)[0].strip()
 
@@ -94,10 +99,12 @@ def declare(kind: str, name: str, value: Any, origin: str, *, replace: bool = Fa
         UsageError: an installed plug-in, or another declared one, has that name.
     """
     if any(plugin.name == name for plugin in _entry_points(kind)):
-        raise UsageError(f"the {kind[:-1]} {name!r} is installed: choose another name")
+        raise UsageError(f"the {singular(kind)} {name!r} is installed: choose another name")
     known = _DECLARED.get((kind, name))
     if known is not None and known[0].origin != origin and not replace:
-        raise UsageError(f"the {kind[:-1]} {name!r} is defined twice, and differently: choose another name for one")
+        raise UsageError(
+            f"the {singular(kind)} {name!r} is defined twice, and differently: choose another name for one"
+        )
     _DECLARED[kind, name] = (Plugin(kind, name, name, origin, summary=_summary(value)), value)
 
 
@@ -147,13 +154,13 @@ def find(kind: str, name: str, *, files: bool = True) -> Plugin:
         path, _, attribute = name.rpartition(":")
         file = Path(path)
         if len(file.name) > _LONGEST or not file.is_file():
-            raise UsageError(f"no file {path} for the {kind[:-1]} {attribute!r}; check the path")
+            raise UsageError(f"no file {path} for the {singular(kind)} {attribute!r}; check the path")
         if not attribute.isidentifier():
             raise UsageError(
-                f"{name!r} names no {kind[:-1]}: a file and a class are expected, as in my_file.py:MyClass"
+                f"{name!r} names no {singular(kind)}: a file and a class are expected, as in my_file.py:MyClass"
             )
         return Plugin(kind, attribute, f"{file.resolve()}:{attribute}", f"file:{file.name}")
-    raise UsageError(f"unknown {kind[:-1]} {name!r}; {nearest(name, names(kind))}")
+    raise UsageError(f"unknown {singular(kind)} {name!r}; {nearest(name, names(kind))}")
 
 
 def load(kind: str, name: str, *, checked: bool = True, files: bool = True) -> Any:
@@ -168,7 +175,7 @@ def load(kind: str, name: str, *, checked: bool = True, files: bool = True) -> A
     """
     plugin = find(kind, name, files=files)
     if plugin.broken:
-        raise UsageError(f"{kind[:-1]} {name!r} can't be used: {plugin.broken}")
+        raise UsageError(f"{singular(kind)} {name!r} can't be used: {plugin.broken}")
     if (kind, plugin.name) in _DECLARED:
         return _DECLARED[kind, plugin.name][1]
     try:
@@ -177,15 +184,15 @@ def load(kind: str, name: str, *, checked: bool = True, files: bool = True) -> A
         raise
     except (Exception, SystemExit) as error:  # a plug-in may fail in any way; the user needs to know which one and why
         raise UsageError(
-            f"{kind[:-1]} {name!r} from {plugin.origin} ({plugin.target}) failed to load: "
+            f"{singular(kind)} {name!r} from {plugin.origin} ({plugin.target}) failed to load: "
             f"{type(error).__name__}: {error}"
         ) from error
     if checked and kind in _BASES and not _descends(value, _BASES[kind]):
         raise UsageError(
-            f"{plugin.target} is no {kind[:-1]}: a subclass of {_BASES[kind].rpartition(':')[2]} is expected"
+            f"{plugin.target} is no {singular(kind)}: a subclass of {_BASES[kind].rpartition(':')[2]} is expected"
         )
     if checked and kind in _VALUES and not isinstance(value, _named(_VALUES[kind])):
-        raise UsageError(f"{plugin.target} is no {kind[:-1]}: a {_VALUES[kind].rpartition(':')[2]} is expected")
+        raise UsageError(f"{plugin.target} is no {singular(kind)}: a {_VALUES[kind].rpartition(':')[2]} is expected")
     if checked and kind in _BASES and (fault := _fault(kind, value)):
         raise UsageError(f"{plugin.target} can't be used: {fault}")
     return value

@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_serializer,
@@ -27,29 +25,25 @@ from fedmeki_bench.boards.axes import (
     Design,
     Point,
     check_design,
-    check_rows,
     points_of,
     values_of,
     with_seeds,
     words_of,
 )
+from fedmeki_bench.boards.claims import Claim, claim_of
 from fedmeki_bench.boards.federations import FederationChoice, federations_of, partition_words
-from fedmeki_bench.boards.places import board_text, lines_of, refuse, where
+from fedmeki_bench.boards.known import known_boards
+from fedmeki_bench.boards.places import refuse, where
 from fedmeki_bench.boards.rows import (
-    BY_NAME,
-    IN_DETAIL,
     NAME,
     BoardRow,
     Entry,
     OptionValue,
     RowSpec,
     Scalar,
-    TunedSpec,
     rows_of,
 )
-from fedmeki_bench.errors import InputError, UsageError, nearest
-from fedmeki_bench.options import safe_yaml
-from fedmeki_bench.plain import plain_values
+from fedmeki_bench.errors import nearest
 
 
 def default_margin(metric: str) -> float:
@@ -58,6 +52,10 @@ def default_margin(metric: str) -> float:
 
     known = registry.load("metrics", metric, files=False) if metric in registry.names("metrics") else None
     return known.margin if isinstance(known, MetricSpec) else 0.01
+
+
+_LATER = ("analysis", "claims", "judgement")
+"""Keys that came after boards did: left out of what a page says of a board that has none."""
 
 
 class SynthSpec(BaseModel):
@@ -95,6 +93,9 @@ class Board(BaseModel):
         options: the same keys as ``-o`` on the command line.
         synth, prepare: what ``demo`` generates per dataset and the options it prepares it with.
         published: name of a table of published numbers to be shown beside the measured ones.
+        analysis: what its records are asked beyond the tables, by name (``list analyses``), e.g. ``[stability]``.
+        claims: what is said of its rows and judged at every point (see :mod:`~fedmeki_bench.boards.claims`).
+        judgement: a YAML file beside the board's: choice -> why it was made, in a person's words.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -120,6 +121,9 @@ class Board(BaseModel):
     synth: dict[str, SynthSpec] = Field(default_factory=dict)
     prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
     published: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,100}$")
+    analysis: list[str] = Field(default_factory=list)
+    claims: list[Any] = Field(default_factory=list)
+    judgement: str | None = None
     _source: Path | None = PrivateAttr(default=None)
     _lines: dict[tuple[Any, ...], int] = PrivateAttr(default_factory=dict)
 
@@ -131,6 +135,11 @@ class Board(BaseModel):
     def where(self, *place: Any) -> str:
         """Where a key or an item of a list is, in sentences: ``FILE:LINE``, or ``the board`` where there is no file."""
         return where(self._source, self._lines, place)
+
+    def located(self, source: Path, lines: Mapping[tuple[Any, ...], int]) -> Board:
+        """The board itself, which knows from now on the file it was read from and the lines of its keys there."""
+        self._source, self._lines = source, dict(lines)
+        return self
 
     @property
     def rows(self) -> list[BoardRow]:
@@ -153,6 +162,11 @@ class Board(BaseModel):
     def margin(self, metric: str) -> float:
         """The smallest difference of a metric that matters."""
         return self.margins.get(metric, default_margin(metric))
+
+    @property
+    def claims_made(self) -> list[Claim]:
+        """The claims, in order."""
+        return [claim_of(entry) for entry in self.claims]
 
     @property
     def federations(self) -> list[FederationChoice]:
@@ -195,6 +209,9 @@ class Board(BaseModel):
     @model_serializer(mode="wrap")
     def _as_ever_without_axes(self, handler: Callable[[Board], dict[str, Any]]) -> dict[str, Any]:
         found = handler(self)
+        for key in _LATER:
+            if not found.get(key):
+                found.pop(key, None)
         if not self.axes:
             found.pop("axes", None), found.pop("design", None)
         elif PARTITION in self.axes:
@@ -241,7 +258,25 @@ class Board(BaseModel):
                 refuse(f"the label {row.label!r} is that of another row", row.place)
         return values
 
-    @field_validator("seeds", "tasks", "partitions")
+    @field_validator("analysis")
+    @classmethod
+    def _known_analyses(cls, values: list[str]) -> list[str]:
+        for place, name in enumerate(values):
+            if name not in (known := registry.names("analyses")):
+                refuse(f"unknown analysis {name!r}; {nearest(name, known)}", place)
+        return values
+
+    @field_validator("claims")
+    @classmethod
+    def _readable_claims(cls, values: list[Any]) -> list[Any]:
+        for place, entry in enumerate(values):
+            try:
+                claim_of(entry)
+            except ValueError as error:
+                refuse(str(error), place)
+        return values
+
+    @field_validator("seeds", "tasks", "partitions", "analysis")
     @classmethod
     def _unique(cls, values: list[Any]) -> list[Any]:
         twice = [v for i, v in enumerate(values) if v in values[:i]]
@@ -272,126 +307,3 @@ class Board(BaseModel):
         if min(values) < 0:
             raise ValueError("seeds are not negative")
         return values
-
-
-def load_board(path: Path) -> Board:
-    """Read a board file.
-
-    Raises:
-        InputError: unreadable, not YAML, a repeated or unknown key, or a value of the wrong kind; the message
-            names file, line and key, and for an unknown key the nearest known one.
-    """
-    text = board_text(path)
-    try:
-        content = safe_yaml(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error) or "cannot be parsed"
-        raise InputError(f"{path}{at}: not valid YAML: {problem}") from error
-    if not isinstance(content, dict) or node is None:
-        raise InputError(f"{path}: a board is a mapping of keys such as name, tasks and algorithms")
-    lines = dict(lines_of(node, (), path))
-    board = _checked(content, lambda *place: where(path, lines, place))
-    board._source, board._lines = path, lines
-    return board
-
-
-def board_from(content: Mapping[str, Any]) -> Board:
-    """A board from what its file would hold.
-
-    Raises:
-        InputError: an unknown key or a value of the wrong kind; the message names the key, and for an unknown one the
-            nearest known one.
-    """
-    return _checked(dict(content), lambda *place: "the board")
-
-
-def _checked(content: dict[Any, Any], at: Callable[..., str]) -> Board:
-    """The board of these keys; ``at(*place)`` says in sentences where a key or item of a list is."""
-    if plain_values(content) != content:
-        raise InputError(f"{at()}: a text holds an escaped control character; boards are plain text")
-    try:
-        board = Board.model_validate(content)
-    except ValidationError as error:
-        raise InputError(_explain(error, at)) from error
-    rows = board.row_names
-    if board.reference is not None and board.reference not in rows:
-        hint = nearest(board.reference, rows)
-        raise InputError(f"{at('reference')}: reference {board.reference!r} is not among its algorithms; {hint}")
-    for name in board.questions or {}:
-        if name not in rows:
-            hint = nearest(name, rows)
-            raise InputError(f"{at('questions', name)}: {name!r} of questions is not among its algorithms; {hint}")
-    try:
-        check_rows(board.axes, rows)
-    except BadValue as error:
-        raise InputError(f"{at('axes', *error.place)}: {error}") from error
-    for title, tasks in board.groups.items():
-        for task in tasks:
-            if task not in board.tasks:
-                hint = nearest(task, board.tasks)
-                raise InputError(
-                    f"{at('groups', title)}: task {task!r} of group {title!r} is not among its tasks; {hint}"
-                )
-    return board
-
-
-def _explain(error: ValidationError, at: Callable[..., str]) -> str:
-    problems = error.errors(include_url=False)
-    # A misspelt key is also a missing one; the misspelling is what the reader can mend.
-    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    place = tuple(part for part in problem["loc"] if part not in (BY_NAME, IN_DETAIL))
-    key = ".".join(str(part) for part in place) or "the board"
-    if problem["type"] == "extra_forbidden":
-        known = (TunedSpec if "tuned" in place[:-1] else _PARTS.get(str(place[0]), Board)).model_fields
-        return f"{at(*place)}: unknown key {key!r}; {nearest(str(place[-1]), known)}"
-    if problem["type"] == "missing":
-        return f"{at(*place)}: key {key!r} is missing"
-    return f"{at(*place)}: {key}: {problem['msg'].removeprefix('Value error, ')}"
-
-
-_PARTS: dict[str, type[BaseModel]] = {"synth": SynthSpec, "algorithms": RowSpec}
-"""Key of a board -> the model that its values' own keys belong to."""
-
-
-def board_folders() -> list[Path]:
-    """Where boards are looked for by name, first hit wins: here, the checkout, the installed package."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parents[1]
-    folders = [Path("leaderboards")]
-    if (checkout / "pyproject.toml").exists():  # not site-packages, where leaderboards/ could be anyone's
-        folders.append(checkout / "leaderboards")
-    folders.append(package / "built_in")
-    return folders
-
-
-def known_boards() -> dict[str, Path]:
-    """Name to file of every board that can be given by name, sorted by name."""
-    found: dict[str, Path] = {}
-    for folder in board_folders():
-        for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
-
-
-def find_board(name_or_path: str | Path) -> Board:
-    """The board of that name, or in that file.
-
-    Raises:
-        UsageError: no such board; names the nearest.
-        InputError: its file is bad.
-    """
-    text = str(name_or_path)
-    if text.endswith((".yaml", ".yml")) or "/" in text:
-        path = Path(text)
-        if not path.exists():
-            raise UsageError(f"no board file {text}")
-        return load_board(path)
-    boards = known_boards()
-    if text not in boards:
-        raise UsageError(f"unknown board {text!r}; {nearest(text, boards)}")
-    return load_board(boards[text])

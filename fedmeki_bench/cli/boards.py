@@ -122,7 +122,7 @@ def _row(cell: Cell) -> str:
 @options.as_json
 def status_command(board: str, data: Path, results: Path, as_json: bool) -> None:
     """Which of BOARD's runs are done, under way (where), missing (and why) or failed, with estimated time and bytes."""
-    from fedmeki_bench.boards.board import find_board
+    from fedmeki_bench.boards.loading import find_board
     from fedmeki_bench.cli.view import print_table
     from fedmeki_bench.records.store import RecordStore
     from fedmeki_bench.runs.expected import cost, work
@@ -195,7 +195,7 @@ def leaderboard_command(
     board: str, results: Path, out: Path | None, formats: str | None, check: bool, as_json: bool
 ) -> None:
     """Build BOARD's tables, figure and page from records and their predictions. The same ones give the same bytes."""
-    from fedmeki_bench.boards.board import find_board
+    from fedmeki_bench.boards.loading import find_board
     from fedmeki_bench.leaderboard.build import FORMATS, default_folder
 
     chosen = find_board(board)
@@ -229,8 +229,11 @@ def build_board(
 
 def show_page(page: Page) -> None:
     """The board's tables of main metrics in the terminal, with their partition and what marks mean."""
+    from fedmeki_bench.cli.stability import show_study
     from fedmeki_bench.cli.view import print_table
 
+    for study in page.studies:
+        show_study(study)
     for section in page.sections:
         columns = ["algorithm", *(column.header for column in section.table.columns)]
         rows = [[r.algorithm.title + r.mark, *(entry.text for entry in r.entries)] for r in section.table.rows]

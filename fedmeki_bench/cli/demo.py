@@ -26,7 +26,7 @@ from fedmeki_bench.errors import InputError, TasksFailed
 @goes_on()
 def demo_command(out: Path, board: str, jobs: int | None, plain: bool | None) -> None:
     """Synthetic raw files, cohorts, a sweep and its leaderboard. A second call finds everything done."""
-    from fedmeki_bench.boards.board import find_board
+    from fedmeki_bench.boards.loading import find_board
     from fedmeki_bench.leaderboard.build import FORMATS
     from fedmeki_bench.workflow.data import releases
 

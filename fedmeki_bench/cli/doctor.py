@@ -89,7 +89,7 @@ def _plugins() -> list[dict[str, str]]:
     broken = [plugin for plugin in found if plugin.broken]
     checks = [
         _check(
-            "bad", f"{p.kind[:-1]} {p.name}",
+            "bad", f"{registry.singular(p.kind)} {p.name}",
             f"{p.broken} (declared by {p.origin}: [fedmeki_bench.{p.kind}] {p.name} = {p.target})",
         )
         for p in broken

@@ -31,6 +31,7 @@ _COMMANDS = {
     "tune": ("tune", "Choose options of a board's rows on `valid`, with one budget for all."),
     "status": ("boards", "The board's grid: done, missing (and why), failed, estimated time."),
     "leaderboard": ("boards", "Build a board's tables from its records, or check the committed ones."),
+    "stability": ("stability", "Would other choices have said the same? Claims in every world of a board."),
     "plan": ("plan", "Seeds and patients that a board needs to find a difference, from its own records."),
     "compare": ("compare", "Two algorithms of a board, or two records: paired differences with intervals."),
     "reproduce": ("reproduce", "Run a record again and report the difference per metric."),

@@ -48,7 +48,7 @@ def plan_command(board: str, separate: float | None, power: float, results: Path
 
     Per task and for the mean over tasks: the smallest difference that is found now, and what it takes to find another.
     """
-    from fedmeki_bench.boards.board import find_board
+    from fedmeki_bench.boards.loading import find_board
     from fedmeki_bench.leaderboard.planning import plans
     from fedmeki_bench.workflow.tables import page_of
 

@@ -29,6 +29,7 @@ _LISTED = {
     "foundations": "language models that have a name; a folder or a GGUF file will do too",
     "views": "which model answers when a run is scored",
     "engines": "where the clients of a run are",
+    "analyses": "what a board's records are asked beyond its tables",
     "leaderboards": "boards that have a name",
     "profiles": "budgets",
 }
@@ -75,7 +76,7 @@ Table = tuple[list[str], list[list[Any]]]
 def _overview() -> Table:
     """Every kind with how many there are, what they are and how to see them; plug-ins are counted, not loaded."""
     from fedmeki_bench.algorithms import table
-    from fedmeki_bench.boards.board import known_boards
+    from fedmeki_bench.boards.known import known_boards
     from fedmeki_bench.profiles import PROFILES
 
     others: dict[str, Callable[[], Sized]] = {
@@ -138,7 +139,8 @@ def _algorithms() -> Table:
 
 
 def _leaderboards() -> Table:
-    from fedmeki_bench.boards.board import known_boards, load_board
+    from fedmeki_bench.boards.known import known_boards
+    from fedmeki_bench.boards.loading import load_board
     from fedmeki_bench.errors import InputError
 
     rows: list[list[Any]] = []
@@ -226,7 +228,8 @@ def describe(name: str) -> dict[str, Any]:
         UsageError: nothing has that name; offers the nearest.
     """
     from fedmeki_bench import algorithms
-    from fedmeki_bench.boards.board import find_board, known_boards
+    from fedmeki_bench.boards.known import known_boards
+    from fedmeki_bench.boards.loading import find_board
     from fedmeki_bench.profiles import PROFILES, profile
 
     facts: dict[str, Any] = {}
@@ -234,7 +237,7 @@ def describe(name: str) -> dict[str, Any]:
         facts["algorithm"] = _algorithm_facts(name)
     for kind in registry.KINDS:
         if kind != "algorithms" and name in registry.names(kind):
-            facts[kind[:-1]] = _plugin_facts(kind, name)
+            facts[registry.singular(kind)] = _plugin_facts(kind, name)
     if name in PROFILES:
         facts["profile"] = {"fields": _fields(type(profile(name)), profile(name).model_dump())}
     if name in known_boards():

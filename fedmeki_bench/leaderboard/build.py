@@ -14,7 +14,7 @@ from fedmeki_bench.errors import CheckFailed, InputError, UsageError, nearest
 from fedmeki_bench.evaluation.rescoring import outdated
 from fedmeki_bench.files import write_atomically
 from fedmeki_bench.leaderboard.checking import checking
-from fedmeki_bench.leaderboard.collect import collect
+from fedmeki_bench.leaderboard.collect import Collected, collect
 from fedmeki_bench.leaderboard.environments import moved_since
 from fedmeki_bench.leaderboard.latex import page_latex
 from fedmeki_bench.leaderboard.page import Context, Page, make_page
@@ -40,13 +40,25 @@ def page_of(
     context: Context | None = None,
 ) -> Page:
     """Everything the board shows, from the records of ``store`` and the predictions beside them."""
-    context = context or Context()
-    if isinstance(store, RecordStore) and context.read is None:
-        context = replace(context, read=reader(store.folder))
+    context = _reading(store, context or Context())
+    return make_page(board, collected_of(board, cells, store, context), context)
+
+
+def collected_of(
+    board: Board, cells: Sequence[Cell], store: RecordStore | Iterable[Record | BadRecord], context: Context
+) -> Collected:
+    """What the board's tables depend on: its cells with their records, every main number checked."""
+    context = _reading(store, context)
     records = store.all() if isinstance(store, RecordStore) else store
     check = None if context.read is None else checking(context.read, context.metrics)
-    collected = collect(cells, records, tasks=context.tasks, check=check, outdated=outdated)
-    return make_page(board, collected, context)
+    return collect(cells, records, tasks=context.tasks, check=check, outdated=outdated)
+
+
+def _reading(store: RecordStore | Iterable[Record | BadRecord], context: Context) -> Context:
+    """The context with predictions read from the store, unless it has a reader of its own."""
+    if isinstance(store, RecordStore) and context.read is None:
+        return replace(context, read=reader(store.folder))
+    return context
 
 
 def build(

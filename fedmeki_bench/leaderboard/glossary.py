@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from fedmeki_bench.evaluation.metrics import MetricSpec
+from fedmeki_bench.leaderboard.studies.study import StudyTable
 from fedmeki_bench.leaderboard.tables import Table
 
 Definition = tuple[str, str]
@@ -15,7 +16,7 @@ def _sentences(text: str) -> dict[str, None]:
     return dict.fromkeys(re.split(r"(?<=\.) (?=[A-Z])", text))
 
 
-def glossary(tables: Iterable[Table], metrics: Mapping[str, MetricSpec]) -> tuple[Definition, ...]:
+def glossary(tables: Iterable[Table | StudyTable], metrics: Mapping[str, MetricSpec]) -> tuple[Definition, ...]:
     """(term, meaning) in the order of first use: first what the tables explain themselves, then their columns.
 
     A term that tables explain differently (numbers without an interval for several reasons, say) has all their

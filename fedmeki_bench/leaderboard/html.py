@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedmeki_bench.leaderboard.decimals import DECIMALS
 from fedmeki_bench.leaderboard.names import Names
 from fedmeki_bench.leaderboard.own_options import own_options
 from fedmeki_bench.leaderboard.plots import PLOTS, overview
-from fedmeki_bench.leaderboard.render import BANNERS, DECIMALS, SAME_KEY
+from fedmeki_bench.leaderboard.render import BANNERS, SAME_KEY
 from fedmeki_bench.leaderboard.settings import short
 from fedmeki_bench.leaderboard.verdict import WORDS, tally
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.grid import Column, Entry
     from fedmeki_bench.leaderboard.page import Page
     from fedmeki_bench.leaderboard.section import Section
+    from fedmeki_bench.leaderboard.studies.study import Study, StudyTable
     from fedmeki_bench.leaderboard.tables import Table, TableRow
     from fedmeki_bench.records.record import Record
 
@@ -48,8 +50,10 @@ def page_html(page: Page) -> str:
     text: str = environment.get_template("page.html.j2").render(
         page=page,
         style=source.get_source(environment, "page.css")[0],
+        study_style=source.get_source(environment, "study.css")[0],
         script=source.get_source(environment, "page.js")[0],
         sections=[_section(page, section) for section in page.sections],
+        studies=[_study(study) for study in page.studies],
         overview=None if page.overview is None else _table(page.overview),
         forest=overview.draw(page),
         settings=None if page.settings is None else _table(page.settings),
@@ -86,6 +90,22 @@ def _section(page: Page, section: Section) -> dict[str, Any]:
         "differences": None if section.differences is None else _table(section.differences),
         "axes": [_table(table) for table in section.axes],
     }
+
+
+def _study(study: Study) -> dict[str, Any]:
+    """What an analysis found, its pictures drawn."""
+    tables = []
+    for table in study.tables:
+        rows = [(row, [_study_cell(table, i, entry) for i, entry in enumerate(row.entries)]) for row in table.rows]
+        text = [all(row.entries[i].value is None for row in table.rows) for i in range(len(table.columns))]
+        tables.append({"table": table, "rows": rows, "text": text})
+    return {"study": study, "pictures": list(study.draw()), "tables": tables}
+
+
+def _study_cell(table: StudyTable, index: int, entry: Entry) -> dict[str, Any]:
+    values = [v for row in table.rows if (v := row.entries[index].value) is not None]
+    shade = _shade_among(values, table.columns[index].higher, entry.value) if table.heat else None
+    return {"entry": entry, "shade": shade, "value": None if entry.value is None else f"{entry.value:.{DECIMALS}f}"}
 
 
 def _basis(section: Section) -> str:
@@ -135,13 +155,17 @@ def _shade(table: Table, index: int, column: Column, entry: Entry) -> int | None
     """0 to 5 from the worst to the best competitor of the column; None where no value is better."""
     compared = [row for row in table.rows if row.section != "bound"] or table.rows
     values = [v for row in compared if (v := row.entries[index].value) is not None]
-    if column.higher is None or entry.value is None or len(values) < 2:
+    return _shade_among(values, column.higher, entry.value)
+
+
+def _shade_among(values: Sequence[float], higher: bool | None, value: float | None) -> int | None:
+    if higher is None or value is None or len(values) < 2:
         return None
     low, high = min(values), max(values)
     if high - low < 1e-12:
         return None
-    share = min(1.0, max(0.0, (entry.value - low) / (high - low)))  # bounds may lie beyond the competitors
-    return round(_SHADES * (share if column.higher else 1 - share))
+    share = min(1.0, max(0.0, (value - low) / (high - low)))  # bounds may lie beyond the competitors
+    return round(_SHADES * (share if higher else 1 - share))
 
 
 def _behind(section: Section, algorithm: str, task: str) -> tuple[str, str]:

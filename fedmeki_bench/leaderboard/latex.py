@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench.leaderboard.grid import Column, Entry
 from fedmeki_bench.leaderboard.names import Names
+from fedmeki_bench.leaderboard.studies.writing import study_latex
 from fedmeki_bench.leaderboard.tables import Table, TableRow
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def page_latex(page: Page) -> str:
             parts += writer.table(table)
     for paper in page.papers:
         parts += writer.paper(paper)
+    for study in page.studies:
+        parts += study_latex(study, page.board.name, writer.say)
     return "\n".join(parts) + "\n"
 
 

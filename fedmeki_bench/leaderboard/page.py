@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from fedmeki_bench import registry
 from fedmeki_bench.boards.board import Board
 from fedmeki_bench.errors import FedmekiError
 from fedmeki_bench.evaluation.metrics import BUILT_IN, MetricSpec
@@ -24,6 +25,7 @@ from fedmeki_bench.leaderboard.published import PaperTable, Published, paper_tab
 from fedmeki_bench.leaderboard.reading import Reader
 from fedmeki_bench.leaderboard.section import Section
 from fedmeki_bench.leaderboard.settings import settings_table
+from fedmeki_bench.leaderboard.studies.study import Study
 from fedmeki_bench.leaderboard.tables import PUBLISHED_SPLIT, SYNTHETIC, Table, main_table, task_table
 from fedmeki_bench.leaderboard.task_groups import task_group_table
 from fedmeki_bench.leaderboard.unseeing import unseeing_table
@@ -86,6 +88,7 @@ class Page:
 
     ``overview`` shows all sections in one view and ``across`` says what holds in all of them, where there are several.
     ``settings`` shows the parameters of every row; ``terms`` are the definitions of everything shown, each once.
+    ``studies`` are what the analyses of the board found.
     """
 
     board: Board
@@ -105,6 +108,7 @@ class Page:
     across: str = ""
     settings: Table | None = None
     terms: tuple[Definition, ...] = ()
+    studies: tuple[Study, ...] = ()
 
     @property
     def algorithms(self) -> tuple[Algorithm, ...]:
@@ -185,13 +189,19 @@ def make_page(board: Board, collected: Collected, context: Context | None = None
             ),
         ),
     )
-    page = replace(page, terms=glossary(page.tables, context.metrics))
+    page = replace(page, studies=_studies(page, context))
+    page = replace(page, terms=glossary([*page.tables, *(t for s in page.studies for t in s.tables)], context.metrics))
     if context.published is None:
         return page
     papers = paper_tables(context.published, sections, page.stamp)
     return replace(
         page, papers=tuple(replace(p, notes=(*p.notes, *own_options_notes(board, p.algorithms))) for p in papers)
     )  # fmt: skip
+
+
+def _studies(page: Page, context: Context) -> tuple[Study, ...]:
+    """What the board's analyses find on its page."""
+    return tuple(registry.load("analyses", name)(page, context) for name in page.board.analysis)
 
 
 def _noted(board: Board, table: Table | None) -> Table | None:

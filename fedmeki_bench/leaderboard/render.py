@@ -9,13 +9,13 @@ import csv
 import html
 import io
 import json
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from fedmeki_bench.leaderboard.collect import Row
+from fedmeki_bench.leaderboard.decimals import DECIMALS, rounded
 from fedmeki_bench.leaderboard.grid import Column
 from fedmeki_bench.leaderboard.judging import Comparison
 from fedmeki_bench.leaderboard.names import Names
@@ -23,13 +23,9 @@ from fedmeki_bench.leaderboard.own_options import own_options
 from fedmeki_bench.leaderboard.page import Gap, Page
 from fedmeki_bench.leaderboard.published import PaperTable
 from fedmeki_bench.leaderboard.section import Section
+from fedmeki_bench.leaderboard.studies.writing import Say, study_json, study_markdown
 from fedmeki_bench.leaderboard.tables import PUBLISHED_SPLIT, SYNTHETIC, Table, TableRow
 from fedmeki_bench.leaderboard.tables import Section as RowSection
-
-DECIMALS = 6
-
-Say = Callable[[str], str]
-"""Writes a text with its markup escaped and the names in it typeset."""
 
 BANNERS = {
     SYNTHETIC: (
@@ -77,6 +73,8 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
         f"seed{'s' * (len(board.seeds) > 1)} {seeds}{options}",
         "",
     ]
+    for study in page.studies:
+        lines += study_markdown(study, say)
     tables = list(page.tables)
     if page.overview is not None:
         lines += _table(tables.pop(0), say)
@@ -97,9 +95,11 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
 def _verdicts(page: Page, say: Say) -> list[str]:
     """What each section found, as the first thing a reader sees."""
     told = [section for section in page.sections if section.verdict]
-    if not told:
+    if not told and not page.studies:
         return []
     lines = ["## What was found", ""]
+    for study in page.studies:
+        lines += [f"**{say(study.verdict[0])}** {say(' '.join(study.verdict[1:]))}".rstrip(), ""]
     if page.across:
         lines += [f"**{say(page.across)}**", ""]
     for section in told:
@@ -209,13 +209,6 @@ def _said_versions(versions: Mapping[str, Sequence[str]]) -> list[tuple[str, str
     return [(kind, ", ".join(said)) for kind, said in kinds.items()]
 
 
-def _number(value: Any) -> Any:
-    """Floats at fixed decimals, so that the last bits of a mean cannot change a committed file."""
-    if isinstance(value, float):
-        return round(value, DECIMALS) + 0.0 if math.isfinite(value) else None
-    return value
-
-
 def rows_csv(page: Page) -> str:
     """The tidy rows: one per algorithm, task, seed and metric; empty where there is no number.
 
@@ -256,11 +249,12 @@ def page_json(page: Page) -> str:
         "board": page.board.model_dump(mode="json"),
         **({"own_options": own} if own else {}),
         **({"points": {p.label: dict(p.place) for p in page.board.points}} if page.board.axes else {}),
+        **({"studies": [study_json(study) for study in page.studies]} if page.studies else {}),
         "stamp": page.stamp,
         "across": page.across,
         "tables": [_table_json(table) for table in page.tables],
         "terms": dict(page.terms),
-        "rows": [{k: _number(v) for k, v in asdict(row).items()} for row in page.rows],
+        "rows": [{k: rounded(v) for k, v in asdict(row).items()} for row in page.rows],
         "sections": [_section_json(section) for section in page.sections],
         "papers": [_paper_json(paper) for paper in page.papers],
         "gaps": [
@@ -295,7 +289,7 @@ def _section_json(section: Section) -> dict[str, Any]:
         "partition": section.partition,
         "reference": analysis.reference.name if analysis.reference else None,
         "verdict": list(section.verdict),
-        "alpha": _number(analysis.alpha),
+        "alpha": rounded(analysis.alpha),
         "statistic": {
             "metric": analysis.scale.metric,
             "margin": analysis.scale.margin,
@@ -313,12 +307,12 @@ def _section_json(section: Section) -> dict[str, Any]:
         "identical": dict(analysis.twins),
         "cohorts": [list(tasks) for tasks in analysis.cohorts],
         "pareto": list(analysis.front),
-        "targets": [{k: _number(v) for k, v in asdict(t).items()} for t in analysis.targets],
+        "targets": [{k: rounded(v) for k, v in asdict(t).items()} for t in analysis.targets],
     }
 
 
 def _comparison_json(comparison: Comparison) -> dict[str, Any]:
-    return {k: _number(v) for k, v in asdict(comparison).items()}
+    return {k: rounded(v) for k, v in asdict(comparison).items()}
 
 
 def _paper_json(paper: PaperTable) -> dict[str, Any]:
@@ -333,7 +327,7 @@ def _paper_json(paper: PaperTable) -> dict[str, Any]:
                 "task": task,
                 "metric": metric,
                 "cells": [
-                    {"published": c.published, "measured": _number(c.measured), "contradicted": c.contradicted}
+                    {"published": c.published, "measured": rounded(c.measured), "contradicted": c.contradicted}
                     for c in cells
                 ],
             }
@@ -361,7 +355,7 @@ def _table_json(table: Table) -> dict[str, Any]:
                 "rank": row.rank,
                 "mark": row.mark,
                 "entries": {
-                    c.key: {"text": e.text, "value": _number(e.value), "best": e.best, "tie": e.tie}
+                    c.key: {"text": e.text, "value": rounded(e.value), "best": e.best, "tie": e.tie}
                     for c, e in zip(table.columns, row.entries, strict=True)
                 },
             }

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from fedmeki_bench.boards.board import Board, board_from, find_board
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.boards.loading import board_from, find_board
 from fedmeki_bench.boards.rows import RESERVED
 from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, Unfinished, UsageError, nearest

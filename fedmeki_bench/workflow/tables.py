@@ -131,7 +131,7 @@ def page_of(board: AnyBoard, results: str | Path) -> Page:
     """
     look_in(results)
     board, store = board_of(board), RecordStore(results)
-    found = _records(board, store)
+    found = records_of(board, store)
     return building.page_of(board, cells(board, found), store, context_of(board))
 
 
@@ -145,11 +145,16 @@ def check_leaderboard(
         UsageError, InputError: as :func:`leaderboard`.
     """
     board, store = board_of(board), RecordStore(results)
-    found = _records(board, store)
+    found = records_of(board, store)
     building.check(board, cells(board, found), store, out, formats, context_of(board))
 
 
-def _records(board: Board, store: RecordStore) -> list[Record | BadRecord]:
+def records_of(board: Board, store: RecordStore) -> list[Record | BadRecord]:
+    """All records of a folder.
+
+    Raises:
+        InputError: there is none; the sentence holds the command that makes some.
+    """
     records = list(store.all())
     if not any(isinstance(record, Record) for record in records):
         raise no_record(board, store.root)

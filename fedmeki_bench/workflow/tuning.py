@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench import registry
 from fedmeki_bench.boards.axes import SEED
-from fedmeki_bench.boards.board import Board, board_from, load_board
+from fedmeki_bench.boards.board import Board
 from fedmeki_bench.boards.edit import Change, with_changes
+from fedmeki_bench.boards.loading import board_from, load_board
 from fedmeki_bench.boards.rows import BoardRow, RowSpec, Scalar, TunedSpec
 from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, RunFailed, UsageError

@@ -13,7 +13,7 @@ import pytest
 from results_folders import BOARD, edited, pages, tree, unfinished
 
 import fedmeki_bench as fb
-from fedmeki_bench.boards.board import find_board
+from fedmeki_bench.boards.loading import find_board
 from fedmeki_bench.records.lease import machine
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import cleaning

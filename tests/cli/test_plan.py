@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fedmeki_bench.boards.board import load_board
+from fedmeki_bench.boards.loading import load_board
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.plan import cells
 from fedmeki_bench.statistics.power import Variances, needed, smallest_difference

@@ -98,7 +98,7 @@ def test_run_says_how_the_data_were_dealt_and_what_is_doubtful(bench, cohorts, t
 
 
 def test_the_live_grid_keeps_dealings_apart(cohorts, swept, monkeypatch):
-    from fedmeki_bench.boards.board import find_board
+    from fedmeki_bench.boards.loading import find_board
     from fedmeki_bench.cli import boards
 
     seen = {}

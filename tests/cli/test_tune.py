@@ -7,7 +7,7 @@ import json
 import pytest
 
 import fedmeki_bench as fb
-from fedmeki_bench.boards.board import load_board
+from fedmeki_bench.boards.loading import load_board
 from fedmeki_bench.errors import InputError, RunFailed, UsageError
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs import sweep as sweeping

@@ -9,7 +9,7 @@ import pytest
 from committed_boards import main_values
 
 from fedmeki_bench.algorithms import resolve
-from fedmeki_bench.boards.board import find_board
+from fedmeki_bench.boards.loading import find_board
 
 ROOT = Path(__file__).parents[2]
 

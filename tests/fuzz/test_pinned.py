@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from fedmeki_bench.boards.board import load_board
+from fedmeki_bench.boards.loading import load_board
 from fedmeki_bench.builtin.data_prep.mimic3.release import Release
 from fedmeki_bench.data.cohort import Cohort
 from fedmeki_bench.errors import InputError

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
-from fedmeki_bench.boards.board import Board, load_board
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.boards.loading import load_board
 from fedmeki_bench.evaluation.answer_files import read_answers
 from fedmeki_bench.evaluation.predictions import (
     Predictions,

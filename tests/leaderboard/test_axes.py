@@ -8,10 +8,11 @@ import pytest
 from board_fakes import TASKS, algorithm, record
 
 from fedmeki_bench.boards.axes import points_of, size_of
-from fedmeki_bench.boards.board import Board, board_from, load_board
+from fedmeki_bench.boards.board import Board
 from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.boards.edit import Change, with_changes
 from fedmeki_bench.boards.federations import federations_of
+from fedmeki_bench.boards.loading import board_from, load_board
 from fedmeki_bench.boards.rows import TunedSpec
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.leaderboard.build import render

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fedmeki_bench.boards.board import Board, find_board, known_boards, load_board
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.boards.known import known_boards
+from fedmeki_bench.boards.loading import find_board, load_board
 from fedmeki_bench.errors import InputError, UsageError
 
 GOOD = """\

@@ -6,8 +6,8 @@ import difflib
 
 import pytest
 
-from fedmeki_bench.boards.board import load_board
 from fedmeki_bench.boards.edit import Change, with_changes
+from fedmeki_bench.boards.loading import load_board
 from fedmeki_bench.boards.rows import TunedSpec
 from fedmeki_bench.errors import InputError
 

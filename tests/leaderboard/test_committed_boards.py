@@ -7,7 +7,7 @@ import statistics
 import pytest
 from committed_boards import main_values, means
 
-from fedmeki_bench.boards.board import find_board
+from fedmeki_bench.boards.loading import find_board
 
 STRONG, NONE = ["atelectasis", "ectopic_beats"], ["enlarged_cardiomediastinum"]
 WORKING = ["fedavg_m_fm", "fedavg_m_kim"]

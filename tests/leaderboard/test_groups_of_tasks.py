@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from board_fakes import TASKS, algorithm, board, cells, record
 
-from fedmeki_bench.boards.board import load_board
+from fedmeki_bench.boards.loading import load_board
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.leaderboard.build import page_of
 

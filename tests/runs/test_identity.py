@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from fedmeki_bench import options, sources
-from fedmeki_bench.boards.board import find_board
+from fedmeki_bench.boards.loading import find_board
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.runs.plan import plan
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from fedmeki_bench.boards.board import Board, board_from, load_board
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.boards.loading import board_from, load_board
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.runs.plan import cells, plan

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import fedmeki_bench as fb
-from fedmeki_bench.boards.board import Board, load_board
+from fedmeki_bench.boards.board import Board
+from fedmeki_bench.boards.loading import load_board
 from fedmeki_bench.evaluation.predictions import predictions_path
 from fedmeki_bench.leaderboard.build import page_of, render
 from fedmeki_bench.records.record import Record

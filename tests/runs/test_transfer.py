@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedmeki_bench.boards.board import find_board
+from fedmeki_bench.boards.loading import find_board
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.workflow.boards import sweep
 from fedmeki_bench.workflow.data import prepare, releases, synth

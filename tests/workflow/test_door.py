@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import fedmeki_bench as fb
-from fedmeki_bench.boards.board import load_board
+from fedmeki_bench.boards.loading import load_board
 from fedmeki_bench.errors import InputError, RunFailed, UsageError
 from fedmeki_bench.events import RoundEnded, RunEnded, RunStarted
 

@@ -1,0 +1,48 @@
+"""``stability``: what of a board stands under other choices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fedmeki_bench.cli import options
+from fedmeki_bench.cli.view.echo import echo
+
+if TYPE_CHECKING:
+    from fedmeki_bench.leaderboard.studies.study import Study
+
+
+@click.command("stability")
+@click.argument("board")
+@options.results
+@options.as_json
+def stability_command(board: str, results: Path, as_json: bool) -> None:
+    """Would other seeds, partitions, preparations or options have said the same? From records that exist.
+
+    BOARD is a board, or a published leaderboard.csv alone. Nothing is trained.
+    """
+    from fedmeki_bench.leaderboard.studies.writing import study_json
+    from fedmeki_bench.workflow.stability import stability
+
+    study = stability(board, results)
+    if as_json:
+        echo(json.dumps(study_json(study), indent=1))
+    else:
+        show_study(study)
+
+
+def show_study(study: Study) -> None:
+    """What a study found, in the terminal."""
+    from fedmeki_bench.cli.view import print_table
+
+    echo(" ".join(study.verdict))
+    for table in study.tables:
+        rows = [[row.name, *(entry.text for entry in row.entries)] for row in table.rows]
+        print_table(table.title, [table.about, *(column.header for column in table.columns)], rows)
+        for note in table.notes:
+            echo(note)
+    for note in study.notes:
+        echo(note)
