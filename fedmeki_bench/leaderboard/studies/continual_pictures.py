@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.leaderboard.page import Page
 
 _ACROSS = 3
-_ROOM = 0.34  # share of the axis that names at its end take
+_ROOM = 0.4  # share of the axis that names at its end take
 _COLOURS = (WARN, ACCENT, REFERENCE, INK)
 
 
@@ -82,7 +82,7 @@ def _figure(page: Page, courses: Sequence[Course], order: tuple[str, ...], key: 
         axes.set_xlim(0.5, sum(lengths) * (1 + _ROOM))
         axes.set_xticks([sum(lengths[:n]) for n in range(1, len(order) + 1)])
         axes.set_ylim(*axes.get_ylim())
-        beside(axes, ends, {name: name for name in ends}, size=6.5, near=1.0)
+        beside(axes, ends, {name: name.removeprefix("rehearsing ") for name in ends}, size=6.5, near=1.0)
     return as_svg(fig, key, title, [c.algorithm for c in courses])
 
 
