@@ -101,7 +101,10 @@ if TYPE_CHECKING:
     from fedmeki_bench.models.flat import Entry as Entry
     from fedmeki_bench.models.flat import FlatTensors as FlatTensors
     from fedmeki_bench.models.flat import Layout as Layout
+    from fedmeki_bench.models.patched import PatchEncoder as PatchEncoder
+    from fedmeki_bench.models.pretext import Pretext as Pretext
     from fedmeki_bench.models.training import Training as Training
+    from fedmeki_bench.models.views import ViewOptions as ViewOptions
     from fedmeki_bench.options import later as later
     from fedmeki_bench.profiles import Profile as Profile
     from fedmeki_bench.seeds import derive as derive
@@ -213,6 +216,7 @@ GROUPS: dict[str, dict[str, str]] = {
     # from stored arrays to tokens
     "encoders": {
         "Encoder": "models.encoder",
+        "PatchEncoder": "models.patched",
         "Input": "models.encoder",
         "Stored": "models.encoder",
         "ImageEncoder": "models.encoders.image",
@@ -222,6 +226,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "SeriesStatistics": "data.series",
         "model_input": "data.series",
         "Profile": "profiles",
+    },
+    # how encoders are trained without labels
+    "pretexts": {
+        "Pretext": "models.pretext",
+        "ViewOptions": "models.views",
     },
     # foundation models, and the views that are scored
     "models": {

@@ -25,7 +25,7 @@ from fedmeki_bench.errors import UsageError, nearest
 
 KINDS = (
     "rules", "stages", "algorithms", "tasks", "kinds", "datasets", "encoders", "metrics", "partitions", "foundations",
-    "views", "engines", "analyses",
+    "views", "engines", "pretexts", "analyses",
 )  # fmt: skip
 _BASES = {
     "rules": "fedmeki_bench.federation.rule:Rule",
@@ -37,6 +37,7 @@ _BASES = {
     "partitions": "fedmeki_bench.data.clients.partition:Partition",
     "views": "fedmeki_bench.evaluation.view:View",
     "engines": "fedmeki_bench.federation.engine:Engine",
+    "pretexts": "fedmeki_bench.models.pretext:Pretext",
 }
 """Kinds of plug-ins that are classes, and from what they descend."""
 

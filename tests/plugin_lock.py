@@ -16,7 +16,18 @@ from fedmeki_bench import registry, sources
 from fedmeki_bench.foundation import tiny_config
 
 LOCK = Path(__file__).with_suffix(".json")
-KINDS = ("rules", "stages", "tasks", "kinds", "datasets", "partitions", "encoders", "foundations", "metrics")
+KINDS = (
+    "rules",
+    "stages",
+    "tasks",
+    "kinds",
+    "datasets",
+    "partitions",
+    "encoders",
+    "pretexts",
+    "foundations",
+    "metrics",
+)
 
 
 def present() -> dict[str, dict[str, Any]]:
@@ -43,7 +54,7 @@ def _of_folder(folder: Path) -> sources.Follow:
 def _version(kind: str, name: str) -> int | list[int]:
     if kind == "foundations" and name in tiny_config.STAND_INS:
         return [tiny_config.TEXT_VERSION, tiny_config.RECIPE_VERSION]
-    if kind in ("partitions", "encoders", "kinds"):
+    if kind in ("partitions", "encoders", "kinds", "pretexts"):
         return sources.stated_version(kind, name)
     value = registry.load(kind, name)
     return int(getattr(value, "meta", value).version)

@@ -213,7 +213,7 @@ def with_seeds(content: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def spelt_out(axes: Any) -> Any:
-    """The axes with ``{seed.init: [0, 1]}`` written as ``[{seed.init: 0}, {seed.init: 1}]``, and ``prepare`` likewise."""
+    """The axes with ``{seed.init: [0, 1]}`` as ``[{seed.init: 0}, {seed.init: 1}]``, and ``prepare`` likewise."""
     if not isinstance(axes, Mapping):
         return axes
     found: dict[Any, Any] = {}

@@ -1,4 +1,4 @@
-"""``check``: the conformance suite on any rule, stage, task, dataset preparer or encoder."""
+"""``check``: the conformance suite on any rule, stage, task, dataset preparer, encoder or pretext."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MARKS = {"passed": "[green]✓[/]", "failed": "[bold red]✕[/]", "skipped": "[
 @click.command("check")
 @click.argument("plugin")
 @click.option(
-    "--kind", type=click.Choice(["rules", "stages", "tasks", "datasets", "encoders"]), default=None,
+    "--kind", type=click.Choice(["rules", "stages", "tasks", "datasets", "encoders", "pretexts"]), default=None,
     help="What PLUGIN is, where its name or file does not say.",
 )  # fmt: skip
 @click.option(
@@ -34,7 +34,8 @@ _MARKS = {"passed": "[green]✓[/]", "failed": "[bold red]✕[/]", "skipped": "[
 @options.pairs
 @options.as_json
 def check_command(plugin: str, kind: str | None, raw: Path | None, pairs: Sequence[str], as_json: bool) -> None:
-    """Check whether PLUGIN keeps what every rule, stage, task, dataset preparer or encoder promises.
+    """Check whether PLUGIN keeps what every rule, stage, task, dataset preparer, encoder or pretext
+    promises.
 
     PLUGIN is a registered name, `file.py:Attribute` or `package.module:Attribute`. It is tried on generated data; a
     task or dataset is tried on a release of your own with --raw. Legend: ✓ the clause holds, ✕ it does not, – there is

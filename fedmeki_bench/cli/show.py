@@ -25,6 +25,7 @@ _LISTED = {
     "partitions": "which client holds which samples",
     "metrics": "what predictions are scored by",
     "encoders": "how a modality becomes tokens",
+    "pretexts": "how encoders are trained without labels",
     "foundations": "language models that have a name; a folder or a GGUF file will do too",
     "views": "which model answers when a run is scored",
     "engines": "where the clients of a run are",
@@ -48,8 +49,8 @@ _LISTED = {
 def list_command(kind: str | None, data: Path | None, as_json: bool) -> None:
     """List everything of a KIND; a plug-in that can't be loaded is shown with the reason.
 
-    KIND is tasks, kinds, algorithms, rules, stages, datasets, partitions, metrics, encoders, foundations, views,
-    leaderboards or profiles. Without it, how many there are of each, and how to see them.
+    KIND is tasks, kinds, algorithms, rules, stages, datasets, partitions, metrics, encoders, pretexts, foundations,
+    views, leaderboards or profiles. Without it, how many there are of each, and how to see them.
     """
     from fedmeki_bench.cli.view import print_table
 

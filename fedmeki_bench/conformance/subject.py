@@ -19,7 +19,7 @@ from fedmeki_bench.errors import UsageError, nearest
 from fedmeki_bench.options import parse_options
 
 T = TypeVar("T")
-KINDS = ("rules", "stages", "tasks", "datasets", "encoders")
+KINDS = ("rules", "stages", "tasks", "datasets", "encoders", "pretexts")
 _READERS = ("tasks", "datasets")
 
 
@@ -67,6 +67,7 @@ def base(kind: str) -> type:
     from fedmeki_bench.federation.rule import Rule
     from fedmeki_bench.federation.stage import Stage
     from fedmeki_bench.models.encoder import Encoder
+    from fedmeki_bench.models.pretext import Pretext
     from fedmeki_bench.task import Task
 
     classes: dict[str, type] = {
@@ -75,12 +76,13 @@ def base(kind: str) -> type:
         "tasks": Task,
         "datasets": DatasetPreparer,
         "encoders": Encoder,
+        "pretexts": Pretext,
     }
     return classes[kind]
 
 
 def kind_of(value: Any) -> str:
-    """The kind of a class; empty if it descends from none of the five bases."""
+    """The kind of a class; empty if it descends from none of these bases."""
     if not isinstance(value, type):
         return ""
     return next((kind for kind in KINDS if issubclass(value, base(kind))), "")

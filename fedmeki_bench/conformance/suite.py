@@ -33,7 +33,7 @@ def check(
 
     Args:
         plugin: a registered name, ``file.py:Attribute``, ``package.module:Attribute``, a class or an instance of it.
-        kind: ``rules``, ``stages``, ``tasks``, ``datasets`` or ``encoders``, where it isn't clear.
+        kind: ``rules``, ``stages``, ``tasks``, ``datasets``, ``encoders`` or ``pretexts``, where it isn't clear.
         options: values of the plug-in's parameters.
         raw: a folder with the release on which to try a task or dataset, in the place of its stand-in.
         told: called with each outcome as it comes.

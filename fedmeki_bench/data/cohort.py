@@ -150,9 +150,7 @@ class Cohort:
         return np.asarray([pseudonym(key, what, str(name)) for name in ids], dtype=str)
 
     def _part(self, split: str) -> CohortPart:
-        import numpy as np
-
-        return CohortPart(self, split, np.flatnonzero(self._table()["split"] == split))
+        return CohortPart(self, split, (self._table()["split"] == split).nonzero()[0])
 
     def _table(self) -> dict[str, np.ndarray]:
         if self._columns is None:
@@ -322,6 +320,10 @@ class CohortPart:
             found["hours"] = self._column("hours")[chosen]
         return found
 
+    def altered(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Inputs as a model is to see them: as they are, here."""
+        return inputs
+
     def arrays_at(self, modality: str, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Which rows of ``cohort.array(modality)`` the samples at ``index`` have; see :func:`holdings.arrays_of`."""
         first, count = (column[self.rows[index]] for column in self._rows_of(modality))
@@ -342,9 +344,7 @@ class CohortPart:
 
     def take(self, index: Sequence[int] | np.ndarray) -> CohortPart:
         """The part made of the samples at ``index`` (positions in this part), in that order."""
-        import numpy as np
-
-        return CohortPart(self.cohort, self.split, self.rows[np.asarray(index, dtype=np.intp)], self.hidden)
+        return CohortPart(self.cohort, self.split, self.rows.take(index), self.hidden)
 
     def hiding(self, modalities: Iterable[str]) -> CohortPart:
         """The same samples for someone who has none of these modalities, less those of which nothing is left.

@@ -36,7 +36,10 @@ class PreparerOptions(BaseModel):
         "unseen", description="zero-shot tasks: only groups that no training split holds, or all (marked)"
     )
     hold_out: str = later(
-        "", since="0.2", description="a site whose patients nobody trains or selects on, scored beside the test split"
+        "",
+        since="0.2",
+        coerce_numbers_to_str=True,
+        description="a site whose patients nobody trains or selects on, scored beside the test split",
     )
 
     @model_validator(mode="after")

@@ -158,6 +158,8 @@ class ClientContext(Computing):
         """Count the steps of a :meth:`training` that is over, and keep at the client what stays there."""
         done = training.trained
         self._trained += done
+        if self._trained.skipped:
+            self.report("skipped batches", self._trained.skipped)
         if self._local:
             own = (self._local if self._client.local is None else self._client.local).clone()
             own.load(self.model.values.restrict(self.units, without=self.model.values.keys() - self._local.keys()))

@@ -149,7 +149,7 @@ class Computing:
 
     def _whole(self, task: str, part: CohortPart) -> Iterator[Batch]:
         """All samples in order."""
-        targets = torch.from_numpy(part.targets)
+        targets = self.model.targets(part)
         for start in range(0, len(part), _BATCH):
             index = np.arange(start, min(start + _BATCH, len(part)))
             yield self.model.batch(task, part, index, targets)

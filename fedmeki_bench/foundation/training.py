@@ -150,7 +150,7 @@ def _backward(
     tokens, summed = 0, 0.0
     for chosen in _portions(index, micro_batch):
         inputs = model.read(part, chosen)
-        prompts = [task.prompt(str(questions[i])) for i in chosen]
+        prompts = [task.ask(str(questions[i])) for i in chosen]
         losses, counts = injected.losses(model, task, inputs, prompts, [str(answers[i]) for i in chosen])
         loss = losses.sum()
         if loss.requires_grad:  # else all that this task uses is frozen

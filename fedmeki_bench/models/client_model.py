@@ -86,13 +86,13 @@ class ClientModel(nn.Module):
             widths = {m: _as_encoder(self.encoders[m]).width for m in modalities}
             absent = {m: width for m, width in widths.items() if m in (optional or {}).get(task, ())}
             with _initialised(seed, f"decoder.{task}"):
-                spec = self.labels[task]
-                decoder = _decoder(sum(widths.values()), hidden.get(modalities[0], 0), spec.how.outputs(spec))
+                decoder = self.make_decoder(task, sum(widths.values()), hidden.get(modalities[0], 0))
                 self.decoders[task] = Fusing(decoder, absent) if absent else decoder
         self.to(device)
         self._units = self.make_units()
         self.values, self.grads = flatten(self, self._units)
         self._single = {name: spec.how.outputs(spec) == 1 for name, spec in self.labels.items()}
+        self.least = 1  # samples that a training step needs
         self.frozen: frozenset[str] = frozenset()
         self._still: frozenset[str] = frozenset()
 
@@ -106,11 +106,20 @@ class ClientModel(nn.Module):
         """Where the model lives."""
         return self.values.flat.device
 
+    def make_decoder(self, task: str, width: int, hidden: int) -> nn.Module:
+        """What reads the features (batch, width) of a task, with a layer of ``hidden`` features in between unless 0."""
+        spec = self.labels[task]
+        return _decoder(width, hidden, spec.how.outputs(spec))
+
     def make_units(self) -> dict[str, nn.Module]:
         """Unit of exchange -> the module that holds its tensors; called once, when encoders and decoders are there."""
         return {f"encoder.{m}": e for m, e in self.encoders.items()} | {
             f"decoder.{t}": d for t, d in self.decoders.items()
         }
+
+    def targets(self, part: CohortPart) -> Tensor:
+        """What the loss compares with, of all samples of a part."""
+        return torch.from_numpy(part.targets)
 
     def batch(self, task: str, part: CohortPart, index: np.ndarray, labels: Tensor) -> Batch:
         """The samples at ``index`` of a part as a training step takes them.
@@ -131,7 +140,7 @@ class ClientModel(nn.Module):
             inputs[modality] = found.take(rows, _as_encoder(self.encoders[modality]))
             if present is not None:
                 inputs[there(modality)] = torch.from_numpy(present).to(self.device)
-        return inputs
+        return part.altered(inputs)
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The mean loss of a batch under the kind of its task, a scalar."""
@@ -232,6 +241,17 @@ class ClientModel(nn.Module):
         Features of several modalities are joined. Of several arrays of one modality the mean counts; what the decoder
         has learned stands in the place of an absent modality.
         """
+        features = self.features(task, inputs)
+        logits = self.decoders[task](features)
+        return Outputs(logits.squeeze(-1) if self._single[task] else logits, features)
+
+    def head(self, task: str) -> nn.Module:
+        """What reads a task's features, without what stands there for absent modalities."""
+        decoder = self.decoders[task]
+        return decoder.head if isinstance(decoder, Fusing) else decoder
+
+    def features(self, task: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The features that a task's decoder reads, (batch, width)."""
         decoder = self.decoders[task]
         pooled = []
         for modality in self.tasks[task]:
@@ -241,9 +261,7 @@ class ClientModel(nn.Module):
             else:
                 absent = decoder.absent_of(modality) if isinstance(decoder, Fusing) else None
                 pooled.append(pooled_over(encoder, inputs[modality], present, absent))
-        features = pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=-1)
-        logits = decoder(features)
-        return Outputs(logits.squeeze(-1) if self._single[task] else logits, features)
+        return pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=-1)
 
     def functional(
         self, values: Mapping[str, Tensor], task: str, inputs: Mapping[str, Tensor], *, training: bool = False,

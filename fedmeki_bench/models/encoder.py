@@ -10,9 +10,12 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from fedmeki_bench.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
 
+    from fedmeki_bench.models.views import ViewOptions
     from fedmeki_bench.profiles import Profile
 
 
@@ -100,6 +103,14 @@ class Encoder(nn.Module):
         bits for the same array whenever it is asked, and read neither lengths nor anything else of the encoder.
         """
         return False
+
+    def view(self, x: Tensor, how: ViewOptions) -> Tensor:
+        """A random view of physical inputs (n, *shape), as large, for contrastive pre-training.
+
+        Raises:
+            InputError: none is known for the modality.
+        """
+        raise InputError(f"no random views of the modality {type(self).modality!r} are known")
 
     def mask(self, x: Tensor) -> Tensor | None:
         """Which tokens of physical inputs are real, (batch, tokens) of bool; None if all are."""

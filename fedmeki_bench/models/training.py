@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,21 +41,32 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Outcome of a training call: mean loss over steps, how many steps were taken, and how many moved each unit."""
+    """Outcome of a training call.
+
+    Attributes:
+        loss: the mean over steps.
+        steps: how many were taken.
+        unit_steps: unit -> how many moved it.
+        skipped: batches with too few samples for a step.
+    """
 
     loss: float
     steps: int
     unit_steps: Mapping[str, int] = field(default_factory=dict)
+    skipped: int = 0
 
     def __add__(self, other: Trained) -> Trained:
         """Both together: the mean over the steps of both."""
         if not (self.steps and other.steps):
-            return self if self.steps else other
+            found = self if self.steps else other
+            return replace(found, skipped=self.skipped + other.skipped)
         steps = self.steps + other.steps
         units = dict(self.unit_steps)
         for unit, more in other.unit_steps.items():
             units[unit] = units.get(unit, 0) + more
-        return Trained((self.loss * self.steps + other.loss * other.steps) / steps, steps, units)
+        return Trained(
+            (self.loss * self.steps + other.loss * other.steps) / steps, steps, units, self.skipped + other.skipped
+        )
 
 
 def schedule(
@@ -143,8 +154,9 @@ class Training:
         self._gradients = {
             task: {n: p.grad for n, p in ps.items() if p.grad is not None} for task, ps in self._parameters.items()
         }
-        self._targets = {task: torch.from_numpy(part.targets) for task, part in data.items()}
+        self._targets = {task: model.targets(part) for task, part in data.items()}
         self._taken = dict.fromkeys(data, 0)
+        self._skipped = 0
         self._total, self._unit_steps = torch.zeros((), device=model.device), dict[str, int]()
         self.dropout = 0
 
@@ -167,10 +179,13 @@ class Training:
         return self.model.batch(step.task, self.data[step.task], step.index, self._targets[step.task])
 
     def step(self, batch: Batch) -> None:
-        """One optimiser step; none if the batch's task uses no unit that is trained."""
+        """One optimiser step; none if the batch's task uses no unit that is trained, or it has too few samples."""
         model = self.model
         units = [u for u in model.units(batch.task, without(batch.inputs)) if u not in self._still]
         if not units:
+            return
+        if len(batch.labels) < model.least:
+            self._skipped += 1
             return
         # dropout masks, like batches, depend on the task's own step count and on nothing that ran before
         self.dropout = seeds.derive(self.seed, "dropout", batch.task, *self.stream, self._taken[batch.task])
@@ -209,7 +224,7 @@ class Training:
         mean = float(self._total) / taken if taken else float("nan")
         if taken and not math.isfinite(mean):
             raise Diverged(f"the loss became {mean} {self.where}; a smaller lr may help")
-        return Trained(mean, taken, dict(self._unit_steps))
+        return Trained(mean, taken, dict(self._unit_steps), self._skipped)
 
 
 def train(

@@ -91,6 +91,7 @@ class Evaluation(_Strict):
     every client has its own model, ``client`` to the main metric on each part. ``predictions`` is a path relative to
     the record's folder, ``digest`` that of their content. Without metrics, ``note`` says why the view does not apply.
     ``phase`` is how many phases were over, where tasks follow one another; it is left out of the end's evaluations.
+    ``variant`` is how questions were put, where not as in training: ``wording-1``, ``bare``, ``swapped``, ``blank``.
     """
 
     view: str
@@ -104,10 +105,11 @@ class Evaluation(_Strict):
     digest: str | None = None
     note: str = ""
     phase: int | None = Field(default=None, ge=0)
+    variant: str | None = None
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "phase")
+        return _without(handler(self), "phase", "variant")
 
 
 class RoundRecord(_Strict):
@@ -257,8 +259,8 @@ class Record(_Strict):
     """A run. ``key`` identifies it with its data, ``setting`` without: other data, same setting, new key.
 
     ``evaluations`` are those of the end, ``phases`` those of every phase before and on `valid` of the last one, too,
-    where tasks follow one another. ``digest`` is that of everything else in the file, so that damage and edits are seen
-    when it is read.
+    where tasks follow one another, ``beside`` those on a held-out site (split ``external``) and of variants. ``digest``
+    is that of everything else in the file, so that damage and edits are seen when it is read.
     """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
@@ -282,6 +284,7 @@ class Record(_Strict):
     assignment: AssignmentCounts | None = Field(None, validation_alias=AliasChoices("assignment", "dealt"))
     evaluations: list[Evaluation] = Field(default_factory=list)
     phases: list[Evaluation] = Field(default_factory=list)
+    beside: list[Evaluation] = Field(default_factory=list)
     foundation: FoundationFacts | None = None
     history: list[RoundRecord] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
@@ -295,7 +298,12 @@ class Record(_Strict):
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "phases")
+        return _without(handler(self), "phases", "beside")
+
+    @property
+    def scores(self) -> tuple[Evaluation, ...]:
+        """Everything that was scored."""
+        return (*self.evaluations, *self.phases, *self.beside)
 
     def to_json(self) -> str:
         """The record as indented JSON in field order, newline at the end; never contains NaN. Sets ``digest``."""

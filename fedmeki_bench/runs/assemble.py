@@ -32,6 +32,8 @@ from fedmeki_bench.runs.start import take
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import Cohort, CohortPart
     from fedmeki_bench.models.client_model import ClientModel
+    from fedmeki_bench.models.pretext import Pretext, PretextModel
+    from fedmeki_bench.task import Task
 
 
 OpenEngine = Callable[["Models", Callable[[], Sequential]], Engine]
@@ -58,7 +60,7 @@ def assemble(
             asked = cohorts[name].part("public").questions if name in cohorts else (usual,)
             check_marks(task, map(str, asked), settings.encoders, cohorts[name].many if name in cohorts else {})
     models = models_of(spec, plugins, cohorts, device)
-    clients = clients_of(spec, private)
+    clients = clients_of(spec, private, plugins.pretext)
     here = partial(engine_here, spec, plugins, cohorts, clients, models, folder)
     return Federation(
         models.common,
@@ -93,7 +95,8 @@ def models_of(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], d
     def model_of(chosen: Profile) -> ClientModel:
         names = tuple(choice.name for choice in chosen.encoders.values())
         if names not in made:
-            made[names] = plugins.stage.client_model(
+            build = plugins.stage.client_model if plugins.pretext is None else partial(_pretext_model, plugins.pretext)
+            made[names] = build(
                 plugins.tasks,
                 inputs=inputs_of(cohorts.values(), chosen),
                 encoders={modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
@@ -110,13 +113,25 @@ def models_of(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], d
     return Models(common, {client: model_of(own_profile(settings, client)) for client in range(spec.clients)})
 
 
-def clients_of(spec: RunSpec, private: Assignment) -> list[Client]:
-    """The clients with their samples as they see them, or with what is told of samples elsewhere."""
+def _pretext_model(pretext: Pretext, tasks: Mapping[str, Task], **how: Any) -> PretextModel:
+    from fedmeki_bench.models.pretext import PretextModel
+
+    return PretextModel({name: task.meta.modalities for name, task in tasks.items()}, pretext=pretext, **how)
+
+
+def clients_of(spec: RunSpec, private: Assignment, pretext: Pretext | None = None) -> list[Client]:
+    """The clients with their samples as they see them, or with what is told of samples elsewhere.
+
+    Args:
+        pretext: what is learnt in the place of labels: clients with fewer samples of a task than it compares have none.
+    """
     faulty = faulty_of(spec)
-    return [
-        Client(number, faulty.data(number, data) if faulty and not _told(data) else data)
-        for number, data in enumerate(private.parts)
-    ]
+    least = 1 if pretext is None else pretext.least
+    found = []
+    for number, data in enumerate(private.parts):
+        enough = {task: part for task, part in data.items() if len(part) >= least}
+        found.append(Client(number, faulty.data(number, enough) if faulty and not _told(enough) else enough))
+    return found
 
 
 def faulty_of(spec: RunSpec) -> Faulty | None:
@@ -195,4 +210,9 @@ def assignment(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort]) 
     folder = next(iter(cohorts.values())).path.parent
     if (deal := read_deal(folder)) is not None:
         return dealt(deal, spec, cohorts, folder)
-    return assign(cohorts, plugins.partition, spec.clients, spec.seeds, Availability(**spec.params["availability"]))
+    how, clients, matrix = plugins.partition, spec.clients, spec.params["availability"]
+    if pooled := spec.params.get("pooled"):
+        named = registry.load("partitions", pooled["partition"])
+        how, clients = named(named.Params(**pooled["options"])), pooled["clients"]
+        matrix = matrix | pooled["availability"]
+    return assign(cohorts, how, clients, spec.seeds, Availability(**matrix), pooled=bool(pooled))

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from fedmeki_bench import algorithms
+from fedmeki_bench import algorithms, registry
 from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.errors import UsageError
 from fedmeki_bench.evaluation.view import answers_zero_shot
@@ -27,7 +27,9 @@ def command_of(record: Record) -> str:
     algorithm = answering(record)
     parts = ["fedmeki-bench", "run", algorithm.name, "--tasks", ",".join(asked(record))]
     parts += ["--profile", record.profile, "--seed", str(record.seed)]
-    if not algorithm.pooled:
+    if (among := record.params.get("pooled")) is not None:
+        parts += ["--clients", str(among["clients"]), "--partition", among["partition"]]
+    elif not algorithm.pooled:
         parts += ["--clients", str(record.clients), "--partition", record.partition]
     for key, value in changed_options(record).items():
         parts += ["-o", f"{key}={_said(value)}"]
@@ -62,7 +64,12 @@ def changed_options(record: Record) -> dict[str, Any]:
     }
     defaults["profile"] = profile(record.profile).model_dump(mode="json")
     own = {key.removeprefix("profile."): value for key, value in algorithm.options}
-    for section, params in record.params.items():
+    sections = {section: params for section, params in record.params.items() if section != "pooled"}
+    if (among := record.params.get("pooled")) is not None:  # whose samples a pooled run has
+        defaults["partition"] = registry.load("partitions", among["partition"]).Params().model_dump(mode="json")
+        sections["partition"] = among["options"]
+        sections["availability"] = {**sections["availability"], **among["availability"]}
+    for section, params in sections.items():
         for key, value in params.items():
             name = f"{section}.{key}"
             known = own.get(name, own.get(key, defaults.get(section, {}).get(key)))

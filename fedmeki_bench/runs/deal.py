@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedmeki_bench.bounded import bounded_json, first_problem, regular_text
 from fedmeki_bench.data.clients.assignment import Assignment
+from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.data.clients.holding import Holding
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.options import silent
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import Cohort
@@ -92,10 +94,12 @@ class Deal(BaseModel):
 
 
 def identity_of(spec: RunSpec) -> dict[str, Any]:
-    """What decides who has which samples."""
+    """What decides who has which samples; options that came later are left out where they stand at their defaults."""
+    matrix, unsaid = spec.params["availability"], silent(Availability, spec.params["availability"])
     return {
         "clients": spec.clients, "seed": spec.seeds.of("partition"), "partition": spec.partition,
-        "partition options": spec.params["partition"], "availability": spec.params["availability"],
+        "partition options": spec.params["partition"],
+        "availability": {key: value for key, value in matrix.items() if key not in unsaid},
     }  # fmt: skip
 
 

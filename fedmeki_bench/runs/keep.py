@@ -37,14 +37,15 @@ def keep(
     with replacing(folder / FOLDER) as target:  # a folder of this name means that everything is in it
         target.mkdir(parents=True)
         files = _write(federation, tasks, target)
-        told = portable_params(spec.params)
+        told, units = portable_params(spec.params), federation.model.values.units
+        pretext = spec.params.get("pretext", {}).get("kind", "")
         card = KeptCard(
             key=key, algorithm=portable(spec.algorithm), rule=portable(spec.rule), stage=spec.stage,
             stage_version=spec.versions["stage"], stage_params=told["stage"],
             foundation=spec.versions.get("foundation"), seed=spec.seed, profile=told["profile"],
             tasks={name: _task(task, cohorts[name]) for name, task in tasks.items()},
             inputs={modality: _input(taken) for modality, taken in federation.model.inputs.items()},
-            units=federation.model.values.units,
+            pretext=pretext, units=tuple(u for u in units if u.startswith("encoder.") or not pretext),
             files={name: file_digest(target / name) for name in files},
         )  # fmt: skip
         (target / CARD).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")

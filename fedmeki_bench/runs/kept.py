@@ -121,6 +121,11 @@ def open_kept(
     """
     folder = kept_folder(place)
     card = read_kept(folder)
+    if card.pretext:
+        raise InputError(
+            f"{folder / CARD}: trained by {card.pretext} without labels, it answers nothing: start a run from it with "
+            f"-o start.from={folder}"
+        )
     tasks = {name: _task(card, name, folder) for name in card.tasks}
     params = dict(card.stage_params)
     if params.get("trust_remote_code") and not files:

@@ -69,6 +69,7 @@ class KeptCard(_Strict):
         foundation: what the foundation model is (its recipe or the digest of its files), or None.
         tasks: name -> what the model was trained on (role ``training``) or asked.
         inputs: modality -> how it is taken, with the series' statistics, so that no cohort is needed.
+        pretext: what it learnt in the place of labels; empty of a model that answers its tasks.
         units: units of exchange (``encoder.image``) of the client model.
         files: name -> SHA-256 of the tensor files.
     """
@@ -85,6 +86,7 @@ class KeptCard(_Strict):
     profile: dict[str, Any]
     tasks: dict[str, KeptTask]
     inputs: dict[str, KeptInput]
+    pretext: str = ""
     units: tuple[str, ...]
     files: dict[str, str]
 

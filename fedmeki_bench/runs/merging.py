@@ -218,7 +218,7 @@ def _check(record: Record, folder: Path) -> None:
     Raises:
         InputError: predictions or a kept model are gone, damaged or were changed.
     """
-    for evaluation in (*record.evaluations, *record.phases):
+    for evaluation in record.scores:
         if evaluation.predictions is None:
             continue
         path = predictions_file(evaluation, folder)
@@ -237,7 +237,7 @@ def _files(chosen: _Candidate) -> list[tuple[Path, str]]:
     """What is copied of a run: every file with its place in the run's folder."""
     names = [TRACEBACK]
     if chosen.record is not None:
-        scored = (*chosen.record.evaluations, *chosen.record.phases)
+        scored = chosen.record.scores
         names += ["record.json", *(e.predictions for e in scored if e.predictions)]
     # with a checkpoint go the predictions of the phases that are over
     kinds = [MODELS, *([CHECKPOINTS, PREDICTIONS] if chosen.checkpoint and not chosen.finished else [])]

@@ -37,11 +37,13 @@ def plugin_versions(
     foundation = params["stage"].get("foundation")
     if foundation in registry.names("foundations"):
         named["foundation model"] = ("foundations", foundation)
+    if "pretext" in params:
+        named["pretext"] = ("pretexts", params["pretext"]["kind"])
     sources, versions = {}, {}
     for what, (kind, name) in named.items():
         if (source := plugin_source(kind, name)) is not None:
             sources[what] = source
-        version = stated_version(kind, name) if kind in ("partitions", "encoders", "kinds") else 1
+        version = stated_version(kind, name) if kind in ("partitions", "encoders", "kinds", "pretexts") else 1
         if version != 1:
             versions[what] = version
     return ({"sources": sources} if sources else {}) | ({"plugins": versions} if versions else {})
@@ -76,6 +78,8 @@ def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         told["start"]["from"] = portable(str(told["start"]["from"]))
     else:
         told.pop("start", None)
+    if "pooled" in told:
+        told["pooled"]["partition"] = portable(told["pooled"]["partition"])
     if not any_of(told.get("faults", {})):
         told.pop("faults", None)
     if told.get("curriculum", {}).get("regime") in (None, "joint"):

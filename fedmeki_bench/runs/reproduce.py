@@ -67,8 +67,8 @@ def foreign_code(record: Record) -> list[str]:
 def compared(recorded: Record, there: Path, repeated: Record, here: Path) -> Agreement:
     """Compare the predictions of a record with those of its repetition; each run's files lie in its own folder."""
     largest, differing = 0.0, []
-    again = {_which(e): e for e in (*repeated.evaluations, *repeated.phases)}
-    for evaluation in (*recorded.evaluations, *recorded.phases):
+    again = {_which(e): e for e in repeated.scores}
+    for evaluation in recorded.scores:
         if evaluation.predictions is None:
             continue
         other = again.get(_which(evaluation))
@@ -97,8 +97,8 @@ def compared(recorded: Record, there: Path, repeated: Record, here: Path) -> Agr
     return Agreement("identical", "identical")
 
 
-def _which(evaluation: Evaluation) -> tuple[str, str, str, int | None]:
-    return evaluation.view, evaluation.task, evaluation.split, evaluation.phase
+def _which(evaluation: Evaluation) -> tuple[str, str, str, int | None, str | None]:
+    return evaluation.view, evaluation.task, evaluation.split, evaluation.phase, evaluation.variant
 
 
 def _apart(a: Predictions | TextPredictions, b: Predictions | TextPredictions) -> float:

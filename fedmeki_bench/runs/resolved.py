@@ -11,6 +11,7 @@ from fedmeki_bench import registry
 from fedmeki_bench.errors import UsageError
 from fedmeki_bench.evaluation.rescoring import metric
 from fedmeki_bench.evaluation.view import View, view
+from fedmeki_bench.runs.pretext import made
 from fedmeki_bench.runs.spec import RunSpec, views_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.evaluation.metrics import MetricSpec
     from fedmeki_bench.federation.rule import Rule
     from fedmeki_bench.federation.stage import Stage
+    from fedmeki_bench.models.pretext import Pretext
     from fedmeki_bench.task import Task
 
 
@@ -30,7 +32,8 @@ class Resolved:
         tasks: the tasks trained on.
         zero_shot: the tasks that are answered without having been trained on.
         views: what is scored, in order, with the controls that stand beside them.
-        metrics: those of all tasks.
+        metrics: those of all tasks; none where labels are not read.
+        pretext: what is learnt in the place of labels, or None.
     """
 
     rule: Rule
@@ -40,6 +43,7 @@ class Resolved:
     zero_shot: Mapping[str, Task]
     views: Mapping[str, View]
     metrics: Mapping[str, MetricSpec]
+    pretext: Pretext | None = None
 
     @property
     def all_tasks(self) -> dict[str, Task]:
@@ -53,17 +57,19 @@ def resolve(spec: RunSpec) -> Resolved:
     Raises:
         UsageError: one is unknown or can't be loaded.
     """
-    made = {
+    plugins = {
         kind: _made(kind, name, spec.params[section])
         for kind, name, section in (
             ("rules", spec.rule, "rule"), ("stages", spec.stage, "stage"), ("partitions", spec.partition, "partition")
         )
     }  # fmt: skip
     tasks, zero_shot = tasks_of(spec)
-    named = {m for task in (*tasks.values(), *zero_shot.values()) for m in task.meta.metrics}
+    pretext = made(spec.params.get("pretext"))
+    scored = () if pretext is not None else (*tasks.values(), *zero_shot.values())
+    named = {m for task in scored for m in task.meta.metrics}
     return Resolved(
-        made["rules"], made["stages"], made["partitions"], tasks, zero_shot,
-        {name: view(name) for name in views_of(spec)}, {name: metric(name) for name in sorted(named)},
+        plugins["rules"], plugins["stages"], plugins["partitions"], tasks, zero_shot,
+        {name: view(name) for name in views_of(spec)}, {name: metric(name) for name in sorted(named)}, pretext,
     )  # fmt: skip
 
 
@@ -81,7 +87,9 @@ def _made(kind: str, name: str, params: Mapping[str, Any]) -> Any:
 
 def tasks_of(spec: RunSpec) -> tuple[dict[str, Task], dict[str, Task]]:
     """The tasks a run is trained on, and the zero-shot tasks it answers."""
+    wording = spec.params["stage"].get("wording", 0)
     trained, asked = (
-        {name: registry.load("tasks", name)() for name in group} for group in (spec.tasks, spec.zero_shot)
+        {name: registry.load("tasks", name)().worded(wording) for name in group}
+        for group in (spec.tasks, spec.zero_shot)
     )
     return trained, asked

@@ -15,10 +15,13 @@ from fedmeki_bench.boards.axes import Point
 from fedmeki_bench.boards.board import Board
 from fedmeki_bench.boards.rows import BoardRow
 from fedmeki_bench.errors import InputError, UsageError, nearest
-from fedmeki_bench.runs.spec import IN_FULL, assign_options, installed_models, option_models
+from fedmeki_bench.runs.pretext import SECTION
+from fedmeki_bench.runs.spec import IN_FULL, MAPPINGS, assign_options, installed_models, option_models
 
 _SHARED = ("partition", "availability", "faults", "seed")
 """Sections of options that are the same for all rows of a board: they make the federation, and pair the runs."""
+
+_SHARES = {"availability.fraction", "availability.labelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,17 @@ def options_of(board: Board, row: ResolvedRow, choice: Point) -> dict[str, Any]:
         own = {key: value for key, value in layer if has_option(models, key)}
         if own:  # whichever way either writes a key
             options = _in_full(models, options) | _in_full(models, own)
-    if row.trained.pooled:  # there is nothing to share out, and nobody to fail
-        return options
+    if row.trained.pooled:  # nobody can fail; what is shared out matters where clients do not use all they have
+        dealt = {key: value for key, value in choice.in_full.items() if key.startswith("partition.")}
+        return options | dealt if {in_full(models, key) for key in options} & _SHARES else options
     return options | choice.in_full
 
 
 def has_option(models: Mapping[str, type[BaseModel]], option: str) -> bool:
     """Whether one of these sections has an option, given as ``key`` or ``section.key``."""
     section, dot, key = option.partition(".")
+    if option == SECTION or section == SECTION or (dot and section in MAPPINGS):
+        return True  # whether a pretext has the option is known once it is chosen
     if dot:
         return section in models and key in models[section].model_fields
     return any(option in model.model_fields for name, model in models.items() if name not in IN_FULL)
@@ -102,7 +108,15 @@ def in_full(sections: Mapping[str, type[BaseModel] | Mapping[str, Any]], option:
 
 def _in_full(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, Any]:
     handed = assign_options(models, options)
-    return {f"{section}.{key}": value for section, given in handed.items() for key, value in given.items()}
+    found: dict[str, Any] = {}
+    for section, given in handed.items():
+        for key, value in given.items():
+            if isinstance(value, dict) and (key in MAPPINGS or section == SECTION):  # each entry is a choice of its own
+                prefix = key if key in MAPPINGS else SECTION
+                found |= {f"{prefix}.{entry}": one for entry, one in value.items()}
+            else:
+                found[f"{section}.{key}"] = value
+    return found
 
 
 def _shown(board: Board, row: BoardRow, trained: Algorithm) -> Algorithm:

@@ -27,6 +27,7 @@ from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, concerning, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
+from fedmeki_bench.runs.pretext import SECTION, PretextChoice, check_encoders, made, resolved
 from fedmeki_bench.runs.start import Start, start_of
 from fedmeki_bench.runs.streams import Streams
 from fedmeki_bench.seeds import Seeds
@@ -35,11 +36,16 @@ from fedmeki_bench.task import Task
 RESULTS_VERSION = 1
 """Raised whenever the same specification gives other numbers than before."""
 
-_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start", "faults", "curriculum", "seed")
+_SECTIONS = (
+    "profile", "rule", "stage", "partition", "availability", "start", "faults", "curriculum", "seed", "pretext",
+)  # fmt: skip
 _LATER = ("start", "faults", "curriculum", "seed")
 """Sections that came after results did."""
-IN_FULL = frozenset({"faults", "seed"})
+IN_FULL = frozenset({"faults", "seed", "pretext"})
 """Sections whose options are given by their full names only, since rules and stages have short ones that are alike."""
+
+MAPPINGS = ("encoders", "decoder_hidden")
+"""Options of the profile with an entry per modality, which can be given alone: ``encoders.image=vit_nano``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,8 @@ class RunSpec:
         tasks: what is trained on, sorted.
         zero_shot: zero-shot tasks that the foundation view answers, sorted.
         params: section (profile, rule, stage, partition, availability, start, faults, curriculum, seed) -> resolved
-            parameters.
+            parameters; of a pooled run that has not everything also ``pooled``: whose samples it has; of one without
+            labels ``pretext``.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
@@ -85,6 +92,8 @@ class RunSpec:
         if "start" in identity["params"]:
             identity["params"]["start"]["from"] = "kept"
         identity["rule"], identity["partition"] = placeless(self.rule), placeless(self.partition)
+        if "pooled" in identity["params"]:
+            identity["params"]["pooled"]["partition"] = placeless(identity["params"]["pooled"]["partition"])
         for choice in identity["params"]["profile"]["encoders"].values():
             choice["name"] = placeless(choice["name"])
         if "foundation" in identity["params"]["stage"]:
@@ -145,8 +154,12 @@ def specify(
         raise InputError(f"the seed cannot be {seed}: it is not negative")
     rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
     given = assign_options(option_models(algorithm, partition), dict(algorithm.options) | dict(options or {}))
+    among, pooled = partition, _pooled(clients, partition, given) if algorithm.pooled else {}
     if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be assigned
-        partition, given["availability"], given["partition"], given["faults"] = "iid", {}, {}, {}
+        used = {key: value for key, value in given["availability"].items() if key in ("fraction", "labelled")}
+        partition, given["availability"], given["partition"], given["faults"] = "iid", used, {}, {}
+    if pretext := resolved(given["pretext"], algorithm):  # labels, which it does not read, need not be there
+        given["availability"], zero_shot = {**given["availability"], "labelled": 1.0}, ()
     how = registry.load("partitions", partition)
     params = {
         "profile": _resolve_profile(profile_name, given["profile"]).model_dump(mode="json"),
@@ -159,6 +172,10 @@ def specify(
         "curriculum": _resolve(Regime, given["curriculum"], "the curriculum"),
         "seed": _resolve(Streams, given["seed"], "the seeds"),
     }
+    if pooled:
+        params["pooled"] = pooled
+    if pretext:
+        params["pretext"] = pretext
     if to_run and "foundation" in params["stage"]:  # before its files, which may be large, are digested
         check_presence(params["stage"]["foundation"])
     names = sorted(task.meta.name for task in chosen)
@@ -170,8 +187,10 @@ def specify(
         known = algorithms.views(algorithm.rule, algorithm.stage)
         answered = zero_shot_of(algorithm, group, zero_shot) if any(map(answers_zero_shot, known)) else ()
         modalities = {modality for name in group for modality in by_name[name].arrays}
+        if to_run and (trick := made(pretext)) is not None:
+            check_encoders(trick, Profile.model_validate(params["profile"]), modalities)
         versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
-        versions |= plugin_versions(algorithm, partition, params, modalities, (*group, *answered))
+        versions |= plugin_versions(algorithm, among if pooled else partition, params, modalities, (*group, *answered))
         versions |= foundation_identity(params["stage"]) | {"tasks": {name: by_name[name].version for name in group}}
         units = [*(f"encoder.{m}" for m in sorted(modalities)), *(f"decoder.{name}" for name in group)]
         start, digest = start_of(params["start"], units, algorithm.scope)
@@ -181,7 +200,12 @@ def specify(
         rounds = own["profile"]["rounds"]
         own["curriculum"], rounds = settled(params["curriculum"], group, rounds, several=several)
         own["profile"] = own["profile"] | {"rounds": rounds}
-        unsaid = tuple(f"{section}.{key}" for section in _SECTIONS for key in silent(models[section], own[section]))
+        unsaid = tuple(
+            f"{section}.{key}"
+            for section in _SECTIONS
+            if section in own
+            for key in silent(models[section], own[section])
+        )
         specs.append(
             RunSpec(
                 algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, answered, profile_name, own,
@@ -191,6 +215,16 @@ def specify(
     if params["start"].get("from") and not any("start" in spec.versions for spec in specs):
         raise InputError(f"the model kept in {params['start']['from']} shares no unit with any of these training runs")
     return specs
+
+
+def _pooled(clients: int, partition: str, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Whose samples a pooled run has, where these clients do not use all of theirs: it has what they have together."""
+    matrix = _resolve(Availability, given["availability"], "the availability of modalities")
+    if Availability(**matrix).whole:
+        return {}
+    options = _resolve(registry.load("partitions", partition).Params, given["partition"], f"partition {partition}")
+    matrix = {key: matrix[key] for key in ("missing_rate", "holds")}
+    return {"clients": clients, "partition": partition, "options": options, "availability": matrix}
 
 
 def by_role(tasks: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -218,6 +252,7 @@ def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseMo
         "faults": Faults,
         "curriculum": Regime,
         "seed": Streams,
+        SECTION: PretextChoice,
     }
 
 
@@ -226,15 +261,8 @@ def installed_models(algorithm: Algorithm, partition: str) -> dict[str, type[Bas
     sections = {"rule": ("rules", algorithm.rule), "stage": ("stages", algorithm.stage)}
     sections |= {"partition": ("partitions", partition)}
     known = {s: registry.load(kind, name).Params for s, (kind, name) in sections.items() if ".py:" not in name}
-    return {
-        "profile": Profile,
-        **known,
-        "availability": Availability,
-        "start": Start,
-        "faults": Faults,
-        "curriculum": Regime,
-        "seed": Streams,
-    }
+    known |= {"availability": Availability, "start": Start, "faults": Faults, "curriculum": Regime, "seed": Streams}
+    return {"profile": Profile, **known, SECTION: PretextChoice}
 
 
 def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -246,6 +274,16 @@ def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, 
     handed: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     for name, value in options.items():
         section, dot, key = name.partition(".")
+        if section in MAPPINGS and dot:
+            handed["profile"][section] = {**handed["profile"].get(section, {}), key: value}
+            continue
+        if section == SECTION:
+            if key in ("", "kind"):
+                handed[SECTION]["kind"] = value
+            else:
+                known_params = handed[SECTION].get("params", {})
+                handed[SECTION]["params"] = {**known_params, **(value if key == "params" else {key: value})}
+            continue
         if not dot:
             holders = [s for s in _SECTIONS if s not in IN_FULL and name in models[s].model_fields]
             if "profile" in holders:  # lr means the clients'; the stage's own is stage.lr
@@ -280,5 +318,5 @@ def _training_task(name: str) -> Task:
 
 
 def views_of(spec: RunSpec) -> tuple[str, ...]:
-    """The views scored from a run."""
-    return algorithms.views(spec.rule, spec.stage)
+    """The views scored from a run; none of one without labels."""
+    return () if "pretext" in spec.params else algorithms.views(spec.rule, spec.stage)

@@ -30,7 +30,7 @@ def place_of(spec: RunSpec, data: Path, clients: Collection[int], *, device: str
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     plugins = resolve(spec)
     own = open_cohorts(spec, data, plugins.tasks)
-    everybody = clients_of(spec, assignment(spec, plugins, own))
+    everybody = clients_of(spec, assignment(spec, plugins, own), plugins.pretext)
     here = [client for client in everybody if client.number in clients]
     engine = engine_here(spec, plugins, own, here, models_of(spec, plugins, own, device), None)
     return Place(engine, folder, questions_about(own, plugins.tasks))

@@ -24,7 +24,8 @@ QUICK = {
         "mortality",
     },
     "datasets": {"covqu", "ecg_qa", "ptbxl", "rsna", "slake", "vqa_rad"},
-    "encoders": {"clinical", "published_signal", "small_image", "small_signal", "small_volume"},
+    "encoders": {"clinical", "published_signal", "small_image", "small_signal", "small_volume", "vit_nano"},
+    "pretexts": {"mae", "simclr"},
 }
 CASES = [
     pytest.param(kind, name, marks=() if name in quick else pytest.mark.slow, id=f"{kind}-{name}")

@@ -136,7 +136,7 @@ def test_the_command_survives_it(bench, plugin):
 
 
 def test_the_kind_is_found_from_class_file_or_name(monkeypatch):
-    assert [find(name).kind for name in ("fedavg", "plus", "covid19", "rsna", "small_signal")] == list(KINDS)
+    assert [find(name).kind for name in ("fedavg", "plus", "covid19", "rsna", "small_signal", "simclr")] == list(KINDS)
     assert find(f"{WRONG}:Idle").kind == "rules"
     assert find("fedmeki_bench.builtin.baselines.stages:Plus").kind == "stages"
     assert find(Rule).kind == find(Rule()).kind == "rules"

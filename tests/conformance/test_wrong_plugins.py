@@ -10,7 +10,7 @@ from fedmeki_bench import registry
 from fedmeki_bench.builtin.tasks.covid19 import Covid19
 from fedmeki_bench.conformance import KINDS, check, clauses
 
-from . import wrong_datasets, wrong_encoders, wrong_rules, wrong_stages, wrong_tasks
+from . import wrong_datasets, wrong_encoders, wrong_pretexts, wrong_rules, wrong_stages, wrong_tasks
 
 CASES = [
     *(("rules", cls, {}, clause, found) for cls, clause, found in wrong_rules.WRONG),
@@ -18,6 +18,7 @@ CASES = [
     *(("tasks", cls, options, clause, found) for cls, options, clause, found in wrong_tasks.WRONG),
     *(("datasets", cls, {}, clause, found) for cls, clause, found in wrong_datasets.WRONG),
     *(("encoders", cls, {}, clause, found) for cls, clause, found in wrong_encoders.WRONG),
+    *(("pretexts", cls, {}, clause, found) for cls, clause, found in wrong_pretexts.WRONG),
 ]
 
 
@@ -61,6 +62,11 @@ def test_a_good_preparer_passes_everything(ask):
     for clause in clauses("datasets"):
         outcome = ask(wrong_datasets.Visits, clause.name, kind="datasets")
         assert outcome.status == "passed", outcome
+
+
+@pytest.mark.parametrize("cls", wrong_pretexts.GOOD)
+def test_a_good_pretext_passes_everything(cls):
+    assert {outcome.status for outcome in check(cls)} == {"passed"}
 
 
 @pytest.mark.parametrize("cls", wrong_encoders.GOOD)

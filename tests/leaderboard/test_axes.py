@@ -257,8 +257,9 @@ def test_of_all_combinations_the_mean_is_shown_and_a_gap_names_its_points():
 
 def test_an_axis_of_one_option_can_be_written_short():
     """As a mapping of the option to its values, or of ``prepare`` to preparations; both mean the list."""
-    short = board(axes={"init": {"seed.init": [0, 1]}, "split": {"prepare": [{"split_seed": 42}, {"split_seed": 43}]}})
-    long = board(axes={"init": [{"seed.init": 0}, {"seed.init": 1}],
-                       "split": [{"prepare": {"split_seed": 42}}, {"prepare": {"split_seed": 43}}]})  # fmt: skip
+    splits = {"prepare": [{"split_seed": 42}, {"split_seed": 43}]}
+    short = board_from(_keys(seeds=[0], axes={"init": {"seed.init": [0, 1]}, "split": splits}))
+    long = board_from(_keys(seeds=[0], axes={"init": [{"seed.init": 0}, {"seed.init": 1}],
+                       "split": [{"prepare": {"split_seed": 42}}, {"prepare": {"split_seed": 43}}]}))  # fmt: skip
     assert [point.label for point in short.points] == [point.label for point in long.points]
     assert short.points == long.points

@@ -11,6 +11,7 @@ from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.data.clients.holding import Holding
 from fedmeki_bench.data.clients.partition import Partition, partition, partition_together
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.seeds import generator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,22 +45,37 @@ class Assignment:
 
 
 def assign(
-    cohorts: Mapping[str, Cohort], how: Partition, clients: int, seed: int, availability: Availability | None = None
-) -> Assignment:
+    cohorts: Mapping[str, Cohort], how: Partition, clients: int, seed: int, availability: Availability | None = None, *,
+    pooled: bool = False,
+) -> Assignment:  # fmt: skip
     """Assign the ``client`` split of every cohort to clients; one seed gives every algorithm the same assignment.
 
     A group that several tasks of a dataset use sits with the same client in all of them, unless labels decide who gets
-    what (``Partition.by_labels``) or other clients hold a task's modalities.
+    what (``Partition.by_labels``) or other clients hold a task's modalities. Then every client keeps the share of its
+    groups that the availability names, the same ones in all tasks that are dealt at once.
+
+    Args:
+        pooled: one place has what these clients have together, whoever of them lacks a modality.
+
+    Raises:
+        InputError: nobody holds what a task needs, or no sample of it is left.
     """
+    import numpy as np
+
     matrix = availability or Availability()
     parts = {name: cohorts[name].part("client") for name in sorted(cohorts)}
     holders = {name: _holders(cohorts[name], matrix, clients, seed) for name in parts}
     found: dict[str, list[np.ndarray]] = {}
     for names in _together(parts, holders, how):
+        chosen = {name: parts[name] for name in names}
         if len(names) > 1:
-            found |= partition_together({n: parts[n] for n in names}, how, len(holders[names[0]]), seed)
+            dealt = partition_together(chosen, how, len(holders[names[0]]), seed)
         else:
-            found[names[0]] = partition(parts[names[0]], how, len(holders[names[0]]), seed)
+            dealt = {names[0]: partition(parts[names[0]], how, len(holders[names[0]]), seed)}
+        found |= dealt if matrix.whole else _shares(chosen, dealt, holders[names[0]], matrix, seed)
+    if pooled:
+        found = {name: [np.sort(np.concatenate(index))] for name, index in found.items()}
+        clients, holders, matrix = 1, {name: [0] for name in parts}, Availability()
     held: list[dict[str, CohortPart]] = [{} for _ in range(clients)]
     digest = hashlib.sha256()
     for name, part in parts.items():
@@ -73,6 +89,38 @@ def assign(
             held[client][name] = mine
             digest.update(f"{name}\x1f{client}\x1f{chr(30).join(mine.sample_ids)}\x1d".encode())
     return Assignment(held, digest.hexdigest()[:16])
+
+
+def _shares(
+    parts: Mapping[str, CohortPart], dealt: Mapping[str, Sequence[np.ndarray]], holders: Sequence[int],
+    matrix: Availability, seed: int,
+) -> dict[str, list[np.ndarray]]:  # fmt: skip
+    """Of every client's samples those of the patients that it keeps: the first ones in an order of its own.
+
+    The order depends on seed, dataset and client, so that a share lies within every larger one, whatever is trained.
+
+    Raises:
+        InputError: no client keeps a sample of a task.
+    """
+    import numpy as np
+
+    from fedmeki_bench.data.clients.shares import rows_of_share
+
+    found: dict[str, list[np.ndarray]] = {name: [] for name in parts}
+    dataset = next(iter(parts.values())).cohort.dataset
+    for at, client in enumerate(holders):
+        groups = np.concatenate([parts[name].group_ids[dealt[name][at]] for name in parts])
+        rng = generator(seed, "share", dataset, client)
+        kept = groups[rows_of_share(groups, matrix.fraction * matrix.labelled, rng)]
+        for name, part in parts.items():
+            index = dealt[name][at]
+            found[name].append(index[np.isin(part.group_ids[index], kept)])
+    if lacking := next((name for name, index in found.items() if not any(map(len, index))), None):
+        raise InputError(
+            f"fraction {matrix.fraction:g} and labelled {matrix.labelled:g} leave no client a sample of {lacking!r}: "
+            "raise one of them"
+        )
+    return found
 
 
 def _holders(cohort: Cohort, matrix: Availability, clients: int, seed: int) -> list[int]:

@@ -1,7 +1,8 @@
-"""Which client holds which modality: as a matrix, or drawn at a missing rate.
+"""Which client holds which modality, as a matrix or drawn at a missing rate, and how much of its data is used.
 
 The private samples of a task are shared among the clients that hold all its modalities. No sample is thrown away: a
-missing-rate sweep changes how many hospitals contribute a modality, not how much data there is.
+missing-rate sweep changes how many hospitals contribute a modality, not how much data there is. That is what
+``fraction`` and ``labelled`` change: of every client some patients alone, nested, after all were dealt.
 
 A modality that single samples may lack is no condition: a client that does not hold it has its samples without it.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedmeki_bench.errors import InputError
+from fedmeki_bench.options import later
 from fedmeki_bench.seeds import generator
 
 
@@ -27,6 +29,19 @@ class Availability(BaseModel):
     holds: dict[str, list[int]] = Field(
         default_factory=dict, description="modality -> numbers of the clients that hold it, e.g. {image: [0, 1]}"
     )
+    fraction: float = later(
+        1.0, since="0.2.0", gt=0, le=1,
+        description="share of each client's patients that there are; smaller shares lie within larger ones",
+    )  # fmt: skip
+    labelled: float = later(
+        1.0, since="0.2.0", gt=0, le=1,
+        description="share of these patients whose labels are used; the others serve pre-training alone",
+    )  # fmt: skip
+
+    @property
+    def whole(self) -> bool:
+        """Whether every patient is there, and labelled."""
+        return self.fraction == self.labelled == 1
 
     def holders(self, modalities: Iterable[str], clients: int, seed: int) -> list[int]:
         """Clients that hold all of ``modalities``, in order.

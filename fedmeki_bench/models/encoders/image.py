@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.models.encoder import Encoder, Input, Stored
+from fedmeki_bench.models.views import ViewOptions, view_of_grid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fedmeki_bench.profiles import Profile
 
 
-def _standardise(x: Tensor) -> Tensor:
+def standardise(x: Tensor) -> Tensor:
     """Grey levels 0..1 -> about -1..1, the range DeiT's published preprocessing gives (mean and SD 0.5)."""
     return (x - 0.5) / 0.5
 
@@ -44,6 +45,10 @@ class ImageEncoder(Encoder):
         """See :class:`Encoder`."""
         return shrink(super().to_input(array, taken, lengths=lengths, device=device), taken.shape[-1])
 
+    def view(self, x: Tensor, how: ViewOptions) -> Tensor:
+        """See :class:`Encoder`."""
+        return view_of_grid(x, how)
+
     def shrinks(self, shape: tuple[int, ...], taken: Input) -> bool:
         """See :class:`Encoder`; whoever reads pictures in a way of their own, perhaps at random, says it anew."""
         return type(self).to_input is ImageEncoder.to_input and shape[-1] > taken.shape[-1]
@@ -66,7 +71,7 @@ class SmallImageEncoder(ImageEncoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """See :class:`Encoder`."""
-        return self.layers(_standardise(x)).flatten(2).transpose(1, 2)
+        return self.layers(standardise(x)).flatten(2).transpose(1, 2)
 
 
 class DeiTTinyEncoder(ImageEncoder):
@@ -105,7 +110,7 @@ class DeiTTinyEncoder(ImageEncoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """See :class:`Encoder`."""
-        pixels = _standardise(x).expand(-1, 3, -1, -1)
+        pixels = standardise(x).expand(-1, 3, -1, -1)
         return self.deit(pixel_values=pixels).last_hidden_state
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fedmeki_bench.models.encoder import Encoder
+from fedmeki_bench.models.views import ViewOptions, view_of_signal
 
 
 class SignalEncoder(Encoder):
@@ -13,6 +14,10 @@ class SignalEncoder(Encoder):
 
     modality = "signal"
     description = "a twelve-lead electrocardiogram of ten seconds, as a signal over time"
+
+    def view(self, x: Tensor, how: ViewOptions) -> Tensor:
+        """See :class:`Encoder`."""
+        return view_of_signal(x, how)
 
 
 class PublishedSignalEncoder(SignalEncoder):

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from fedmeki_bench.models.encoder import Encoder, Input, Stored
+from fedmeki_bench.models.views import ViewOptions, view_of_grid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,10 @@ class VolumeEncoder(Encoder):
         _, depth, height, width = taken.shape
         same = x.shape[2:] == (depth, height, width)
         return x if same else nn.functional.adaptive_avg_pool3d(x, (depth, height, width))
+
+    def view(self, x: Tensor, how: ViewOptions) -> Tensor:
+        """See :class:`Encoder`."""
+        return view_of_grid(x, how)
 
     def shrinks(self, shape: tuple[int, ...], taken: Input) -> bool:
         """See :class:`Encoder`; whoever reads volumes in a way of their own says it anew."""
