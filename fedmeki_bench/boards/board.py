@@ -37,9 +37,9 @@ from fedmeki_bench.boards.known import known_boards
 from fedmeki_bench.boards.places import refuse, where
 from fedmeki_bench.boards.rows import (
     NAME,
-    BoardOption,
     BoardRow,
     Entry,
+    OptionValue,
     RowSpec,
     Scalar,
     rows_of,
@@ -118,7 +118,7 @@ class Board(BaseModel):
     margins: dict[str, float] = Field(default_factory=dict)
     questions: dict[str, Literal["better", "not_worse"]] | None = None
     groups: dict[str, list[str]] = Field(default_factory=dict)
-    options: dict[str, BoardOption] = Field(default_factory=dict)
+    options: dict[str, OptionValue] = Field(default_factory=dict)
     synth: dict[str, SynthSpec] = Field(default_factory=dict)
     prepare: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
     published: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,100}$")

@@ -45,22 +45,6 @@ OptionValue: TypeAlias = Annotated[Scalar | list[Scalar], BeforeValidator(_singl
 """The value of an option of a board or a row."""
 
 
-def _board_option(value: Any) -> Any:
-    return value if isinstance(value, dict) and _plain_mapping(value) else _single_or_list(value)
-
-
-def _plain_mapping(value: Mapping[Any, Any]) -> bool:
-    return all(
-        isinstance(key, str)
-        and (_plain_mapping(one) if isinstance(one, dict) else isinstance(one, bool | int | float | str))
-        for key, one in value.items()
-    )
-
-
-BoardOption: TypeAlias = Annotated[Scalar | list[Scalar] | dict[str, Any], BeforeValidator(_board_option)]
-"""The value of an option of a board, which may have entries as ``encoders`` has: all rows get the same."""
-
-
 class TunedSpec(BaseModel):
     """How some of a row's options were chosen.
 

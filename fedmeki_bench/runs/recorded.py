@@ -104,7 +104,7 @@ def _of_row(record: Record, board: Board, row: ResolvedRow, rows: Sequence[Resol
 
 def _laid_over(record: Record, board: Board, row: ResolvedRow, choice: Point) -> dict[str, Any]:
     """The options of a row over the board's, each once whichever way it is written, and the partition's."""
-    laid: dict[str, Any] = dict(board.options)
+    laid = dict(board.options)
     for layer in (choice.settings, row.row.options, choice.of_row(row.row.name)):
         own = {in_full(record.params, key): value for key, value in layer}
         laid = {key: value for key, value in laid.items() if in_full(record.params, key) not in own} | own
