@@ -82,7 +82,7 @@ def _of_row(record: Record, board: Board, row: ResolvedRow, rows: Sequence[Resol
     unknown: then the record is the other row's.
     """
     options = _laid_over(record, board, row, choice)
-    if not all(_has(record.params, key, value) for key, value in options.items()):
+    if not all(_has(_params(record), key, value) for key, value in options.items()):
         return False
     models = installed_models(row.trained, choice.partition)
     settled = {in_full(record.params, key) for key in options}
@@ -116,12 +116,24 @@ def _default(board: Board, models: Mapping[str, type[BaseModel]], section: str, 
     return found.model_dump(mode="json").get(key)
 
 
+def _params(record: Record) -> Mapping[str, Mapping[str, Any]]:
+    """Its parameters, with the regime that its tasks were trained under, where there are several."""
+    joint = {"curriculum": {"regime": "joint"}} if len(record.tasks) > 1 else {}
+    return joint | record.params
+
+
 def _has(params: Mapping[str, Any], option: str, value: Any) -> bool:
     """Whether a record was run under an option, or has no such parameter: boards give each row what it takes."""
     section, dot, key = option.partition(".")
     sections = [params.get(section, {})] if dot else list(params.values())
     holders = [found for found in sections if isinstance(found, Mapping) and (key if dot else option) in found]
-    return not holders or any(found[key if dot else option] == value for found in holders)
+    return not holders or any(_same_value(found[key if dot else option], value) for found in holders)
+
+
+def _same_value(recorded: Any, value: Any) -> bool:
+    if isinstance(recorded, list) and isinstance(value, str):  # a list may be written with commas
+        return recorded == [part.strip() for part in value.split(",") if part.strip()]
+    return bool(recorded == value)
 
 
 def _changed(record: Record, rule: str, partition: str) -> str:

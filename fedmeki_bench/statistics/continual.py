@@ -1,19 +1,19 @@
 """What a model whose tasks follow one another keeps, forgets and carries over, with intervals over patients and seeds.
 
-R[i, j] is the score on task j when i phases are over; R[0] is the untrained model's. With T tasks in the order of their
-phases, and all sums over the T - 1 tasks that are meant:
+R[i, j] is the score on task j when i phases are over; R[0] is the untrained model's. With T tasks in the order of
+their phases:
 
 - accuracy: the mean over tasks of R[T, j];
 - forgetting: the mean over all tasks but the last of max over l in 1..T-1 of R[l, j], less R[T, j] (Chaudhry et al.,
   "Riemannian Walk for Incremental Learning", ECCV 2018);
-- backward transfer: the mean over all tasks but the last of R[T, j] - R[j, j]; forward transfer: the mean over all tasks
-  but the first of R[j - 1, j] - R[0, j] (Lopez-Paz and Ranzato, "Gradient Episodic Memory", NeurIPS 2017, who set a
-  random classifier's score in the place of R[0, j]).
+- backward transfer: the mean over all tasks but the last of R[T, j] - R[j, j]; forward transfer: the mean over all
+  tasks but the first of R[j - 1, j] - R[0, j] (Lopez-Paz and Ranzato, "Gradient Episodic Memory", NeurIPS 2017, who
+  set a random classifier's score in the place of R[0, j]).
 
-All of these are sums of cells with fixed weights, once it is settled at which phase a task stood best; so the influence of
-a patient on a measure is the same sum of the patient's influences on the cells, and models are compared on the same
-patients. That the best phase is chosen by the same patients makes forgetting a little larger than it is, where there are
-more than two tasks.
+All of these are sums of cells with fixed weights, once it is settled at which phase a task stood best; so the influence
+of a patient on a measure is the same sum of the patient's influences on the cells, and models are compared on the same
+patients. That the best phase is chosen by the same patients makes forgetting a little larger than it is, where there
+are more than two tasks.
 """
 
 from __future__ import annotations
