@@ -26,8 +26,8 @@ from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, concerning, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
-from fedmeki_bench.runs.pretext import SECTION, PretextChoice, check_encoders, made, resolved
-from fedmeki_bench.runs.start import Start, start_of
+from fedmeki_bench.runs.pretext import PRETRAIN, SECTION, PretextChoice, check_encoders, made, resolved
+from fedmeki_bench.runs.start import Start, start_of, start_of_pretrained
 from fedmeki_bench.task import Task
 
 RESULTS_VERSION = 1
@@ -54,6 +54,7 @@ class RunSpec:
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
+        pretraining: the run that leaves the model to start from, where a board plans it; ``versions`` name its setting.
     """
 
     algorithm: str
@@ -69,12 +70,13 @@ class RunSpec:
     partition: str
     versions: dict[str, Any]
     unsaid: tuple[str, ...] = ()
+    pretraining: RunSpec | None = None
 
     @property
     def setting(self) -> str:
         """Hash of everything that defines the run but the data (16 hex digits)."""
         identity = asdict(self)
-        del identity["algorithm"], identity["unsaid"]
+        del identity["algorithm"], identity["unsaid"], identity["pretraining"]
         for option in self.unsaid:
             section, _, key = option.partition(".")
             del identity["params"][section][key]
@@ -118,6 +120,7 @@ def specify(
     options: Mapping[str, Any] | None = None,
     zero_shot: Sequence[str] = (),
     to_run: bool = False,
+    pretrained: Mapping[tuple[str, ...], RunSpec] | None = None,
 ) -> list[RunSpec]:
     """The training runs an algorithm needs for these tasks: one per task in scope ``s``, one over all in scope ``m``.
 
@@ -125,6 +128,7 @@ def specify(
         zero_shot: zero-shot tasks for the foundation view to answer; ignored where there is none. In scope ``s`` each
             goes to the training of the task it names as ``trained_by``.
         options: ``key`` or ``section.key`` -> value, as given with ``-o``.
+        pretrained: tasks -> the run without labels that the training over them starts from.
         to_run: refuse a foundation model that could not be loaded, which matters little where records are only shown.
 
     Raises:
@@ -141,6 +145,10 @@ def specify(
         raise InputError(f"the seed cannot be {seed}: it is not negative")
     rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
     given = assign_options(option_models(algorithm, partition), dict(algorithm.options) | dict(options or {}))
+    if given[PRETRAIN]:
+        raise InputError(
+            "pretrain is a key of boards: run once with -o pretext=simclr, then with -o start.from=RESULTS/KEY"
+        )
     among, pooled = partition, _pooled(clients, partition, given) if algorithm.pooled else {}
     if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be assigned
         used = {key: value for key, value in given["availability"].items() if key in ("fraction", "labelled")}
@@ -178,7 +186,11 @@ def specify(
         versions |= plugin_versions(algorithm, among if pooled else partition, params, modalities, (*group, *answered))
         versions |= foundation_identity(params["stage"]) | {"tasks": {name: by_name[name].version for name in group}}
         units = [*(f"encoder.{m}" for m in sorted(modalities)), *(f"decoder.{name}" for name in group)]
-        start, digest = start_of(params["start"], units, algorithm.scope)
+        before = (pretrained or {}).get(group)
+        if before is None:
+            start, digest = start_of(params["start"], units, algorithm.scope)
+        else:
+            start, digest = start_of_pretrained(params["start"], units), {"start": before.setting}
         own, versions = params | {"start": start}, versions | digest
         own["profile"] = concerning(params["profile"], modalities)
         unsaid = tuple(
@@ -190,7 +202,7 @@ def specify(
         specs.append(
             RunSpec(
                 algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, answered, profile_name, own,
-                seed, 1 if algorithm.pooled else clients, partition, versions, unsaid,
+                seed, 1 if algorithm.pooled else clients, partition, versions, unsaid, before,
             )
         )  # fmt: skip
     if params["start"].get("from") and not any("start" in spec.versions for spec in specs):
@@ -250,11 +262,14 @@ def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, 
     Raises:
         InputError: no section has it, or more than one but the profile.
     """
-    handed: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    handed: dict[str, dict[str, Any]] = {section: {} for section in (*_SECTIONS, PRETRAIN)}
     for name, value in options.items():
         section, dot, key = name.partition(".")
         if section in MAPPINGS and dot:
             handed["profile"][section] = {**handed["profile"].get(section, {}), key: value}
+            continue
+        if section == PRETRAIN:
+            handed[PRETRAIN][key or "kind"] = value
             continue
         if section == SECTION:
             if key in ("", "kind"):
