@@ -38,7 +38,8 @@ IN_FULL = frozenset({"faults", "pretext"})
 """Sections whose options are given by their full names only, since rules and stages have short ones that are alike."""
 
 MAPPINGS = ("encoders", "decoder_hidden")
-"""Options of the profile with an entry per modality, which can be given alone: ``encoders.image=vit_nano``."""
+"""Options of the profile with an entry per modality, which can be given alone: ``encoders.image=vit_nano``, and of an
+encoder also one parameter: ``encoders.image.width=32``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +301,24 @@ def _resolve(model: type[BaseModel], options: Mapping[str, Any], owner: str) -> 
 def _resolve_profile(name: str, options: Mapping[str, Any]) -> Profile:
     base = profile(name).model_dump(mode="json")
     for key, value in options.items():  # a mapping such as encoders changes the entries it names
-        base[key] = base[key] | value if isinstance(base[key], dict) and isinstance(value, dict) else value
+        if key in MAPPINGS and isinstance(value, dict):
+            base[key] = _entries(base[key], value)
+        else:
+            base[key] = value
     return parse_options(Profile, base, owner=f"profile {name}")
+
+
+def _entries(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of a mapping laid over others: first those that are whole, then single parameters of an encoder."""
+    found = base | {entry: value for entry, value in given.items() if "." not in entry}
+    for path, value in given.items():
+        entry, dot, parameter = path.partition(".")
+        if dot:
+            if entry not in found:
+                raise InputError(f"unknown modality {entry!r} in 'encoders.{path}'; {nearest(entry, found)}")
+            choice = {"name": found[entry]} if isinstance(found[entry], str) else dict(found[entry])
+            found[entry] = choice | {"params": {**choice.get("params", {}), parameter: value}}
+    return found
 
 
 def _training_task(name: str) -> Task:
