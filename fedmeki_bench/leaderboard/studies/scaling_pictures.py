@@ -47,15 +47,15 @@ def _picture(over: str, curves: Sequence[Measured], titles: Mapping[str, str], b
         return None
     across = min(_ABREAST, len(shown))
     down = -(-len(shown) // across)
-    high = 2.75
+    high = 3.0
     fig = figure(9.6, down * high + 0.1)
     gap, left = 0.075, 0.065
     each = (0.985 - left - gap * (across - 1)) / across
     errors = [e for _, mine in shown for curve in mine for e in curve.errors if e > 0]
     for number, ((_, heading), mine) in enumerate(shown):
         line, place = divmod(number, across)
-        bottom = ((down - 1 - line) * high + 0.75) / fig.get_figheight()
-        axes = fig.add_axes((left + place * (each + gap), bottom, each, (high - 1.25) / fig.get_figheight()))
+        bottom = ((down - 1 - line) * high + 1.0) / fig.get_figheight()
+        axes = fig.add_axes((left + place * (each + gap), bottom, each, (high - 1.5) / fig.get_figheight()))
         _panel(axes, mine[:_CURVES], over, 0.8 * min(errors), min(1.0, 1.25 * max(errors)))
         axes.set_title(wrapped(heading, 40), pad=5, fontsize=8.5)
     key, title = f"scaling-{over.split()[-1]}", f"Error over {over}"
