@@ -13,9 +13,11 @@ from fedmeki_bench.evaluation.metrics import BUILT_IN
 from fedmeki_bench.evaluation.predictions import Predictions, predictions_path, write_predictions
 from fedmeki_bench.leaderboard.build import page_of, render
 from fedmeki_bench.leaderboard.page import Context
+from fedmeki_bench.leaderboard.studies.continual import _lost
 from fedmeki_bench.records.record import CohortRef, Evaluation, RoundRecord
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.seeds import generator
+from fedmeki_bench.statistics.continual import Estimate
 
 A, B = TASKS
 SEEDS = [0, 1, 2]
@@ -160,6 +162,14 @@ def test_the_first_sentence_says_what_was_lost_and_what_helps(study):
         "Taught ecg_abnormal first and then lung_opacity, the model of Fedavg_m lost 0.4"
     )
     assert "when each hospital trained again on 10 % of its earlier patients, 0." in study.verdict[0]
+
+
+def test_a_loss_that_chance_explains_is_not_called_one():
+    assert _lost(Estimate(0.1, -0.2, 0.4)).startswith("is not shown to have lost anything of what it had learnt before")
+    assert _lost(Estimate(0.3, 0.1, 0.5)) == (
+        "lost 0.30 of its score on what it had learnt before (95 % interval 0.10 to 0.50)"
+    )
+    assert _lost(Estimate(-0.3, -0.5, -0.1)).startswith("got better by 0.30")
 
 
 def test_the_page_says_what_can_not_be_seen_and_what_is_kept_where(made, study):
