@@ -28,6 +28,10 @@ class Profile(BaseModel):
     name: str = Field(description="name of the budget")
     rounds: int = Field(ge=1, le=100_000, description="communication rounds")
     local_epochs: int = Field(1, ge=1, le=1000, description="passes over a client's own data per round")
+    local_steps: int = later(
+        0, since="0.2.0", ge=0, le=1_000_000, description="optimiser steps of each task at a client per round, in the "
+        "place of local_epochs: the same however much a client holds; 0 goes by epochs",
+    )  # fmt: skip
     batch_size: int = Field(64, ge=1, description="samples per optimiser step")
     lr: float = Field(1e-4, gt=0, description="learning rate of the clients' optimiser")
     optimizer: Literal["adam", "sgd"] = Field("adam", description="the clients' optimiser, fresh each round")

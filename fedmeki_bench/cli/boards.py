@@ -137,11 +137,12 @@ def status_command(board: str, data: Path, results: Path, as_json: bool) -> None
     found, rows = whereabouts(entries, store), []
     for entry in entries:
         seconds, traffic, estimated = cost(entry, entries)
-        names = list(dict.fromkeys(c.algorithm.name for c in entry.cells))
+        names = [algorithm.name for algorithm in entry.algorithms]
         there = found.get(entry.key)
-        pooled = all(c.algorithm.pooled for c in entry.cells)
+        pooled = all(algorithm.pooled for algorithm in entry.algorithms)
+        pretext = entry.spec.params.get("pretext", {}).get("kind")
         rows.append([
-            names, list(entry.spec.tasks),
+            [f"{pretext} for {name}" for name in names] if pretext else names, list(entry.spec.tasks),
             "pooled" if pooled else partition_in_words(entry.spec.partition, entry.spec.params),
             entry.spec.seed, there.state if there and there.state in ("running", "queued") else entry.status,
             None if seconds is None else round(seconds, 1), None if traffic is None else round(traffic / 1e6, 2),

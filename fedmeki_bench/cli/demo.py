@@ -45,7 +45,8 @@ def demo_command(out: Path, board: str, jobs: int | None, plain: bool | None) ->
                 if error.failed.keys() & set(chosen.tasks):
                     raise
                 echo(f"left out: {error}", err=True)  # somebody's task, and none of the board's
-    run_board(chosen, out / "data", out / "results", jobs=jobs, plain=plain)
+    raw = out / "raw" if chosen.axes else None  # the axes may prepare otherwise
+    run_board(chosen, out / "data", out / "results", jobs=jobs, plain=plain, raw=raw)
     build_board(chosen, out / "results", out / "leaderboard", formats=FORMATS)
     echo(f"done in {time.perf_counter() - started:.0f} s; open {out / 'leaderboard' / 'leaderboard.html'}")
 

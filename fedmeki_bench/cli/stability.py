@@ -18,16 +18,27 @@ if TYPE_CHECKING:
 @click.command("stability")
 @click.argument("board")
 @options.results
+@click.option(
+    "--document", type=click.Path(path_type=Path), default=None,
+    help="Also write the five sections of PCS documentation into this folder.",
+)  # fmt: skip
+@click.option(
+    "--data", type=click.Path(path_type=Path), default="data", show_default=True,
+    help="Folder of cohorts, whose cards the documentation prints.",
+)  # fmt: skip
 @options.as_json
-def stability_command(board: str, results: Path, as_json: bool) -> None:
+def stability_command(board: str, results: Path, document: Path | None, data: Path, as_json: bool) -> None:
     """Would other seeds, partitions, preparations or options have said the same? From records that exist.
 
     BOARD is a board, or a published leaderboard.csv alone. Nothing is trained.
     """
     from fedmeki_bench.leaderboard.studies.writing import study_json
-    from fedmeki_bench.workflow.stability import stability
+    from fedmeki_bench.workflow.stability import document_stability, stability
 
     study = stability(board, results)
+    if document is not None:
+        for path in document_stability(board, results, document, data=data):
+            echo(f"wrote {path}", err=as_json)
     if as_json:
         echo(json.dumps(study_json(study), indent=1))
     else:

@@ -81,6 +81,7 @@ class Column:
 class Cost:
     """What a row costs: megabytes of all clients per round each way and over the whole training, and seconds.
 
+    What a run started from by pre-training had cost is in megabytes and seconds, and not in those per round.
     ``held`` is how many megabytes of weights a client needs to train, ``trained`` how many of them are trained; None
     where records do not say.
     """
@@ -305,11 +306,12 @@ class Grid:
             return None
         n = len(whole)
         sent = [traffic(record) for record in runs]
+        before = [record.pretraining for record in runs if record.pretraining is not None]
         return Cost(
             sum(up / max(rounds, 1) for up, _, rounds in sent) / 1e6 / n,
             sum(down / max(rounds, 1) for _, down, rounds in sent) / 1e6 / n,
-            sum(up + down for up, down, _ in sent) / 1e6 / n,
-            sum(record.cost.seconds for record in runs) / n,
+            (sum(up + down for up, down, _ in sent) + sum(one.bytes_up + one.bytes_down for one in before)) / 1e6 / n,
+            (sum(record.cost.seconds for record in runs) + sum(one.seconds for one in before)) / n,
             max(held) / 1e6 if (held := [r.cost.client_weights for r in runs if r.cost.client_weights]) else None,
             max(own) * 4 / 1e6 if (own := [r.cost.parameters for r in runs if r.cost.parameters]) else None,
         )

@@ -94,12 +94,14 @@ def _section(page: Page, section: Section) -> dict[str, Any]:
 
 def _study(study: Study) -> dict[str, Any]:
     """What an analysis found, its pictures drawn."""
-    tables = []
-    for table in study.tables:
-        rows = [(row, [_study_cell(table, i, entry) for i, entry in enumerate(row.entries)]) for row in table.rows]
-        text = [all(row.entries[i].value is None for row in table.rows) for i in range(len(table.columns))]
-        tables.append({"table": table, "rows": rows, "text": text})
-    return {"study": study, "pictures": list(study.draw()), "tables": tables}
+    return {"study": study, "pictures": list(study.draw()), "tables": [study_table(table) for table in study.tables]}
+
+
+def study_table(table: StudyTable) -> dict[str, Any]:
+    """What the template ``studies.html.j2`` needs of a study's table."""
+    rows = [(row, [_study_cell(table, i, entry) for i, entry in enumerate(row.entries)]) for row in table.rows]
+    text = [all(row.entries[i].value is None for row in table.rows) for i in range(len(table.columns))]
+    return {"table": table, "rows": rows, "text": text}
 
 
 def _study_cell(table: StudyTable, index: int, entry: Entry) -> dict[str, Any]:

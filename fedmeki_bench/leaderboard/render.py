@@ -55,7 +55,7 @@ def markdown(page: Page, *, figure: str | None = None) -> str:
     board, names = page.board, Names(page.algorithms)
 
     def say(text: str) -> str:
-        return names.write(" ".join(text.split()), _escaped, lambda a: _name(a.html))
+        return names.write(" ".join(text.split()), escaped, lambda a: algorithm_name(a.html))
 
     lines = [
         f"<!-- Built by `fedmeki-bench leaderboard {board.name}` from the records; do not edit. -->",
@@ -118,15 +118,15 @@ def _reading(page: Page, say: Say) -> list[str]:
 
 def _text(text: str) -> str:
     """Plain text for Markdown, in one line."""
-    return _escaped(" ".join(text.split()))
+    return escaped(" ".join(text.split()))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """HTML escaped, and no character left that Markdown could read as markup."""
     return _MARKDOWN.sub(lambda m: f"&#{ord(m[0])};", html.escape(text, quote=False))
 
 
-def _name(row_html: str) -> str:
+def algorithm_name(row_html: str) -> str:
     """``Algorithm.html`` for Markdown: its tags and entities stay, Markdown's own characters are escaped."""
     return re.sub(r"[|*_`\[\]~$\\]", lambda m: f"&#{ord(m[0])};", " ".join(row_html.split()))
 
@@ -156,12 +156,12 @@ def _header(column: Column, say: Say) -> str:
 def _row(row: TableRow, say: Say) -> str:
     entries = [f"**{say(e.text)}**" if e.best else say(e.text) for e in row.entries]
     mark = f" {row.mark}" if row.mark else ""
-    return f"| {_name(row.algorithm.html)}{mark} | " + " | ".join(entries) + " |"
+    return f"| {algorithm_name(row.algorithm.html)}{mark} | " + " | ".join(entries) + " |"
 
 
 def _paper(paper: PaperTable) -> list[str]:
     lines = [f"## {_text(paper.title)}", "", *(f"> {_text(warning)}" for warning in paper.warnings), ""]
-    lines += ["| Task | Metric | " + " | ".join(_name(a.html) for a in paper.algorithms) + " |"]
+    lines += ["| Task | Metric | " + " | ".join(algorithm_name(a.html) for a in paper.algorithms) + " |"]
     lines += ["|:--|:--" + "|--:" * len(paper.algorithms) + "|"]
     lines += [f"| {_text(t)} | {_text(m)} | " + " | ".join(c.text for c in cells) + " |" for t, m, cells in paper.rows]
     return [*lines, "", *(f"{_text(note)}  " for note in paper.notes), ""]
@@ -177,7 +177,7 @@ def _gap_lines(gaps: Sequence[Gap], unreadable: Sequence[str], remarks: Sequence
         where = f"{', '.join(gap.tasks)}, seed{'s' * (len(gap.seeds) > 1)} {', '.join(map(str, gap.seeds))}"
         where += f" ({gap.where})" * bool(gap.points)
         status = gap.status.replace("_", " ")
-        lines.append(f"- {_name(gap.algorithm.html)}, {_text(where)}: {status}: {_text(gap.reason)}")
+        lines.append(f"- {algorithm_name(gap.algorithm.html)}, {_text(where)}: {status}: {_text(gap.reason)}")
     lines += [f"- unreadable record {_text(item)}" for item in unreadable]
     return [*lines, *noted, ""]
 

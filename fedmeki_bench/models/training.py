@@ -167,9 +167,17 @@ class Training:
         return self.model.loss(outputs, batch), outputs
 
     def batches(self, epochs: int = 1) -> Iterator[Batch]:
-        """Every sample once per epoch, in an order of its own each time; the tasks' batches interleaved evenly."""
+        """Every sample once per epoch, in an order of its own each time; the tasks' batches interleaved evenly.
+
+        Where the profile says ``local_steps``, so many of each task, in as many passes as that takes; a rule that asks
+        for other passes than the profile's, such as more for a head, gets those.
+        """
         size = self.settings.batch_size
-        planned = {task: epochs * -(-len(part) // size) for task, part in self.data.items()}
+        steps = self.settings.local_steps if epochs == self.settings.local_epochs else 0
+        each = {task: -(-len(part) // size) for task, part in self.data.items()}
+        planned = {task: steps or epochs * n for task, n in each.items()}
+        if steps:
+            epochs = max((-(-steps // n) for n in each.values() if n), default=0)
         for step in schedule(self.data, epochs=epochs, batch_size=size, seed=self.seed, stream=self.stream):
             if step.number < max(1, int(self.pace * planned[step.task])):
                 yield self.batch(step)

@@ -255,6 +255,16 @@ class RunError(_Strict):
     where: str = ""
 
 
+class Pretraining(_Strict):
+    """The run without labels that a board's run started from, and what that had cost."""
+
+    key: str
+    pretext: str
+    seconds: float = 0.0
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
 class Record(_Strict):
     """A run. ``key`` identifies it with its data, ``setting`` without: other data, same setting, new key.
 
@@ -288,6 +298,7 @@ class Record(_Strict):
     foundation: FoundationFacts | None = None
     history: list[RoundRecord] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
+    pretraining: Pretraining | None = None
     environment: dict[str, Any] = Field(default_factory=dict)
     started: AwareDatetime | None = None
     finished: AwareDatetime | None = None
@@ -308,6 +319,8 @@ class Record(_Strict):
     def to_json(self) -> str:
         """The record as indented JSON in field order, newline at the end; never contains NaN. Sets ``digest``."""
         content = self.model_dump(mode="python", by_alias=True)
+        if self.pretraining is None:  # it came later: other records are written as they were
+            del content["pretraining"]
         replaced: list[str] = []
         content = _plain(content, "", replaced)
         content["notes"] = [*content["notes"], *(r for r in replaced if r not in content["notes"])]

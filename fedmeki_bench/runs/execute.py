@@ -6,6 +6,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from fedmeki_bench.runs.environment import environment, peak_memory
 from fedmeki_bench.runs.failures import failure, leave_traceback, without_places
 from fedmeki_bench.runs.kept_card import FOLDER as KEPT_FOLDER
 from fedmeki_bench.runs.pretext import notes as pretext_notes
+from fedmeki_bench.runs.pretraining import finished, placed, told
 from fedmeki_bench.runs.resolved import Resolved, resolve, tasks_of
 from fedmeki_bench.runs.spec import RunSpec
 from fedmeki_bench.sources import class_source
@@ -119,6 +121,7 @@ def execute(
     check_folder(data, has_data=engine.has_data)
     cohorts = open_cohorts(spec, data, plugins.all_tasks)
     key = key_of(spec, cohorts)
+    before, spec = spec.pretraining, replace(placed(spec, cohorts, store), pretraining=None)
     with store.lock(key) as lease:
 
         def tell(event: Event) -> None:
@@ -150,6 +153,9 @@ def execute(
         started = time.perf_counter()
         failed: BaseException | None = None
         try:
+            if before is not None:
+                again = partial(execute, before, data, store, device=device, listener=tell, engine=engine)
+                record.pretraining = told(finished(before, cohorts, store, again))
             open_engine = partial(engine.opened, spec, key, data, folder / CHECKPOINT, device)
             _train_and_score(spec, plugins, record, cohorts, folder, open_engine, device, tell, keep_model, test)
         except KeyboardInterrupt:

@@ -149,10 +149,11 @@ def _work(entry: Planned, data: Path, sizes: dict[tuple[str, ...], int]) -> floa
 
 def _kind(entry: Planned) -> tuple[bool, str, str, bool]:
     """Whether a training fills rows of bounds alone, its rule and stage, and whether the data are pooled."""
-    rows = [cell.algorithm for cell in entry.cells]
-    return all(a.bound for a in rows), entry.spec.rule, entry.spec.stage, all(a.pooled for a in rows)
+    rows = [cell.algorithm for cell in entry.cells] or entry.serves
+    stage = entry.spec.stage if entry.cells else f"{entry.spec.stage} {entry.spec.params['pretext']['kind']}"
+    return all(a.bound for a in rows), entry.spec.rule, stage, all(a.pooled for a in rows)
 
 
 def _own(entry: Planned) -> list[object]:
     """The options that make the rows of a training, which may cost more or less than others of their kind."""
-    return [cell.algorithm.options for cell in entry.cells[:1]]
+    return [algorithm.options for algorithm in ([c.algorithm for c in entry.cells[:1]] or entry.serves[:1])]

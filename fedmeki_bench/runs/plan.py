@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmeki_bench import registry
+from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.boards.axes import Point, Preparation
 from fedmeki_bench.boards.board import Board
 from fedmeki_bench.boards.cells import Cell
@@ -25,9 +26,10 @@ from fedmeki_bench.runs.points import (
     prepared_otherwise,
     why_no_data,
 )
+from fedmeki_bench.runs.pretraining import has_model, specified
 from fedmeki_bench.runs.recorded import is_file, recorded
 from fedmeki_bench.runs.rows import ResolvedRow, has_option, options_of, resolve_rows
-from fedmeki_bench.runs.spec import RunSpec, by_role, option_models, specify, zero_shot_of
+from fedmeki_bench.runs.spec import RunSpec, by_role, option_models, zero_shot_of
 from fedmeki_bench.runs.superseded import sentence, superseded
 
 
@@ -41,6 +43,7 @@ class Planned:
         reason: why it is not ok.
         preparation: options with which its data are prepared, as far as the board's axes say.
         data: the folder of its cohorts, once it was looked for.
+        serves: rows whose runs start from it; a pre-training fills no cell.
     """
 
     spec: RunSpec
@@ -51,6 +54,12 @@ class Planned:
     record: Record | None = None
     preparation: Preparation = ()
     data: Path | None = None
+    serves: list[Algorithm] = field(default_factory=list)
+
+    @property
+    def algorithms(self) -> list[Algorithm]:
+        """The rows that need it, each once."""
+        return list(dict.fromkeys([*(cell.algorithm for cell in self.cells), *self.serves]))
 
 
 def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> list[Planned]:
@@ -79,6 +88,11 @@ def plan(board: Board, records: Sequence[Record | BadRecord] | None = None) -> l
                 continue
             for spec in _specified(board, row, choice, seed, training, zero_shot, to_run=records is None):
                 prepared = preparation_for(choice.preparation, (*spec.tasks, *spec.zero_shot))
+                if spec.pretraining is not None:  # before all that start from it
+                    known = planned.setdefault(
+                        (spec.pretraining.setting, prepared), Planned(spec.pretraining, preparation=prepared)
+                    )
+                    known.serves = list(dict.fromkeys([*known.serves, row.shown]))
                 entry = planned.setdefault((spec.setting, prepared), Planned(spec, preparation=prepared))
                 answered = spec.zero_shot if answers_zero_shot(row.shown.view) else ()
                 entry.cells += [
@@ -98,7 +112,7 @@ def _specified(
 ) -> list[RunSpec]:  # fmt: skip
     """The training runs of a row under one partition and seed."""
     try:
-        return specify(
+        return specified(
             row.trained, training, profile_name=board.profile, seed=seed, clients=board.clients,
             partition=choice.partition, options=options_of(board, row, choice), zero_shot=zero_shot, to_run=to_run,
         )  # fmt: skip
@@ -190,6 +204,9 @@ def inspect(board: Board, data: Path, store: RecordStore, *, load: bool = True) 
                 if record.status == "ok":
                     entry.status, entry.record = "missing", None
                     entry.reason = f"made before the view {lacking[0]} was scored"
+            elif record.status == "ok" and entry.serves and not has_model(store.folder(entry.key)):
+                entry.status, entry.record = "missing", None
+                entry.reason = "the model that it left is gone"
             elif record.status == "ok" and (changes := list(outdated(record))):
                 entry.reason = f"to be scored anew: {', '.join(changes)}"
         elif (store.folder(entry.key) / "checkpoint").is_dir():

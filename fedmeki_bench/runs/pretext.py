@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fedmeki_bench.profiles import Profile
 
 SECTION = "pretext"
+PRETRAIN = "pretrain"
+"""Key of boards: what a run starts from is to be pre-trained so (see :mod:`~fedmeki_bench.runs.pretraining`)."""
 
 
 class PretextChoice(BaseModel):

@@ -15,7 +15,7 @@ from fedmeki_bench.boards.axes import Point
 from fedmeki_bench.boards.board import Board
 from fedmeki_bench.boards.rows import BoardRow
 from fedmeki_bench.errors import InputError, UsageError, nearest
-from fedmeki_bench.runs.pretext import SECTION
+from fedmeki_bench.runs.pretext import PRETRAIN, SECTION
 from fedmeki_bench.runs.spec import IN_FULL, MAPPINGS, assign_options, installed_models, option_models
 
 _SHARED = ("partition", "availability", "faults", "seed")
@@ -88,7 +88,7 @@ def options_of(board: Board, row: ResolvedRow, choice: Point) -> dict[str, Any]:
 def has_option(models: Mapping[str, type[BaseModel]], option: str) -> bool:
     """Whether one of these sections has an option, given as ``key`` or ``section.key``."""
     section, dot, key = option.partition(".")
-    if option == SECTION or section == SECTION or (dot and section in MAPPINGS):
+    if section in (SECTION, PRETRAIN) or (dot and section in MAPPINGS):
         return True  # whether a pretext has the option is known once it is chosen
     if dot:
         return section in models and key in models[section].model_fields

@@ -27,8 +27,8 @@ from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, concerning, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
-from fedmeki_bench.runs.pretext import SECTION, PretextChoice, check_encoders, made, resolved
-from fedmeki_bench.runs.start import Start, start_of
+from fedmeki_bench.runs.pretext import PRETRAIN, SECTION, PretextChoice, check_encoders, made, resolved
+from fedmeki_bench.runs.start import Start, start_of, start_of_pretrained
 from fedmeki_bench.runs.streams import Streams
 from fedmeki_bench.seeds import Seeds
 from fedmeki_bench.task import Task
@@ -45,7 +45,8 @@ IN_FULL = frozenset({"faults", "seed", "pretext"})
 """Sections whose options are given by their full names only, since rules and stages have short ones that are alike."""
 
 MAPPINGS = ("encoders", "decoder_hidden")
-"""Options of the profile with an entry per modality, which can be given alone: ``encoders.image=vit_nano``."""
+"""Options of the profile with an entry per modality, which can be given alone: ``encoders.image=vit_nano``, and of an
+encoder also one parameter: ``encoders.image.width=32``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class RunSpec:
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
+        pretraining: the run that leaves the model to start from, where a board plans it; ``versions`` name its setting.
     """
 
     algorithm: str
@@ -77,12 +79,13 @@ class RunSpec:
     partition: str
     versions: dict[str, Any]
     unsaid: tuple[str, ...] = ()
+    pretraining: RunSpec | None = None
 
     @property
     def setting(self) -> str:
         """Hash of everything that defines the run but the data (16 hex digits)."""
         identity = asdict(self)
-        del identity["algorithm"], identity["unsaid"]
+        del identity["algorithm"], identity["unsaid"], identity["pretraining"]
         for option in self.unsaid:
             section, _, key = option.partition(".")
             del identity["params"][section][key]
@@ -131,6 +134,7 @@ def specify(
     options: Mapping[str, Any] | None = None,
     zero_shot: Sequence[str] = (),
     to_run: bool = False,
+    pretrained: Mapping[tuple[str, ...], RunSpec] | None = None,
 ) -> list[RunSpec]:
     """The training runs an algorithm needs for these tasks: one per task in scope ``s``, one over all in scope ``m``.
 
@@ -138,6 +142,7 @@ def specify(
         zero_shot: zero-shot tasks for the foundation view to answer; ignored where there is none. In scope ``s`` each
             goes to the training of the task it names as ``trained_by``.
         options: ``key`` or ``section.key`` -> value, as given with ``-o``.
+        pretrained: tasks -> the run without labels that the training over them starts from.
         to_run: refuse a foundation model that could not be loaded, which matters little where records are only shown.
 
     Raises:
@@ -154,6 +159,10 @@ def specify(
         raise InputError(f"the seed cannot be {seed}: it is not negative")
     rule, stage = registry.load("rules", algorithm.rule), registry.load("stages", algorithm.stage)
     given = assign_options(option_models(algorithm, partition), dict(algorithm.options) | dict(options or {}))
+    if given[PRETRAIN]:
+        raise InputError(
+            "pretrain is a key of boards: run once with -o pretext=simclr, then with -o start.from=RESULTS/KEY"
+        )
     among, pooled = partition, _pooled(clients, partition, given) if algorithm.pooled else {}
     if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be assigned
         used = {key: value for key, value in given["availability"].items() if key in ("fraction", "labelled")}
@@ -193,7 +202,11 @@ def specify(
         versions |= plugin_versions(algorithm, among if pooled else partition, params, modalities, (*group, *answered))
         versions |= foundation_identity(params["stage"]) | {"tasks": {name: by_name[name].version for name in group}}
         units = [*(f"encoder.{m}" for m in sorted(modalities)), *(f"decoder.{name}" for name in group)]
-        start, digest = start_of(params["start"], units, algorithm.scope)
+        before = (pretrained or {}).get(group)
+        if before is None:
+            start, digest = start_of(params["start"], units, algorithm.scope)
+        else:
+            start, digest = start_of_pretrained(params["start"], units), {"start": before.setting}
         own, versions = params | {"start": start}, versions | digest
         own["profile"] = concerning(params["profile"], modalities)
         several = len(group) > 1 and rule.trains and not algorithm.pooled
@@ -209,7 +222,7 @@ def specify(
         specs.append(
             RunSpec(
                 algorithm.name, algorithm.rule, algorithm.scope, algorithm.stage, group, answered, profile_name, own,
-                seed, 1 if algorithm.pooled else clients, partition, versions, unsaid,
+                seed, 1 if algorithm.pooled else clients, partition, versions, unsaid, before,
             )
         )  # fmt: skip
     if params["start"].get("from") and not any("start" in spec.versions for spec in specs):
@@ -271,11 +284,14 @@ def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, 
     Raises:
         InputError: no section has it, or more than one but the profile.
     """
-    handed: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    handed: dict[str, dict[str, Any]] = {section: {} for section in (*_SECTIONS, PRETRAIN)}
     for name, value in options.items():
         section, dot, key = name.partition(".")
         if section in MAPPINGS and dot:
             handed["profile"][section] = {**handed["profile"].get(section, {}), key: value}
+            continue
+        if section == PRETRAIN:
+            handed[PRETRAIN][key or "kind"] = value
             continue
         if section == SECTION:
             if key in ("", "kind"):
@@ -306,8 +322,24 @@ def _resolve(model: type[BaseModel], options: Mapping[str, Any], owner: str) -> 
 def _resolve_profile(name: str, options: Mapping[str, Any]) -> Profile:
     base = profile(name).model_dump(mode="json")
     for key, value in options.items():  # a mapping such as encoders changes the entries it names
-        base[key] = base[key] | value if isinstance(base[key], dict) and isinstance(value, dict) else value
+        if key in MAPPINGS and isinstance(value, dict):
+            base[key] = _entries(base[key], value)
+        else:
+            base[key] = value
     return parse_options(Profile, base, owner=f"profile {name}")
+
+
+def _entries(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of a mapping laid over others: first those that are whole, then single parameters of an encoder."""
+    found = base | {entry: value for entry, value in given.items() if "." not in entry}
+    for path, value in given.items():
+        entry, dot, parameter = path.partition(".")
+        if dot:
+            if entry not in found:
+                raise InputError(f"unknown modality {entry!r} in 'encoders.{path}'; {nearest(entry, found)}")
+            choice = {"name": found[entry]} if isinstance(found[entry], str) else dict(found[entry])
+            found[entry] = choice | {"params": {**choice.get("params", {}), parameter: value}}
+    return found
 
 
 def _training_task(name: str) -> Task:

@@ -78,6 +78,25 @@ def start_of(given: Mapping[str, Any], units: Iterable[str], scope: str) -> tupl
     return {"from": given["from"], "units": taken, "freeze": given["freeze"]}, {"start": card.digest}
 
 
+def start_of_pretrained(given: Mapping[str, Any], units: Iterable[str]) -> dict[str, Any]:
+    """The section ``start`` of a training that starts from a pre-training of its own: with all its encoders.
+
+    Args:
+        given: the section as it was asked for: units, if not all encoders, and whether they are frozen.
+        units: the units of exchange of this training.
+
+    Raises:
+        InputError: it names a place to start from, too, or a unit that is no encoder of this run.
+    """
+    if given["from"]:
+        raise InputError("a run that is pre-trained starts from that: leave out start.from, or pretrain")
+    encoders = [unit for unit in units if unit.startswith("encoder.")]
+    for unit in given["units"]:
+        if unit not in encoders:
+            raise InputError(f"pre-training leaves no unit {unit!r} to start with; {nearest(unit, encoders)}")
+    return {"from": "pretraining", "units": list(given["units"]) or encoders, "freeze": given["freeze"]}
+
+
 def take(model: ClientModel, start: Mapping[str, Any]) -> None:
     """Put the units that ``start`` names into the model, and freeze them if it says so.
 

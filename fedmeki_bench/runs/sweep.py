@@ -34,7 +34,7 @@ def choose(entries: Sequence[Planned], only: str | None) -> list[Planned]:
     if only == "failed":
         return [e for e in runnable if e.status == "failed"]
     if only is not None:
-        return [e for e in runnable if e.status != "ok" and only in {c.algorithm.name for c in e.cells}]
+        return [e for e in runnable if e.status != "ok" and only in {a.name for a in e.algorithms}]
     return [e for e in runnable if e.status != "ok"]
 
 

@@ -209,8 +209,7 @@ def _fitted(x: Floats, errors: Floats, spread: Floats, point: Floats) -> Floats:
         theta, left = _descend(np.tile(begin, (len(errors), 1)), x, y, low, spread)
         better = left < cost
         best[better], cost[better] = theta[better], left[better]
-    floor, factor, alpha = _natural(best, low)
-    return np.concatenate([floor, factor, alpha], axis=1)
+    return np.concatenate(_natural(best, low), axis=1)
 
 
 def _descend(

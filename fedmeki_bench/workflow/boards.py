@@ -221,12 +221,26 @@ def run_sweep(
                 listener(RunEnded(entry.key, "cached", record.cost.seconds, main_scores(record)))
         for folder in dict.fromkeys(entry.data or sweep.data for entry in sweep.chosen):
             chosen = [entry for entry in sweep.chosen if (entry.data or sweep.data) == folder]
-            launcher_named(launcher)(chosen, folder, store, orders, listener)
+            first = [entry for entry in chosen if entry.serves]
+            if first:  # what others start from; one that begins all the same waits for it, or runs it
+                launcher_named(launcher)(first, folder, store, orders, listener)
+                lost = {entry.spec.setting for entry in first if orders.wait and not _left(entry, store)}
+                chosen = [e for e in chosen if e.spec.pretraining is None or e.spec.pretraining.setting not in lost]
+            launcher_named(launcher)([entry for entry in chosen if not entry.serves], folder, store, orders, listener)
     after = inspect(sweep.board, sweep.data, store)
     if check and orders.wait:
         _check(sweep, after)
     found = tuple(e.record for e in after if e.record is not None)
     return Records(sweep.results, found, notes=sweep.left_out)
+
+
+def _left(entry: Planned, store: RecordStore) -> bool:
+    """Whether a pre-training left something to start from."""
+    try:
+        record = store.load(entry.key)
+    except InputError:
+        return False
+    return record is not None and record.status == "ok"
 
 
 def _check(sweep: Sweep, after: Sequence[Planned]) -> None:
@@ -246,4 +260,6 @@ def _check(sweep: Sweep, after: Sequence[Planned]) -> None:
 
 
 def _named(entry: Planned) -> str:
-    return f"{entry.cells[0].algorithm.name} on {', '.join(entry.spec.tasks)}"
+    pretext = entry.spec.params.get("pretext", {}).get("kind")
+    what = f"{pretext} for " if pretext else ""
+    return f"{what}{entry.algorithms[0].name} on {', '.join(entry.spec.tasks)}"

@@ -156,6 +156,7 @@ def _needed(boards: Iterable[AnyBoard], store: RecordStore) -> Needed:
     for board in map(board_of, boards):
         entries = plan(board, records)
         settings |= {cell.setting for entry in entries for cell in entry.cells}
+        settings |= {entry.spec.setting for entry in entries if entry.serves}
         rows = resolve_rows(board, load=False)
         names = {*(row.trained.rule for row in rows), *(choice.partition for choice in board.federations)}
         files |= {placeless(name) for name in names if is_file(name)}

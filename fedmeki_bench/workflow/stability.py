@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedmeki_bench.boards.board import Board
 from fedmeki_bench.definitions.places import look_in
+from fedmeki_bench.errors import InputError, UsageError
+from fedmeki_bench.files import write_atomically
 from fedmeki_bench.leaderboard.build import collected_of
+from fedmeki_bench.leaderboard.collect import Collected
 from fedmeki_bench.leaderboard.grid import Facts
+from fedmeki_bench.leaderboard.page import Context
 from fedmeki_bench.leaderboard.reading import reader
-from fedmeki_bench.leaderboard.studies.stability import study_of, study_of_board
+from fedmeki_bench.leaderboard.studies.stability import study_of, study_of_worlds
 from fedmeki_bench.leaderboard.studies.study import Study
-from fedmeki_bench.leaderboard.studies.worlds import worlds_of_csv
+from fedmeki_bench.leaderboard.studies.worlds import Worlds, worlds_of_board, worlds_of_csv
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.workflow.boards import AnyBoard, board_of
 from fedmeki_bench.workflow.tables import context_of, records_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    board: Board
+    collected: Collected
+    context: Context
+    worlds: Worlds
+
+    @property
+    def study(self) -> Study:
+        return study_of_worlds(self.board, self.worlds, self.collected)
+
+
+def _gathered(board: AnyBoard, results: str | Path) -> _Gathered:
+    from fedmeki_bench.runs.plan import cells  # loads what runs need, and a table does not
+
+    look_in(results)
+    found, store = board_of(board), RecordStore(results)
+    records, context = records_of(found, store), replace(context_of(found), read=reader(store.folder))
+    collected = collected_of(found, cells(found, records), records, context)
+    worlds = worlds_of_board(found, collected, Facts(context.tasks, context.metrics))
+    return _Gathered(found, collected, context, worlds)
 
 
 def stability(board: AnyBoard, results: str | Path = "results") -> Study:
@@ -33,10 +61,41 @@ def stability(board: AnyBoard, results: str | Path = "results") -> Study:
     """
     if isinstance(board, str | Path) and str(board).endswith(".csv"):
         return study_of(worlds_of_csv(Path(board)))
-    from fedmeki_bench.runs.plan import cells  # loads what runs need, and a table does not
+    return _gathered(board, results).study
 
-    look_in(results)
-    found, store = board_of(board), RecordStore(results)
-    records, context = records_of(found, store), replace(context_of(found), read=reader(store.folder))
-    collected = collected_of(found, cells(found, records), records, context)
-    return study_of_board(found, collected, Facts(context.tasks, context.metrics))
+
+def document_stability(
+    board: AnyBoard, results: str | Path, out: str | Path, *, data: str | Path | None = None
+) -> list[Path]:
+    """Write the five sections of PCS documentation as ``stability.md`` and ``stability.html``; returns the files.
+
+    Args:
+        board: a board; a table alone knows too little of its data.
+        results: the folder of records.
+        out: the folder to write into.
+        data: the folder of cohorts, for their cards.
+
+    Raises:
+        UsageError: a table was given, or there is no such board.
+        InputError: there is no record, the file of reasons is bad, or ``out`` can't be written.
+    """
+    from fedmeki_bench.documentation.document import markdown, page
+    from fedmeki_bench.documentation.judgement import judgement_of
+    from fedmeki_bench.documentation.pcs import document_of
+
+    if isinstance(board, str | Path) and str(board).endswith(".csv"):
+        raise UsageError("a table alone knows too little of its data to be documented: give its board and --results")
+    found = _gathered(board, results)
+    made = document_of(
+        found.board, found.worlds, found.study, found.collected, found.context, judgement_of(found.board),
+        None if data is None else Path(data),
+    )  # fmt: skip
+    written = []
+    for name, text in (("stability.md", markdown(made)), ("stability.html", page(made))):
+        path = Path(out) / name
+        try:
+            write_atomically(path, text.encode())
+        except OSError as error:
+            raise InputError(f"{path} can't be written: {error.strerror or error}; choose another folder") from error
+        written.append(path)
+    return written

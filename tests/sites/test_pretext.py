@@ -160,3 +160,18 @@ def test_labelled_makes_no_other_pre_training_and_the_setting_of_others_stays():
     less = specify(resolve("fedavg_m"), LUNG, options={"pretext": "simclr", "fraction": 0.5})[0]
     assert less.setting != one.setting
     assert specify(resolve("fedavg_m"), LUNG, options={"encoders.image": "vit_nano"})[0].setting != usual.setting
+
+
+def test_an_encoder_and_its_parameters_are_options_by_themselves():
+    """What is said of one encoder leaves the others, and is laid over what was said before."""
+
+    def image(**options):
+        (spec,) = specify(resolve("fedavg_m"), LUNG, options=options)
+        return spec.params["profile"]["encoders"]["image"]
+
+    assert image(**{"encoders.image": "vit_nano"}) == {"name": "vit_nano", "params": {}}
+    assert image(**{"encoders.image.width": 32}) == {"name": "small_image", "params": {"width": 32}}
+    both = {"encoders.image.width": 32, "encoders.image": "vit_nano", "encoders.signal": "vit_signal_nano"}
+    assert image(**both) == {"name": "vit_nano", "params": {"width": 32}}
+    with pytest.raises(InputError, match="unknown modality 'imag'"):
+        image(**{"encoders.imag.width": 3})

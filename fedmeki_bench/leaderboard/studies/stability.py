@@ -52,7 +52,11 @@ def stability(page: Page, context: Context) -> Study:
 
 def study_of_board(board: Board, collected: Collected, facts: Facts) -> Study:
     """The study of a board's records, with what these hold beside its cells."""
-    worlds = worlds_of_board(board, collected, facts)
+    return study_of_worlds(board, worlds_of_board(board, collected, facts), collected)
+
+
+def study_of_worlds(board: Board, worlds: Worlds, collected: Collected) -> Study:
+    """As :func:`study_of_board`, of worlds that are at hand."""
     return study_of(worlds, board.claims_made, further=beside_tables(worlds, collected))
 
 

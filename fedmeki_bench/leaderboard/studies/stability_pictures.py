@@ -37,6 +37,8 @@ _NAMED = 40
 
 _GAP = 0.5
 _LEFT = 0.27
+_LETTER, _WIDEST = 0.27, 16
+"""Room that a letter of a heading takes, in columns of marks, and the letters on a line of it."""
 _WORDS = {"held": "holds", "tied": "tied", "failed": "fails", "undefined": "no number", "left out": "no signal"}
 
 
@@ -69,16 +71,18 @@ def _claims(worlds: Worlds, judged: Sequence[Judged]) -> Picture | None:
         return None
     groups = _groups(worlds)
     xs: dict[int, float] = {}
+    edges: list[float] = []
     at = 0.0
-    for _, members in groups:
-        for member in members:
-            xs[member] = at
-            at += 1
-        at += _GAP
+    for heading, members in groups:
+        room = max(len(members), _LETTER * max(map(len, wrapped(heading, _WIDEST).split("\n"))))
+        edges.append(at - _GAP)
+        for number, member in enumerate(members):
+            xs[member] = at + (room - len(members)) / 2 + number
+        at += room + _GAP
     wide = at - _GAP
     named = len(xs) <= _NAMED
     labels = {i: _short(worlds, i) for i in xs}
-    foot = 0.25 + (0.062 * max(len(text) for text in labels.values()) if named else 0.0)
+    foot = 0.25 + (0.05 * max(len(text) for text in labels.values()) if named else 0.0)
     texts = [wrapped(one.text, 38) for one in judged]
     head, line = 0.62, 0.36 if any("\n" in text for text in texts) else 0.26
     height = head + line * len(judged) + foot
@@ -102,10 +106,10 @@ def _claims(worlds: Worlds, judged: Sequence[Judged]) -> Picture | None:
     bare(axes, grid="")
     for number, (heading, members) in enumerate(groups):
         centre = (xs[members[0]] + xs[members[-1]]) / 2
-        axes.text(centre, -0.62, wrapped(heading, max(8, 3 * len(members))), ha="center", va="bottom", fontsize=8,
+        axes.text(centre, -0.62, wrapped(heading, _WIDEST), ha="center", va="bottom", fontsize=8,
                   color=MUTED, weight="bold")  # fmt: skip
         if number:
-            axes.axvline(xs[members[0]] - (1 + _GAP) / 2, color=FAINT, lw=0.8)
+            axes.axvline(edges[number] + _GAP / 2 - 0.5, color=FAINT, lw=0.8)
     _key(axes, judged)
     key, title = "stability-claims", "Each claim in every world"
     caption = (
@@ -121,7 +125,9 @@ def _short(worlds: Worlds, world: int) -> str:
     if not moved and any(w.moved for w in worlds.worlds):
         return place.get("seed", "base") if sum(not w.moved for w in worlds.worlds) > 1 else "base"
     shown = {axis: place[axis] for axis in moved} if moved else dict(list(place.items())[1:] or place.items())
-    if "seed" in place and "seed" not in shown and len({w.place.get("seed") for w in worlds.worlds}) > 1:
+    every = worlds.worlds
+    crossed = len({w.place.get("seed") for w in every}) > 1 and all("seed" not in w.moved for w in every)
+    if crossed and "seed" in place and "seed" not in shown:
         shown["seed"] = place["seed"]
     text = ", ".join(shown.values()) or worlds.worlds[world].label
     return text if len(text) <= 28 else text[:27] + "…"

@@ -22,15 +22,22 @@ def study_markdown(study: Study, say: Say) -> list[str]:
     """
     lines = [f"## {say(study.title)}", ""]
     for table in study.tables:
-        lines += [f"### {say(table.title)}", ""]
-        lines += [f"| {say(table.about)} | " + " | ".join(say(column.header) for column in table.columns) + " |"]
-        lines += ["|:--" + "".join("|--:" if _numeric(table, i) else "|:--" for i in range(len(table.columns))) + "|"]
-        lines += [
-            f"| {say(row.name)} | " + " | ".join(f"**{say(e.text)}**" if e.best else say(e.text) for e in row.entries)
-            + " |" for row in table.rows
-        ]  # fmt: skip
-        lines += ["", *(f"{say(note)}  " for note in table.notes), *[""] * bool(table.notes)]
+        lines += table_markdown(table, say)
     return [*lines, *(f"{say(note)}  " for note in study.notes), *[""] * bool(study.notes)]
+
+
+def table_markdown(table: StudyTable, say: Say) -> list[str]:
+    """A table of a study under a heading of its own, with its notes."""
+    lines = [f"### {say(table.title)}", ""]
+    lines += [f"| {say(table.about)} | " + " | ".join(say(column.header) for column in table.columns) + " |"]
+    lines += ["|:--" + "".join("|--:" if _numeric(table, i) else "|:--" for i in range(len(table.columns))) + "|"]
+    lines += [
+        f"| {say(row.name)} | "
+        + " | ".join(f"**{say(e.text)}**" if e.best else say(e.text) for e in row.entries)
+        + " |"
+        for row in table.rows
+    ]
+    return [*lines, "", *(f"{say(note)}  " for note in table.notes), *[""] * bool(table.notes)]
 
 
 def study_latex(study: Study, board: str, say: Say) -> list[str]:
