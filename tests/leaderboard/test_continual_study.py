@@ -13,6 +13,7 @@ from fedmeki_bench.evaluation.metrics import BUILT_IN
 from fedmeki_bench.evaluation.predictions import Predictions, predictions_path, write_predictions
 from fedmeki_bench.leaderboard.build import page_of, render
 from fedmeki_bench.leaderboard.page import Context
+from fedmeki_bench.leaderboard.reading import reader
 from fedmeki_bench.leaderboard.studies.continual import _lost
 from fedmeki_bench.records.record import CohortRef, Evaluation, RoundRecord
 from fedmeki_bench.records.store import RecordStore
@@ -221,6 +222,20 @@ def test_without_predictions_it_says_so(made):
     toy, cells, store = made
     (found,) = make_page(toy, collect(cells, store.all())).studies
     assert "can't be said here: the predictions are not at hand" in found.verdict[0]
+
+
+@pytest.mark.parametrize("wrong", [
+    {"rehearse_at": "home"}, {"order": ["other", "tasks"]}, {"order": "a"}, {"rehearsal": "much"}, {"rehearsal": 7},
+])  # fmt: skip
+def test_a_record_whose_curriculum_makes_no_sense_is_left_out(made, wrong):
+    toy, cells, store = made
+    records = []
+    for one in store.all():
+        if one.params.get("curriculum", {}).get("rehearsal"):
+            one = one.model_copy(update={"params": {"curriculum": one.params["curriculum"] | wrong}})
+        records.append(one)
+    (found,) = page_of(toy, cells, records, Context(read=reader(store.folder))).studies
+    assert {one["regime"] for one in found.content["courses"]} == {"sequential"}
 
 
 def test_a_run_that_was_not_finished_leaves_the_others_to_compare(made, tmp_path):
