@@ -13,9 +13,12 @@ from fedmeki_bench.evaluation.metrics import BUILT_IN
 from fedmeki_bench.evaluation.predictions import Predictions, predictions_path, write_predictions
 from fedmeki_bench.leaderboard.build import page_of, render
 from fedmeki_bench.leaderboard.page import Context
+from fedmeki_bench.leaderboard.reading import reader
+from fedmeki_bench.leaderboard.studies.continual import _lost
 from fedmeki_bench.records.record import CohortRef, Evaluation, RoundRecord
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.seeds import generator
+from fedmeki_bench.statistics.continual import Estimate
 
 A, B = TASKS
 SEEDS = [0, 1, 2]
@@ -162,6 +165,14 @@ def test_the_first_sentence_says_what_was_lost_and_what_helps(study):
     assert "when each hospital trained again on 10 % of its earlier patients, 0." in study.verdict[0]
 
 
+def test_a_loss_that_chance_explains_is_not_called_one():
+    assert _lost(Estimate(0.1, -0.2, 0.4)).startswith("is not shown to have lost anything of what it had learnt before")
+    assert _lost(Estimate(0.3, 0.1, 0.5)) == (
+        "lost 0.30 of its score on what it had learnt before (95 % interval 0.10 to 0.50)"
+    )
+    assert _lost(Estimate(-0.3, -0.5, -0.1)).startswith("got better by 0.30")
+
+
 def test_the_page_says_what_can_not_be_seen_and_what_is_kept_where(made, study):
     said = " ".join(study.notes)
     assert "short phases show nothing" in said
@@ -211,6 +222,20 @@ def test_without_predictions_it_says_so(made):
     toy, cells, store = made
     (found,) = make_page(toy, collect(cells, store.all())).studies
     assert "can't be said here: the predictions are not at hand" in found.verdict[0]
+
+
+@pytest.mark.parametrize("wrong", [
+    {"rehearse_at": "home"}, {"order": ["other", "tasks"]}, {"order": "a"}, {"rehearsal": "much"}, {"rehearsal": 7},
+])  # fmt: skip
+def test_a_record_whose_curriculum_makes_no_sense_is_left_out(made, wrong):
+    toy, cells, store = made
+    records = []
+    for one in store.all():
+        if one.params.get("curriculum", {}).get("rehearsal"):
+            one = one.model_copy(update={"params": {"curriculum": one.params["curriculum"] | wrong}})
+        records.append(one)
+    (found,) = page_of(toy, cells, records, Context(read=reader(store.folder))).studies
+    assert {one["regime"] for one in found.content["courses"]} == {"sequential"}
 
 
 def test_a_run_that_was_not_finished_leaves_the_others_to_compare(made, tmp_path):

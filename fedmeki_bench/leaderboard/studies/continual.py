@@ -97,17 +97,13 @@ def _verdict(found: Sequence[Measured], courses: Sequence[Course], facts: Facts)
         titles = [facts.task_title(task) for task in one.course.order]
         lost = one.found[FORGETTING]
         learnt = " and ".join(titles[1:])
-        sentence = (
-            f"Taught {titles[0]} first and then {learnt}, the model of {first.title} "
-            + (f"lost {lost.value:.2f} of its score" if lost.value > 0 else f"lost nothing ({lost.value:+.2f})")
-            + f" on what it had learnt before (95 % interval {lost.low:.2f} to {lost.high:.2f})"
-        )
+        sentence = f"Taught {titles[0]} first and then {learnt}, the model of {first.title} {_lost(lost)}"
         helped = [
             other for other in found
             if AVOIDED in other.found and (other.course.algorithm.name, other.course.order, other.course.rest)
             == (first.name, one.course.order, one.course.rest)
         ]  # fmt: skip
-        if helped and lost.value > 0:
+        if helped and lost.low > 0:
             best = min(helped, key=lambda other: other.found[FORGETTING].value)
             sentence += f"; when {best.course.rehearsing}, {best.found[FORGETTING].value:.2f}"
         said.append(sentence + ".")
@@ -120,6 +116,16 @@ def _verdict(found: Sequence[Measured], courses: Sequence[Course], facts: Facts)
             "more than patients and seeds explain."
         )
     return said
+
+
+def _lost(one: Estimate) -> str:
+    """What became of earlier tasks, in a clause that claims no more than the interval."""
+    between = f"95 % interval {one.low:.2f} to {one.high:.2f}"
+    if one.low > 0:
+        return f"lost {one.value:.2f} of its score on what it had learnt before ({between})"
+    if one.high < 0:
+        return f"got better by {-one.value:.2f} at what it had learnt before ({between} of loss)"
+    return f"is not shown to have lost anything of what it had learnt before ({one.value:.2f} of its score, {between})"
 
 
 def _within(one: Estimate) -> str:

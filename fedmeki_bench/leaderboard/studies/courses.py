@@ -107,7 +107,9 @@ def courses_of(board: Board, outcomes: Iterable[Outcome]) -> list[Course]:
         place = () if point is None else tuple(v for axis, v in point.place if axis not in curricular)
         partition = "" if point is None or board.axes or len(points) == 1 else point.label
         rest = ", ".join(filter(None, (*place, partition)))
-        how = o.record.params.get("curriculum", {})
+        how = _curriculum(o.record)
+        if how is None:
+            continue
         order = tuple(how.get("order") or board.tasks)
         key = (o.cell.algorithm.name, rest, _called(how, o.record, board.tasks), order)
         facts.setdefault(key, (o.cell.algorithm, how))
@@ -125,14 +127,26 @@ _WHERE = {
 }
 
 
+def _curriculum(record: Record) -> Mapping[str, Any] | None:
+    """The regime that a record names, empty for training at once; None for one that no run would write."""
+    how = record.params.get("curriculum", {})
+    if how.get("regime") != "sequential":
+        return {}
+    order, share = how.get("order"), how.get("rehearsal", 0)
+    known = isinstance(order, list) and sorted(map(str, order)) == sorted(record.tasks)
+    sound = isinstance(share, int | float) and 0 <= share <= 1 and how.get("rehearse_at", "clients") in _WHERE
+    return how if known and sound else None
+
+
 def _called(how: Mapping[str, Any], record: Record, tasks: Sequence[str]) -> str:
     if how.get("regime") != "sequential":
         return JOINT if len(record.tasks) > 1 or len(tasks) == 1 else SPECIALISED
-    return f"rehearsing {_share(how)} {_WHERE[how['rehearse_at']][0]}" if how.get("rehearsal") else "sequential"
+    where = _WHERE[how.get("rehearse_at", "clients")][0]
+    return f"rehearsing {_share(how)} {where}" if how.get("rehearsal") else "sequential"
 
 
 def _rehearsing(how: Mapping[str, Any]) -> str:
-    return _WHERE[how["rehearse_at"]][1].format(_share(how)) if how.get("rehearsal") else ""
+    return _WHERE[how.get("rehearse_at", "clients")][1].format(_share(how)) if how.get("rehearsal") else ""
 
 
 def _share(how: Mapping[str, Any]) -> str:
