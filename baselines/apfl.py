@@ -43,7 +43,7 @@ class Apfl(Rule[ApflParams]):
         alpha, apart = ctx.memory["alpha"], ctx.memory["apart"]
         if self.params.adaptive:
             slope = float(sum((g * apart[name]).sum() for name, g in grads.items()))  # <v - w, grad f(mixture)>
-            lr = self.params.alpha_lr or ctx.settings.lr * ctx.settings.lr_decay**ctx.round
+            lr = self.params.alpha_lr or ctx.settings.lr * ctx.settings.lr_decay**ctx.elapsed
             ctx.memory["alpha"] = min(max(alpha - lr * slope, 0.0), 1.0)
         for g in grads.values():
             g.mul_(alpha)

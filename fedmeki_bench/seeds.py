@@ -18,6 +18,36 @@ if TYPE_CHECKING:
 Part = str | int | None
 
 
+class Seeds(int):
+    """A run's seed under which some purposes draw from seeds of their own; a whole number like any other.
+
+    >>> derive(Seeds(0, init=1), "init", "encoder.image") == derive(1, "init", "encoder.image")
+    True
+    >>> derive(Seeds(0, init=1), "batches", "covid19", 0, 0) == derive(0, "batches", "covid19", 0, 0)
+    True
+    """
+
+    own: dict[str, int]
+
+    def __new__(cls, seed: int, **own: int | None) -> Seeds:
+        """Of ``own``, each of ``STREAMS`` may be given."""
+        made = super().__new__(cls, seed)
+        made.own = {first: n for name, n in own.items() if n is not None for first in STREAMS[name]}
+        return made
+
+    def of(self, purpose: Part) -> int:
+        """The seed from which a purpose draws."""
+        return self.own.get(purpose, int(self)) if isinstance(purpose, str) else int(self)
+
+
+STREAMS = {
+    "init": ("init", "projector", "resampler", "adapters", "gate"),
+    "batches": ("batches", "dropout"),
+    "partition": ("partition", "own patients", "availability", "share"),
+}
+"""What can be varied alone -> the purposes, first parts of streams, that it covers."""
+
+
 def derive(seed: int, *parts: Part) -> int:
     """A 63-bit seed for the stream named by ``parts`` under the run's ``seed``.
 
@@ -26,6 +56,8 @@ def derive(seed: int, *parts: Part) -> int:
     >>> derive(0, "a", 1) == derive(0, "a1")
     False
     """
+    if isinstance(seed, Seeds):
+        seed = seed.of(parts[0] if parts else None)
     text = "\x1f".join(f"{type(p).__name__}:{p}" for p in (seed, *parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

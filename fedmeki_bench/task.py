@@ -7,11 +7,14 @@ short module.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from fedmeki_bench.errors import nearest
+from typing_extensions import Self
+
+from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.kinds.kind import LabelSpec
 
 Row = Mapping[str, Any]
@@ -125,9 +128,16 @@ class Exclude:
 
 
 class Task:
-    """Base of all tasks: set ``meta`` and define :meth:`label` (or :meth:`answer`) and :meth:`prompt`."""
+    """Base of all tasks: set ``meta`` and define :meth:`label` (or :meth:`answer`) and :meth:`prompt`.
+
+    Attributes:
+        wordings: other ways to put the same question, each with ``{question}`` once and an end that an answer follows.
+        wording: in which of them it is put: 0 is :meth:`prompt`.
+    """
 
     meta: ClassVar[TaskMeta]
+    wordings: ClassVar[tuple[str, ...]] = ("Question: {question}\nAnswer:", "{question}\nThe answer is:")
+    wording: int = 0
     definition: ClassVar[Mapping[str, Any] | None] = None  # of a task that a file defines and no class
 
     def label(self, row: Row) -> Any | Exclude:
@@ -160,6 +170,24 @@ class Task:
     def prompt(self, question: str) -> str:
         """The text around the question, in this project's own wording."""
         return f"{question}\nAnswer:"
+
+    def ask(self, question: str) -> str:
+        """The prompt in the wording of this task object, which is :meth:`prompt` unless :meth:`worded` made it."""
+        if self.wording == 0:
+            return self.prompt(question)
+        return self.wordings[self.wording - 1].replace("{question}", question)
+
+    def worded(self, wording: int) -> Self:
+        """The same task, put in another wording.
+
+        Raises:
+            InputError: it has no such wording.
+        """
+        if not 0 <= wording <= len(self.wordings):
+            raise InputError(f"task {self.meta.name!r} has wordings 0 to {len(self.wordings)}, not {wording}")
+        found = copy.copy(self)
+        found.wording = wording
+        return found
 
     def parse(self, text: str) -> Any:
         """The label that a generated answer states; ``None`` means unparsed, which is counted and never guessed.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.audit.findings import Example, Finding, Level, examples_of
 from fedmeki_bench.audit.near import blanks, learnt_and_tested, near_duplicates, pools
-from fedmeki_bench.audit.reading import Audited
+from fedmeki_bench.audit.reading import SCORED, Audited
 from fedmeki_bench.data.prepare.official import LEARNT_PARTS, shared_groups
+from fedmeki_bench.data.splits import EXTERNAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ def run_all(
             groups_within(one),
             identical_within(one, empty),
             *official_split(one),
+            *held_out_site(one),
             *unseen_rest(one),
             *shortcuts(one),
         ]
@@ -51,7 +53,7 @@ def groups_within(one: Audited) -> Finding:
     samples = one.samples
     splits = samples.groupby("group_id")["split"].nunique()
     crossing = splits[splits > 1].index
-    test = samples[samples["split"] == "test"]
+    test = samples[samples["split"].isin(SCORED)]
     seen = set(samples.loc[one.trained, "group_id"])
     hit = int(test["group_id"].isin(seen).sum())
     facts = {"groups": len(splits), "shared": len(crossing), "test_samples": len(test), "test_samples_seen": hit}
@@ -78,6 +80,19 @@ def groups_on_clients(audited: Sequence[Audited], parts: Sequence[Mapping[str, C
         facts = {"groups": len(owners), "shared": shared}
         found.append(Finding("clients", names, "leak" if shared else "ok", text, facts))
     return found
+
+
+def held_out_site(one: Audited) -> list[Finding]:
+    """Where a site is held out: is any of its samples, or anybody who has one there, in another split?"""
+    site = one.cohort.card["options"].get("hold_out", "")
+    if not site or one.cohort.role != "training":
+        return []
+    there = set(one.samples.loc[one.samples["site"] == site, "group_id"])
+    theirs = one.samples["group_id"].isin(there)
+    outside = int((theirs & (one.samples["split"] != EXTERNAL)).sum())
+    facts = {"groups": len(there), "samples": int(theirs.sum()), "samples_elsewhere": outside}
+    text = f"{outside} of the {int(theirs.sum())} samples of {len(there)} groups of site {site} are in other splits"
+    return [Finding("held-out site", (one.name,), "leak" if outside else "ok", text, facts)]
 
 
 def official_split(one: Audited) -> list[Finding]:
@@ -148,7 +163,7 @@ def groups_between(left: Audited, right: Audited) -> list[Finding]:
         if trained.cohort.role != "training":
             continue
         seen = set(trained.samples.loc[trained.trained, "group_id"])
-        test = tested.samples[tested.samples["split"] == "test"]
+        test = tested.samples[tested.samples["split"].isin(SCORED)]
         hit = int(test["group_id"].isin(seen).sum())
         text = f"{hit} of {len(test)} test samples of {tested.name} are of groups that {trained.name} learns from"
         if not hit:

@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.audit.findings import Finding, Level, examples_of
-from fedmeki_bench.audit.reading import TRAINING, Audited
+from fedmeki_bench.audit.reading import SCORED, TRAINING, Audited
 from fedmeki_bench.near import SEARCHES, Pairs, Prints, Search
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _across(left: Audited, right: Audited, pool: Pool, rows: pd.DataFrame) -> Fi
 
 def learnt_and_tested(rows: pd.DataFrame) -> pd.Series:
     """Pairs (columns ``role`` and ``split``, ``_l`` and ``_r``) of which one side is learnt from, the other tested."""
-    seen_left = (rows["role_l"] == "training") & rows["split_l"].isin(TRAINING) & (rows["split_r"] == "test")
-    seen_right = (rows["role_r"] == "training") & rows["split_r"].isin(TRAINING) & (rows["split_l"] == "test")
+    seen_left = (rows["role_l"] == "training") & rows["split_l"].isin(TRAINING) & rows["split_r"].isin(SCORED)
+    seen_right = (rows["role_r"] == "training") & rows["split_r"].isin(TRAINING) & rows["split_l"].isin(SCORED)
     either: pd.Series = seen_left | seen_right
     return either

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.data.cohort import Cohort, prepared
 from fedmeki_bench.data.holdings import rows_of, spread
+from fedmeki_bench.data.splits import EXTERNAL
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 TRAINING = ("client", "valid", "public")
 """Splits that a model may learn or be selected from."""
+
+SCORED = ("test", EXTERNAL)
+"""Splits that a model is scored on."""
 
 
 @dataclass

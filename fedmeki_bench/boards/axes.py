@@ -212,6 +212,17 @@ def with_seeds(content: dict[Any, Any]) -> dict[Any, Any]:
     return content | {"seeds": listed[:1]}
 
 
+def spelt_out(axes: Any) -> Any:
+    """The axes with ``{seed.init: [0, 1]}`` as ``[{seed.init: 0}, {seed.init: 1}]``, and ``prepare`` likewise."""
+    if not isinstance(axes, Mapping):
+        return axes
+    found: dict[Any, Any] = {}
+    for axis, given in axes.items():
+        short = isinstance(given, Mapping) and len(given) == 1 and isinstance(next(iter(given.values())), list)
+        found[axis] = [{key: one} for key, listed in given.items() for one in listed] if short else given
+    return found
+
+
 def check_rows(axes: Mapping[str, Sequence[Any]], names: Sequence[str]) -> None:
     """Refuse options of rows that the board does not have.
 

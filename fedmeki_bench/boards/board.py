@@ -26,6 +26,7 @@ from fedmeki_bench.boards.axes import (
     Point,
     check_design,
     points_of,
+    spelt_out,
     values_of,
     with_seeds,
     words_of,
@@ -225,6 +226,11 @@ class Board(BaseModel):
         if any(isinstance(entry, dict) and len(entry) != 1 for entry in self.partitions):
             raise ValueError("an entry of partitions is a name or one name with its options")
         return self
+
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _short_axes(cls, axes: Any) -> Any:
+        return spelt_out(axes)
 
     @field_validator("axes")
     @classmethod

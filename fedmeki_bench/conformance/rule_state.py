@@ -40,7 +40,8 @@ def shared_state(subject: Subject) -> None:
 
 def memory(subject: Subject) -> None:
     """Clause ``memory``."""
-    federation = finish(build(make(subject), MULTI, uneven=True))
+    rule = make(subject)
+    federation = finish(build(rule, MULTI, uneven=True, phases=rule.phased))
     held = {"server": federation.server.memory, "clients": [client.memory for client in federation.clients]}
     for where, value in _odd(held, "memory"):
         raise Violation(
@@ -79,7 +80,10 @@ def resumes(subject: Subject) -> None:
         folder = Path(name)
 
         def fresh(where: str) -> Federation:
-            return build(make(subject), MULTI, uneven=True, clients=4, rounds=3, folder=folder / where)
+            rule = make(subject)
+            return build(
+                rule, MULTI, uneven=True, clients=4, rounds=3, folder=folder / where, phases=rule.phased
+            )  # fmt: skip
 
         whole, cut = fresh("whole"), fresh("cut")
         if whole.rounds == 1:

@@ -29,6 +29,10 @@ def neutral(subject: Subject) -> None:
     if not rule.trains:
         raise NotApplicable("the rule trains nothing")
     how: dict[str, Any] = {} if rule.neutral_bitwise else {"optimizer": "sgd", "lr": 0.05}
+    if rule.phased:
+        if not torch.equal(*(finish(build(one, MULTI)).server.model.flat for one in (Rule(), make(subject)))):
+            raise Violation("the rule says that it is FedAvg unless tasks follow one another (phased), and it is not.")
+        how["phases"] = True
     fedavg = finish(build(Rule(), MULTI, **how)).server.model.flat
     bent = finish(build(make(subject, **rule.neutral), MULTI, **how)).server.model.flat
     if rule.neutral_bitwise and not torch.equal(bent, fedavg):
@@ -47,11 +51,10 @@ def neutral(subject: Subject) -> None:
         if subject.options:
             return
         raise Violation("its defaults are its neutral parameters, so the rule does nothing unless asked.")
-    own = finish(build(make(subject), MULTI))
+    own = finish(build(make(subject), MULTI, phases=rule.phased))
     remembers = any(client.memory or client.personal for client in own.clients) or bool(own.server.memory)
-    if torch.equal(own.server.model.flat, finish(build(Rule(), MULTI)).server.model.flat) and not (
-        remembers and not rule.neutral
-    ):
+    fedavg = finish(build(Rule(), MULTI, phases=rule.phased)).server.model.flat
+    if torch.equal(own.server.model.flat, fedavg) and not (remembers and not rule.neutral):
         raise Violation("with its defaults, too, the rule is FedAvg bit for bit: its own term does nothing.")
 
 
@@ -68,7 +71,7 @@ def extra_term(subject: Subject) -> None:
     if type(rule).local_loss is Rule.local_loss:
         raise NotApplicable("the rule does not override local_loss")
     torch.set_default_dtype(torch.float64)
-    federation = build(rule, IMAGE)
+    federation = build(rule, MULTI[:2], phases=True) if rule.phased else build(rule, IMAGE)
     model = federation.model
     single = model.read
     model.read = lambda part, index: {m: x.double() for m, x in single(part, index).items()}  # type: ignore[method-assign]

@@ -259,12 +259,25 @@ def _prompt(subject: Subject) -> None:
         if prompt != task.prompt(question):
             raise Violation(f"the question {question!r} gives two different prompts.")
         _marks(prompt, task, many)
+        for wording in range(1, len(task.wordings) + 1):
+            _wording(task, wording, question)
         end = prompt.rstrip()[-1:]
         if end in {"", ".", ",", ";"}:
             raise Violation(
                 f"the prompt ends in {prompt[-20:]!r}; an answer can follow a colon, or best the finding itself, as in "
                 "'Yes or no, is there a nodule'."
             )
+
+
+def _wording(task: Task, wording: int, question: str) -> None:
+    """Another wording puts the same question once, in other words, and ends where an answer follows."""
+    put, template = task.worded(wording).ask(question), task.wordings[wording - 1]
+    if template.count("{question}") != 1 or question not in put:
+        raise Violation(f"the wording {template!r} does not hold {{question}} once, so it asks something else.")
+    if put in {task.worded(other).ask(question) for other in range(wording)}:
+        raise Violation(f"the wording {template!r} is no other than one before it.")
+    if put != put.rstrip() or put[-1:] in {".", ",", ";", "?"}:
+        raise Violation(f"the wording {template!r} ends where no answer follows; end it in a colon.")
 
 
 def _marks(prompt: str, task: Task, many: Mapping[str, int]) -> None:

@@ -20,6 +20,7 @@ from fedmeki_bench.data.cohort import Cohort, CohortPart, TestSplitSealed
 from fedmeki_bench.evaluation.view import Answers
 from fedmeki_bench.evaluation.view import view as view_of
 from fedmeki_bench.federation.client import Client, ClientContext
+from fedmeki_bench.federation.curriculum import Curriculum
 from fedmeki_bench.federation.engine import Sequential
 from fedmeki_bench.federation.exchange import Send, Work, one_by_one
 from fedmeki_bench.federation.loop import Federation
@@ -78,7 +79,8 @@ def profile(**settings: Any) -> Profile:
 
 def build(
     rule: Rule, tasks: Sequence[str], *, clients: int = 3, stage: Stage | None = None, folder: Path | None = None,
-    seed: int = 0, altered: tuple[str, ...] = (), uneven: bool = False, large: bool = False, **settings: Any,
+    seed: int = 0, altered: tuple[str, ...] = (), uneven: bool = False, large: bool = False, phases: bool = False,
+    **settings: Any,
 ) -> Federation:  # fmt: skip
     """A federation that has not run yet.
 
@@ -88,12 +90,13 @@ def build(
         altered: splits whose content is another one than usual.
         uneven: the second client has no data, the third only the first task.
         large: clients hold more samples.
+        phases: the tasks follow one another, a round each, in their order.
         settings: fields of the profile.
     """
     every = toys.TASKS | toys.KINDS | {EITHER.meta.name: EITHER}
     found = toys.kind_cohorts() if set(tasks) & set(toys.KINDS) else toys.cohorts(altered)
     cohorts = {task: paired_cohort() if task == EITHER.meta.name else found[task] for task in tasks}
-    chosen = profile(**settings)
+    chosen = profile(**settings | ({"rounds": len(tasks)} if phases else {}))
     stage = stage or _stage_of(rule)
     model = stage.client_model(
         {task: every[task] for task in tasks},
@@ -114,6 +117,7 @@ def build(
     return Federation(
         model, rule, stage, private, public, chosen, seed=seed, folder=folder,
         tasks={task: every[task] for task in tasks},
+        curriculum=Curriculum(tuple(tasks), (1,) * len(tasks)) if phases else None,
     )  # fmt: skip
 
 

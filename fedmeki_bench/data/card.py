@@ -12,7 +12,7 @@ from fedmeki_bench.bounded import bounded_json, first_problem, regular_text
 from fedmeki_bench.data.content import canonical, text_digest
 from fedmeki_bench.data.contract import SYNTHETIC_MARKER
 from fedmeki_bench.data.holdings import columns_of
-from fedmeki_bench.data.splits import SPLITS
+from fedmeki_bench.data.splits import EXTERNAL, SPLITS
 from fedmeki_bench.digests import known_digest
 from fedmeki_bench.errors import InputError, UsageError
 from fedmeki_bench.kinds.kind import LabelSpec
@@ -171,8 +171,9 @@ def synthetic_facts(raw: Path) -> dict[str, Any] | None:
 def counts(samples: pd.DataFrame, labels: LabelSpec, counted: Sequence[str] = ()) -> dict[str, Any]:
     """Samples, groups and labels per split and per site; of ``counted`` modalities how many samples have any."""
     sites = sorted(set(samples["site"].tolist()))
+    splits = (*SPLITS, *[EXTERNAL] * int((samples["split"] == EXTERNAL).any()))
     return {
-        "splits": {name: _count(samples[samples["split"] == name], labels, counted) for name in SPLITS},
+        "splits": {name: _count(samples[samples["split"] == name], labels, counted) for name in splits},
         "sites": {site: _count(samples[samples["site"] == site], labels, counted) for site in sites},
     }
 

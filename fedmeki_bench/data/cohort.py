@@ -11,6 +11,7 @@ from fedmeki_bench.data.content import array_digest
 from fedmeki_bench.data.contract import ArraySpec
 from fedmeki_bench.data.holdings import arrays_of, counted, there
 from fedmeki_bench.data.pseudonyms import pseudonym, read_key
+from fedmeki_bench.data.splits import EXTERNAL
 from fedmeki_bench.data.stored import located, mapped, read_columns, read_samples
 from fedmeki_bench.digests import file_digest
 from fedmeki_bench.errors import FedmekiError, InputError, nearest
@@ -115,13 +116,11 @@ class Cohort:
         """The samples of ``client``, ``valid`` or ``public``.
 
         Raises:
-            TestSplitSealed: ``split`` is ``test``, which only the evaluation opens.
+            TestSplitSealed: ``split`` is ``test`` or ``external``, which only the evaluation opens.
             InputError: there is no such split.
         """
-        if split == "test":
-            raise TestSplitSealed(
-                f"the test split of '{self.name}' is opened by the evaluation only; use valid for selection"
-            )
+        if split in ("test", EXTERNAL):
+            raise TestSplitSealed(f"the {split} split of {self.name!r} is for the evaluation only; select on valid")
         if split not in _OPEN_SPLITS:
             raise InputError(f"unknown split {split!r}: {nearest(split, _OPEN_SPLITS)}")
         return self._part(split)
@@ -151,9 +150,7 @@ class Cohort:
         return np.asarray([pseudonym(key, what, str(name)) for name in ids], dtype=str)
 
     def _part(self, split: str) -> CohortPart:
-        import numpy as np
-
-        return CohortPart(self, split, np.flatnonzero(self._table()["split"] == split))
+        return CohortPart(self, split, (self._table()["split"] == split).nonzero()[0])
 
     def _table(self) -> dict[str, np.ndarray]:
         if self._columns is None:
@@ -323,6 +320,10 @@ class CohortPart:
             found["hours"] = self._column("hours")[chosen]
         return found
 
+    def altered(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Inputs as a model is to see them: as they are, here."""
+        return inputs
+
     def arrays_at(self, modality: str, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Which rows of ``cohort.array(modality)`` the samples at ``index`` have; see :func:`holdings.arrays_of`."""
         first, count = (column[self.rows[index]] for column in self._rows_of(modality))
@@ -343,9 +344,7 @@ class CohortPart:
 
     def take(self, index: Sequence[int] | np.ndarray) -> CohortPart:
         """The part made of the samples at ``index`` (positions in this part), in that order."""
-        import numpy as np
-
-        return CohortPart(self.cohort, self.split, self.rows[np.asarray(index, dtype=np.intp)], self.hidden)
+        return CohortPart(self.cohort, self.split, self.rows.take(index), self.hidden)
 
     def hiding(self, modalities: Iterable[str]) -> CohortPart:
         """The same samples for someone who has none of these modalities, less those of which nothing is left.

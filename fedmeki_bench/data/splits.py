@@ -1,10 +1,11 @@
-"""Drawing the four splits, 7 : 1 : 1 : 1: client (private), valid, public (the server's), test."""
+"""Drawing the four splits, 7 : 1 : 1 : 1: client (private), valid, public (the server's), test; and a site aside."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from fedmeki_bench.errors import InputError, nearest
 from fedmeki_bench.seeds import generator
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ SPLITS = ("client", "valid", "public", "test")
 
 TRAINING_SPLITS = ("client", "valid", "public")
 """What learning and selection see of a training cohort."""
+
+EXTERNAL = "external"
+"""The split of a site that is held out: nobody learns there or selects by it; the evaluation alone opens it."""
 
 _BOUNDS = (0.7, 0.8, 0.9)
 
@@ -50,6 +54,31 @@ def assign(
     of_group = np.empty(len(distinct), dtype=object)
     of_group[order] = names[_cut(mass[order])]
     return of_group[member]
+
+
+def set_aside(splits: np.ndarray, groups: Sequence[str], sites: Sequence[str], site: str) -> np.ndarray:
+    """The splits with every group that has a sample at ``site`` in the split ``external``, whatever else it has.
+
+    Args:
+        splits, groups, sites: of each row.
+        site: the one to be held out; empty for none.
+
+    Raises:
+        InputError: no row is from that site, or all are.
+    """
+    import numpy as np
+
+    if not site:
+        return splits
+    if site not in (known := sorted(set(sites))):
+        named = [name for name in known if name]
+        hint = nearest(site, named) if named else "its samples have no sites"
+        raise InputError(f"hold_out={site}: no sample is from there; {hint}")
+    there = {group for group, of in zip(groups, sites, strict=True) if of == site}
+    aside = np.fromiter((group in there for group in groups), dtype=bool, count=len(groups))
+    if aside.all():
+        raise InputError(f"hold_out={site}: every group has a sample there, so nothing is left to learn from")
+    return np.where(aside, EXTERNAL, splits).astype(object)
 
 
 def _cut(mass: np.ndarray) -> np.ndarray:

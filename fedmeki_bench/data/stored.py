@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedmeki_bench.data.contract import ArraySpec
 from fedmeki_bench.data.holdings import columns_of
-from fedmeki_bench.data.splits import SPLITS
+from fedmeki_bench.data.splits import EXTERNAL, SPLITS
 from fedmeki_bench.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def read_columns(
             found["label"] = labels.how.read(columns["label"], labels)
         if concepts is not None:
             found["concepts"] = concepts.how.read(columns["concepts"], concepts)
-        if not set(found["split"].tolist()) <= set(SPLITS):
-            raise ValueError("a split is none of the four")
+        if not set(found["split"].tolist()) <= {*SPLITS, EXTERNAL}:
+            raise ValueError("a split is none that there is")
     except (pa.ArrowException, KeyError, OSError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({error}): prepare the cohort again") from None
     return found

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fedmeki_bench.data.sealed import open_test
+from fedmeki_bench.data.sealed import open_external, open_test
+from fedmeki_bench.data.splits import EXTERNAL
 from fedmeki_bench.evaluation.views_in_words import Worded
 from fedmeki_bench.federation.questions import Checksums, Question, Scores
 
@@ -24,7 +25,8 @@ def questions_about(
 
     def part(told: Mapping[str, Any]) -> CohortPart:
         cohort = cohorts[told["task"]]
-        return open_test(cohort) if told["split"] == "test" else cohort.part(told["split"])
+        sealed = {"test": open_test, EXTERNAL: open_external}
+        return sealed[told["split"]](cohort) if told["split"] in sealed else cohort.part(told["split"])
 
     def scores(told: Mapping[str, Any], client: int) -> Question:
         index = None if told["index"] is None else {client: told["index"]}

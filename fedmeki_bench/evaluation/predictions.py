@@ -111,12 +111,20 @@ class TextPredictions:
         return self.labels.how.labelled and not (len(self.gold) and isinstance(self.gold[0], str))
 
 
-def predictions_path(folder: Path, view: str, task: str) -> Path:
-    """``<folder>/predictions/<view>.<task>.parquet``; names that could leave the folder are refused."""
+def predictions_path(
+    folder: Path, view: str, task: str, *, phase: tuple[int, str] | None = None, beside: str = ""
+) -> Path:
+    """``<folder>/predictions/<view>.<task>.parquet``; names that could leave the folder are refused.
+
+    Args:
+        phase: how many phases were over and the split, of a phase's scores, which end in ``.phase-1.valid.parquet``.
+        beside: what a score beside the board's is of, as in ``.external.parquet`` and ``.wording-1.parquet``.
+    """
     for name in (view, task):
         if not _NAME.fullmatch(name):
             raise InputError(f"{name!r} cannot be part of a file name: use letters, digits, _ and -")
-    return folder / "predictions" / f"{view}.{task}.parquet"
+    when = f".{beside}" if beside else "" if phase is None else f".phase-{phase[0]}.{phase[1]}"
+    return folder / "predictions" / f"{view}.{task}{when}.parquet"
 
 
 def write_predictions(path: Path, predictions: Predictions) -> str:

@@ -93,7 +93,7 @@ def rescore(record: Record, folder: Path) -> tuple[Record, list[str]]:
         folder: where the record lies, with its predictions below.
     """
     evaluations, problems = [], []
-    for evaluation in record.evaluations:
+    for evaluation in record.scores:
         try:
             evaluations.append(_again(record, evaluation, folder) if evaluation.predictions else evaluation)
         except FedmekiError as error:
@@ -101,6 +101,9 @@ def rescore(record: Record, folder: Path) -> tuple[Record, list[str]]:
             evaluations.append(evaluation)
     if problems:
         return record, problems
+    again, updated = iter(evaluations), {}
+    for name in ("evaluations", "phases", "beside"):
+        updated[name] = [next(again) for _ in getattr(record, name)]
     told = {name for evaluation in evaluations for name in evaluation.metrics} | set(record.versions.metrics)
     names = told & set(registry.names("metrics"))
     versions = record.versions.model_copy(
@@ -111,7 +114,7 @@ def rescore(record: Record, folder: Path) -> tuple[Record, list[str]]:
             | metric_sources(sorted(names)),
         }
     )
-    return record.model_copy(update={"evaluations": evaluations, "versions": versions}), []
+    return record.model_copy(update={**updated, "versions": versions}), []
 
 
 def _again(record: Record, evaluation: Evaluation, folder: Path) -> Evaluation:
@@ -120,7 +123,12 @@ def _again(record: Record, evaluation: Evaluation, folder: Path) -> Evaluation:
     said = stored(evaluation, folder)
     names, kind = _wanted(evaluation, said)
     specs, draw = [metric(name) for name in names], seeds.derive(record.seed, "bootstrap", evaluation.task)
+    if evaluation.phase is not None:  # of phases the main metric alone is kept
+        found = score_predictions(said, specs[:1], seed=draw, kind=kind)
+        return evaluation.model_copy(update={"metrics": {names[0]: values_of(found)[names[0]]}})
     found = score_predictions(said, specs, seed=draw, kind=kind)
+    if evaluation in record.beside:  # of these no groups are kept
+        return evaluation.model_copy(update={"metrics": values_of(found)})
     clients = [int(group.name) for group in evaluation.subgroups.get("client", ())]
     parts = subgroups(said, specs[0], memberships_of(said), seed=draw, clients=clients)
     kept = {name: groups for name, groups in evaluation.subgroups.items() if name not in parts}  # no longer stored

@@ -99,7 +99,7 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Out:
+class Out:
     """Where predictions go, the seed of resamples, and the metrics by name."""
 
     folder: Path
@@ -126,7 +126,7 @@ def score_test(
     resampled alike. ``doubts`` are what validation remarked per view and task; each becomes the note of its evaluation.
     """
     evaluations = []
-    out = _Out(folder, seed, metrics)
+    out = Out(folder, seed, metrics)
     for task_name, cohort in cohorts.items():
         task, part = tasks[task_name], open_test(cohort)
         for name, chosen in views.items():
@@ -138,15 +138,20 @@ def score_test(
             if not cohort.kind.labelled:
                 evaluations.append(Evaluation(view=name, task=task_name, n=0, note=_NO_ANSWERS))
                 continue
-            predicted = chosen.scores(federation, task, part)
             holding = holders(federation, task_name)
-            thresholds = _thresholds(cohort.part("valid"), partial(chosen.scores, federation, task))
-            said = Predictions(
-                *_ids(part), part.sites, _gold(part), predicted, _attributes(part), thresholds, part.cohort.labels
-            )
+            said = scored(federation, chosen, task, part)
             note = (doubts or {}).get((name, task_name), "")
-            evaluations.append(_evaluation(name, task, part, said, out, clients=holding, note=note))
+            evaluations.append(evaluation_of(name, task, part, said, out, clients=holding, note=note))
     return evaluations
+
+
+def scored(federation: Federation, chosen: View, task: Task, part: CohortPart) -> Predictions:
+    """What a view that gives scores says of samples, with the thresholds that `valid` gives."""
+    predicted = chosen.scores(federation, task, part)
+    thresholds = _thresholds(part.cohort.part("valid"), partial(chosen.scores, federation, task))
+    return Predictions(
+        *_ids(part), part.sites, _gold(part), predicted, _attributes(part), thresholds, part.cohort.labels
+    )
 
 
 def _thresholds(valid: CohortPart, predicted: Callable[[CohortPart], np.ndarray]) -> np.ndarray | None:
@@ -164,7 +169,7 @@ def _gold(part: CohortPart) -> np.ndarray:
 
 
 def _in_words(
-    federation: Federation, name: str, chosen: View, task: Task, part: CohortPart, out: _Out
+    federation: Federation, name: str, chosen: View, task: Task, part: CohortPart, out: Out
 ) -> list[Evaluation]:
     """A view in words, the views beside it, and the best constant answer."""
     said = chosen.predict(federation, task, part)
@@ -172,23 +177,23 @@ def _in_words(
         missing = ", ".join(m for m in task.meta.arrays if m not in federation.model.encoders)
         note = f"not applicable: this training never saw the modality {missing}"
         return [Evaluation(view=name, task=task.meta.name, n=0, note=note)]
-    answered = _answers(said, task, part)
+    answered = answered_by(said, part)
     controls = {other: view(other).predict(federation, task, part) for other in chosen.beside}
     main = out.metrics[task.meta.metrics[0]]
     sign = 1.0 if main.direction == "higher" else -1.0
     answer, why = best_constant(answered, lambda said: sign * value_of(said, main))
     return [
-        _evaluation(name, task, part, answered, out),
+        evaluation_of(name, task, part, answered, out),
         *(
-            _evaluation(other, task, part, _answers(found, task, part), out)
+            evaluation_of(other, task, part, answered_by(found, part), out)
             for other, found in controls.items()
             if found is not None
         ),
-        _evaluation(CONSTANT, task, part, constantly(answered, answer), out, note=why),
+        evaluation_of(CONSTANT, task, part, constantly(answered, answer), out, note=why),
     ]
 
 
-def _answers(said: Answers | np.ndarray, task: Task, part: CohortPart) -> TextPredictions:
+def answered_by(said: Answers | np.ndarray, part: CohortPart) -> TextPredictions:
     """What is kept of answers in words."""
     assert isinstance(said, Answers)
     parsed = np.empty(len(said.parsed), dtype=object)
@@ -210,18 +215,23 @@ def _attributes(part: CohortPart) -> dict[str, list[str]]:
     return {name: groups for name, groups in memberships(part).items() if name in ATTRIBUTES}
 
 
-def _evaluation(
-    view: str, task: Task, part: CohortPart, said: Predictions | TextPredictions, out: _Out, *,
-    clients: Sequence[int] = (), note: str = "",
+def evaluation_of(
+    view: str, task: Task, part: CohortPart, said: Predictions | TextPredictions, out: Out, *,
+    clients: Sequence[int] = (), note: str = "", beside: str = "",
 ) -> Evaluation:  # fmt: skip
-    """Write what a view said, and score it."""
-    path = predictions_path(out.folder, view, task.meta.name)
+    """Write what a view said, and score it.
+
+    Args:
+        beside: of a score beside those of the board, what it is of: the split of a held-out site, or a variant.
+    """
+    path = predictions_path(out.folder, view, task.meta.name, beside=beside)
     write: Any = write_text_predictions if isinstance(said, TextPredictions) else write_predictions
     digest = write(path, said)
     specs, draw = [out.metrics[m] for m in task.meta.metrics], seeds.derive(out.seed, "bootstrap", task.meta.name)
     found = score_predictions(said, specs, seed=draw, kind=task.meta.kind)
-    parts = subgroups(said, specs[0], memberships_of(said), seed=draw, clients=clients)
+    parts = {} if beside else subgroups(said, specs[0], memberships_of(said), seed=draw, clients=clients)
     return Evaluation(
-        view=view, task=task.meta.name, n=len(part), groups=len(np.unique(part.group_ids)), metrics=values_of(found),
+        view=view, task=task.meta.name, split=part.split, variant=beside if beside not in ("", part.split) else None,
+        n=len(part), groups=len(np.unique(part.group_ids)), metrics=values_of(found),
         subgroups=parts, predictions=path.relative_to(out.folder).as_posix(), digest=digest, note=note,
     )  # fmt: skip

@@ -128,7 +128,7 @@ def _asked(injected: Injected, model: ClientModel, task: Task, part: CohortPart)
     with torch.no_grad(), injected.merged(described(task)):
         for start in range(0, len(part), _ANSWER_BATCH):
             index = np.arange(start, min(start + _ANSWER_BATCH, len(part)))
-            prompts = [task.prompt(str(questions[i])) for i in index]
+            prompts = [task.ask(str(questions[i])) for i in index]
             soft, there, asked = injected.ask(model, task, model.read(part, index), prompts)
             said.add(asked, soft, there)
     return said.answers(np.arange(len(part)))
@@ -188,7 +188,7 @@ def _worded(injected: Injected, task: Task, part: CohortPart) -> tuple[list[Aske
 
     asked = [str(q) for q in part.questions]
     place = {question: i for i, question in enumerate(dict.fromkeys(asked))}
-    prompts = injected.in_words(task, [task.prompt(question) for question in place], part.cohort.many)
+    prompts = injected.in_words(task, [task.ask(question) for question in place], part.cohort.many)
     return prompts, np.array([place[question] for question in asked], dtype=np.int64)
 
 

@@ -64,7 +64,7 @@ class ClientContext(Computing):
 
     Attributes:
         client: the client's number.
-        data: task -> the client's private samples.
+        data: task -> the client's private samples, as far as they are in use.
         public: task -> the public samples, for a rule that says ``uses_public``; else empty.
         memory: kept between rounds and checkpointed.
         reports: what :meth:`report` was told in this exchange.
@@ -75,10 +75,13 @@ class ClientContext(Computing):
     def __init__(
         self, client: Client, model: ClientModel, settings: Profile, *, seed: int, round: int, tasks: tuple[str, ...],
         local: FlatTensors, initial: FlatTensors, public: Mapping[str, CohortPart] | None = None,
+        began: int = 0, data: Mapping[str, CohortPart] | None = None, held: Mapping[str, CohortPart] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(model, settings, seed=seed, round=round, where=("client", client.number))
+        self.began = began
         self.client = client.number
-        self.data = {task: client.data[task] for task in tasks if task in client.data and len(client.data[task])}
+        self.data = _some(client.data if data is None else data, tasks)
+        self._held = self.data if held is None else _some(held, tasks)
         self.public = dict(public or {})
         self.memory = client.memory
         self._client = client
@@ -91,12 +94,12 @@ class ClientContext(Computing):
     @property
     def units(self) -> tuple[str, ...]:
         """The units of exchange that this client's tasks use, in the model's order."""
-        return units_of(self.model, self.data)
+        return units_of(self.model, self._held)
 
     @property
     def samples(self) -> dict[str, int]:
         """Unit -> how many of this client's samples train it: an encoder, those that have its modality."""
-        return samples_of(self.model, self.data)
+        return samples_of(self.model, self._held)
 
     @property
     def steps(self) -> dict[str, int]:
@@ -120,8 +123,8 @@ class ClientContext(Computing):
 
         For methods that do something between steps; :meth:`train` takes them all. End with :meth:`trained`.
         """
-        stream = ("client", self.client, "round", self.round)
-        decayed = (lr or self.settings.lr) * self.settings.lr_decay**self.round
+        stream = ("client", self.client, "round", self.elapsed)
+        decayed = (lr or self.settings.lr) * self.settings.lr_decay**self.elapsed
         training = Training(
             self.model, self.data if data is None else data, self.settings, seed=self.seed, stream=stream,
             where=f"in round {self.round + 1} at client {self.client}", lr=decayed, units=units,
@@ -203,3 +206,8 @@ class ClientContext(Computing):
         It is no part of what is sent and counts no bytes.
         """
         self.reports[name] = float(value)
+
+
+def _some(data: Mapping[str, CohortPart], tasks: tuple[str, ...]) -> dict[str, CohortPart]:
+    """Those of the tasks that there are samples of."""
+    return {task: data[task] for task in tasks if task in data and len(data[task])}

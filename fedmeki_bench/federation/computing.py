@@ -45,6 +45,7 @@ class Computing:
         settings: the run's profile (lr, epochs, ...).
         seed: the run's seed; derive streams from it, never draw from a global generator.
         round: 0-based communication round.
+        began: the round in which the phase began, where tasks follow one another; else 0.
         batch: the batch of the step under way or, after it, of the last one.
     """
 
@@ -52,6 +53,7 @@ class Computing:
         self, model: ClientModel, settings: Profile, *, seed: int, round: int, where: tuple[str | int, ...]
     ) -> None:
         self.model, self.settings, self.seed, self.round = model, settings, seed, round
+        self.began = 0
         self.batch: Batch | None = None
         self._where = where
         self._under_way: ReferenceType[Training] | None = None  # whose optimiser is of the model's size
@@ -59,6 +61,14 @@ class Computing:
     @property
     def _training(self) -> Training | None:
         return None if self._under_way is None else self._under_way()
+
+    @property
+    def elapsed(self) -> int:
+        """How many rounds of the phase are over: what schedules go by and what names the streams of training.
+
+        So a phase trains as a run of its own would. A rule's generators and its memory go on from phase to phase.
+        """
+        return self.round - self.began
 
     def generator(self, *stream: str | int) -> torch.Generator:
         """A generator on a stream of this place and round; the same name gives the same numbers again."""

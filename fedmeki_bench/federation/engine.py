@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from fedmeki_bench.data.clients.holding import Holding
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation.client import Client, ClientContext
 from fedmeki_bench.federation.exchange import Execute, Work, one_by_one
 from fedmeki_bench.federation.memories import read_memories
 from fedmeki_bench.federation.payload import Payload, Update
+from fedmeki_bench.federation.portions import Portions, Told
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
+    from fedmeki_bench.federation.curriculum import Curriculum
     from fedmeki_bench.federation.faulty import Faulty
     from fedmeki_bench.federation.questions import Question
     from fedmeki_bench.federation.rule import Rule
@@ -128,6 +131,13 @@ class Engine:
         """Go back to what clients held when ``round`` rounds were done; ``kept`` is what :meth:`commit` gave then."""
         raise NotImplementedError
 
+    def holdings(self, round: int) -> Told:
+        """What is to be told of the samples that clients use in a round, where tasks follow one another.
+
+        Asked only where the samples are elsewhere: which patients are rehearsed is not known there.
+        """
+        raise RunFailed(f"the engine {type(self).__name__} can't tell how many samples are rehearsed: use another")
+
     def context(self, client: int, round: int, tasks: tuple[str, ...]) -> ClientContext:
         """The context of a client that is in this process.
 
@@ -164,18 +174,20 @@ class Sequential(Engine):
         models: client -> a work model of its own, where architectures differ; the others work in ``model``.
         public: task -> the public samples, for rules that show them to clients.
         faulty: the faults that clients have; None for none.
+        curriculum: which tasks are active when; None for all of them always.
         folder: where an engine that keeps memories itself left them, if a run may have begun on one.
     """
 
     def __init__(
         self, rule: Rule, clients: Sequence[Client], settings: Profile, *, model: ClientModel, seed: int,
         models: Mapping[int, ClientModel] | None = None, public: Mapping[str, CohortPart] | None = None,
-        faulty: Faulty | None = None, folder: Path | None = None,
+        faulty: Faulty | None = None, curriculum: Curriculum | None = None, folder: Path | None = None,
     ) -> None:  # fmt: skip
         self.rule, self.clients, self.settings, self.seed = rule, list(clients), settings, seed
         self.model, self.faulty, self.folder = model, faulty, folder
         self.execute: Execute = one_by_one
         self._public = public if rule.uses_public else None
+        self._portions = Portions(curriculum, seed)
         self._models = dict(models or {})
         self._by_number = {client.number: client for client in self.clients}
         local = settle(rule, self.distinct)
@@ -204,16 +216,29 @@ class Sequential(Engine):
     def ask(self, seats: Sequence[Seat], send: Send, base: FlatTensors, question: Question) -> Iterator[Any]:
         """See :class:`Engine`."""
         for seat in seats:
-            ctx = self.context(seat.client, seat.round, seat.tasks)
+            ctx = self.context(seat.client, seat.round, seat.tasks, asked=True)
             self.personal(ctx, send(seat.client), base)
             yield question.answer(ctx)
 
-    def context(self, client: int, round: int, tasks: tuple[str, ...]) -> ClientContext:
-        """The context of one client in one round."""
-        model = self._models.get(client, self.model)
+    def holdings(self, round: int) -> Told:
+        """See :class:`Engine`."""
+        found = {client.number: self._portions.of(client, round) for client in self.clients}
+        return {n: {task: Holding.of(part) for task, part in parts.items()} for n, parts in found.items()}
+
+    def context(
+        self, client: int, round: int, tasks: tuple[str, ...], *, asked: bool = False
+    ) -> ClientContext:  # fmt: skip
+        """The context of one client in one round.
+
+        Args:
+            asked: it answers for its own model. Of a task that is not active it has no samples then, but the units.
+        """
+        model, one = self._models.get(client, self.model), self._by_number[client]
         return ClientContext(
-            self._by_number[client], model, self.settings, seed=self.seed, round=round, tasks=tasks,
-            local=self._local[id(model)], initial=self._initial[id(model)], public=self._public,
+            one, model, self.settings, seed=self.seed, round=round, tasks=tasks,
+            local=self._local[id(model)], initial=self._initial[id(model)],
+            public=None if self._public is None else self._portions.public(self._public, round),
+            began=self._portions.began(round), data=self._portions.of(one, round), held=one.data if asked else None,
         )  # fmt: skip
 
     def personal(self, ctx: ClientContext, received: Payload, base: FlatTensors) -> None:

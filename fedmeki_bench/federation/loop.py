@@ -22,6 +22,7 @@ from fedmeki_bench.federation.engine import Engine, Send, Sequential, settle
 from fedmeki_bench.federation.exchange import Work
 from fedmeki_bench.federation.faulty import Faulty
 from fedmeki_bench.federation.payload import Payload, Update
+from fedmeki_bench.federation.portions import Portions, check_curriculum
 from fedmeki_bench.federation.questions import Question
 from fedmeki_bench.federation.roll import Everybody, Held, Roll
 from fedmeki_bench.federation.rule import Rule
@@ -32,6 +33,7 @@ from fedmeki_bench.federation.usable import check_usable
 
 if TYPE_CHECKING:
     from fedmeki_bench.data.cohort import CohortPart
+    from fedmeki_bench.federation.curriculum import Curriculum
     from fedmeki_bench.models.client_model import ClientModel
     from fedmeki_bench.profiles import Profile
     from fedmeki_bench.task import Task
@@ -52,6 +54,9 @@ class Round:
     faults: dict[str, list[int]] = field(default_factory=dict)  # fault -> clients that took part with it
 
 
+_AFTER_ALL = 1 << 20
+"""The number of an exchange after all of its round: a resumed run does not know how many there were."""
+
 Validate = Callable[["Federation"], dict[str, float]]
 
 
@@ -71,6 +76,7 @@ class Federation:
         validate: scores the federation on `valid` after a round.
         engine: where the clients are; in this process if not given.
         faulty: the faults that clients have; None for none.
+        curriculum: which tasks are active when; None for all of them in every round.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Federation:
         engine: Engine | None = None,
         models: Mapping[int, ClientModel] | None = None,
         faulty: Faulty | None = None,
+        curriculum: Curriculum | None = None,
     ) -> None:
         self.model = model
         self.rule = rule
@@ -101,6 +108,7 @@ class Federation:
         self.history: list[Round] = []
         self.validate = validate
         self.faulty = faulty
+        self.curriculum = curriculum
         self.at_server = ServerContext(model, settings, seed=seed, rounds=self.rounds, tasks=tasks, public=public)
         self._models = dict(models or {})
         if any(other is not model for other in self._models.values()) and not rule.any_architecture:
@@ -111,9 +119,16 @@ class Federation:
         local = settle(rule, self._distinct())
         self.server = Server(model.values.clone(), len(self.clients), local=local, context=self.at_server)
         self.engine = engine or Sequential(
-            rule, self.clients, settings, model=model, seed=seed, models=models, public=public, faulty=faulty
-        )
-        self._roll = Roll(lambda: self.clients, lambda client: self._models.get(client, model), self._weights)
+            rule, self.clients, settings, model=model, seed=seed, models=models, public=public, faulty=faulty,
+            curriculum=curriculum,
+        )  # fmt: skip
+        if curriculum is not None:
+            check_curriculum(curriculum, rule)
+        self._portions = portions = Portions(curriculum, seed, self.engine.holdings)
+        portions.begin(self.server, self.at_server, public, 0)
+        everybody = (lambda: self.clients, lambda client: self._models.get(client, model), self._weights)
+        self._roll = Roll(*everybody, lambda one: portions.of(one, self.server.round))
+        self._whole = Roll(*everybody) if curriculum is not None else self._roll
         self._exchanges = 0  # of this round
         self._arrivals: Arrivals | None = None
         self._under_way: dict[str, Any] | None = None
@@ -134,7 +149,8 @@ class Federation:
         self.history = [Round(**r) for r in state["history"]]
         self._under_way = state["under_way"]
         # the round that was done last, so that a personal model is made as it was then
-        self.server.round = self.at_server.round = max(len(self.history) - 1, 0)
+        self._portions.begin(self.server, self.at_server, self.public, max(len(self.history) - 1, 0))
+        self._exchanges = _AFTER_ALL
         return len(self.history)
 
     @property
@@ -153,10 +169,10 @@ class Federation:
     def round(self, number: int) -> Round:
         """One communication round, in the steps that docs/life_of_a_round.md walks through."""
         started = time.perf_counter()
-        self.server.round = self.at_server.round = number
+        self._portions.begin(self.server, self.at_server, self.public, number)
         self.server.reports = {}
         self._exchanges = 0
-        tasks = tuple(self.model.tasks)
+        tasks = self._portions.tasks(self.model, number)
         everybody = self.call(tasks)
         self.server.sizes = dict(everybody.sizes)
         # 1. select clients: drawn, the same for every algorithm, unless the rule chooses them or takes who comes back
@@ -188,7 +204,7 @@ class Federation:
             # here, not only at the end: what comes next would fail on it with a sentence of its own
             check_usable(self.server.model, number, f"rule {type(self.rule).__name__}")
         # 4. the server's own step on public data: nothing, fine-tuning, injection
-        self.stage.run(self.server, self.public, self.at_server)
+        self.stage.run(self.server, self._portions.public(self.public, number), self.at_server)
         check_usable(self.server.model, number, f"stage {type(self.stage).__name__}")
         # 5. measure on `valid`
         if self.validate is not None:
@@ -208,11 +224,8 @@ class Federation:
         return sorted(int(c) for c in chosen)
 
     def seat(self, client: int, number: int, tasks: tuple[str, ...] | None = None) -> Seat:
-        """One client's place in an exchange of a round: those of these tasks of which it has samples."""
-        asked = tasks or tuple(self._models.get(client, self.model).tasks)
-        held = self._roll.held(client, asked)
-        step = (self.server.round, self._exchanges)
-        return Seat(client, number, step, asked, held.sizes, held.units, held.samples)
+        """One client's place in an exchange of a round: those of these tasks, or the active ones, that it has."""
+        return self._seat(client, number, tasks or self._active(client), self._roll)
 
     def call(self, tasks: tuple[str, ...]) -> Everybody:
         """What all clients hold for these tasks, of which the server then knows holders and weights."""
@@ -226,7 +239,7 @@ class Federation:
         Raises:
             RunFailed: it is elsewhere.
         """
-        return self.engine.context(client, number, tasks or tuple(self._models.get(client, self.model).tasks))
+        return self.engine.context(client, number, tasks or self._active(client))
 
     def load_personal(self, ctx: ClientContext) -> None:
         """Put a client's own model into its work model: what it would get now, and what the rule makes of it."""
@@ -239,12 +252,23 @@ class Federation:
             tasks: whose units the own models are made of; all if not given.
         """
         self._exchanges += 1  # after all that have changed what clients hold
-        seats = {client: self.seat(client, self.server.round, tasks) for client in clients}
+        seats = {
+            client: self._seat(client, self.server.round, tasks or tuple(self.model.tasks), self._whole)
+            for client in clients
+        }
 
         def send(client: int) -> Payload:
             return self.rule.broadcast(self.server, client, seats[client].units)
 
         return self.engine.ask(list(seats.values()), send, self.server.model, question)
+
+    def _active(self, client: int) -> tuple[str, ...]:
+        return self._portions.tasks(self._models.get(client, self.model), self.server.round)
+
+    def _seat(self, client: int, number: int, tasks: tuple[str, ...], roll: Roll) -> Seat:
+        held = roll.held(client, tasks)
+        step = (self.server.round, self._exchanges)
+        return Seat(client, number, step, tasks, held.sizes, held.units, held.samples)
 
     @property
     def held(self) -> int:

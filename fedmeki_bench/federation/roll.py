@@ -58,20 +58,23 @@ class Roll:
 
     Args:
         clients: gives them, by number, whenever they are counted.
+        data_of: the samples that count of a client.
         model_of: a client's work model.
         weigh: unit -> a client's weight before it is normalised.
     """
 
     def __init__(
-        self, clients: Callable[[], Sequence[Client]], model_of: Callable[[int], ClientModel], weigh: Weigh
-    ) -> None:
-        self._clients, self._model_of, self._weigh = clients, model_of, weigh
+        self, clients: Callable[[], Sequence[Client]], model_of: Callable[[int], ClientModel], weigh: Weigh,
+        data_of: Callable[[Client], Mapping[str, Any]] = lambda client: client.data,
+    ) -> None:  # fmt: skip
+        self._clients, self._model_of, self._weigh, self._data_of = clients, model_of, weigh, data_of
         self._held: dict[Tasks, dict[int, Held]] = {}
         self._everybody: dict[Tasks, tuple[Sequence[Held], Everybody | None]] = {}
 
     def held(self, client: int, tasks: Tasks) -> Held:
         """What a client holds for these tasks."""
-        known, data, frozen = self._held.setdefault(tasks, {}), self._clients()[client].data, self._frozen(client)
+        known, frozen = self._held.setdefault(tasks, {}), self._frozen(client)
+        data = self._data_of(self._clients()[client])
         found = known.get(client)
         if found is None or found.data is not data or found.frozen is not frozen:
             model = self._model_of(client)
@@ -82,7 +85,7 @@ class Roll:
 
     def everybody(self, tasks: Tasks) -> Everybody:
         """What all clients hold for these tasks."""
-        now = [(client.data, self._frozen(client.number)) for client in self._clients()]
+        now = [(self._data_of(client), self._frozen(client.number)) for client in self._clients()]
         every, known = self._everybody.get(tasks, ((), None))
         if known is None or len(every) != len(now) or any(
             held.data is not data or held.frozen is not frozen for held, (data, frozen) in zip(every, now, strict=True)

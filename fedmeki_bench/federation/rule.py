@@ -49,6 +49,7 @@ class Rule(Generic[ParamsT]):
         needs_stage: the stage whose client model the rule is about, such as ``tuned``, without which it has no variant.
         any_architecture: whether clients may have encoders of their own, since no weights are combined.
         uses_public: whether clients see the public samples (``ctx.public``), as in distillation on public data.
+        phased: whether it acts only where tasks follow one another (``server.earlier``) and is FedAvg elsewhere.
         neutral: parameter values under which the rule leaves FedAvg's global model, whatever the data: ``{}`` for a
             rule that always does, None if there are none. Checked against FedAvg by the tests.
         neutral_bitwise: whether it does so bit for bit; false where another order of arithmetic rounds differently.
@@ -65,6 +66,7 @@ class Rule(Generic[ParamsT]):
     needs_stage: ClassVar[str] = ""
     any_architecture: ClassVar[bool] = False
     uses_public: ClassVar[bool] = False
+    phased: ClassVar[bool] = False
     neutral: ClassVar[Mapping[str, Any] | None] = None
     neutral_bitwise: ClassVar[bool] = True
 

@@ -34,6 +34,7 @@ class Server:
         memory: the rule's own state: tensors, flat tensors, numbers, texts and dicts of these. A stage has its own in
             :class:`ServerContext`.
         round: 0-based communication round.
+        earlier: the tasks whose phases are over, in order, where tasks follow one another; else empty.
         clients: how many clients the federation has.
         sizes: client -> how many samples it has, of all its tasks; clients without any are left out.
         holders: unit -> how many of them have data for a task that uses it, in this round sampled or not.
@@ -51,6 +52,7 @@ class Server:
     local: frozenset[str] = frozenset()
     memory: dict[str, Any] = field(default_factory=dict)
     round: int = 0
+    earlier: tuple[str, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     context: ServerContext | None = None
     reports: dict[str, float] = field(default_factory=dict)
@@ -175,9 +177,9 @@ class ServerContext(Computing):
 
     Attributes:
         model: the resident work model; load ``server.model`` into it before use.
-        rounds: how many there are.
+        rounds: how many there are; where tasks follow one another, in this phase.
         tasks: the training tasks by name.
-        public: task -> the public samples.
+        public: task -> the public samples, as far as they are in use.
         memory: the stage's own state between rounds, of the same kinds as the rule's; in the checkpoint.
         settings, seed, round, batch: see :class:`Computing`.
     """
@@ -211,7 +213,7 @@ class ServerContext(Computing):
         """
         self.model.load(start)
         training = Training(
-            self.model, public, self.settings, seed=self.seed, stream=("server", "round", self.round),
+            self.model, public, self.settings, seed=self.seed, stream=("server", "round", self.elapsed),
             where=f"in round {self.round + 1} at the server", lr=lr,
         )  # fmt: skip
         self._follow(training, loss or training.loss)

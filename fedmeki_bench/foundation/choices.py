@@ -50,6 +50,13 @@ class FoundationModel(BaseModel):
         "plain", since="0.1.0", pattern="^(plain|chat|published)$",
         description="how F is asked: plain text, its own chat template, or the published dialogue markers",
     )  # fmt: skip
+    wording: int = later(
+        0, since="0.2", ge=0, description="in which of each task's wordings F is trained and asked; 0: its own prompt"
+    )  # fmt: skip
+    variants: bool = later(
+        False, since="0.2",
+        description="ask the test questions also in every other wording, bare, and with swapped and blank arrays",
+    )  # fmt: skip
     latents: int = later(
         0, since="0.1.0", ge=0, le=1024,
         description="soft tokens per array, made by a resampler in its projector; 0: as many as the encoder gives",

@@ -74,7 +74,7 @@ def check_marks(task: Task, questions: Iterable[str], known: Iterable[str], many
     """
     there, known = places_of(task.meta.arrays, many), frozenset(known)
     for question in dict.fromkeys(questions):
-        laid(task.prompt(question), there, known, task.meta.name)
+        laid(task.ask(question), there, known, task.meta.name)
 
 
 def _not_there(mark: str, place: Place, there: Collection[Place], task: str) -> str:

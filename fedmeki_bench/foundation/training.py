@@ -46,9 +46,10 @@ def inject(
     The encoders go back to ``server.model``, the rest to ``ctx.memory``. A step touches the encoders and projectors of
     its own task, the adapters and the gate. It sees ``micro_batch * accumulation`` samples; its gradient is the mean
     over all their answer tokens, however they fall into micro-batches. Encoders run in evaluation mode: batch-norm
-    statistics stay those of the clients. The warm-up and decay run over all rounds. With ``moments="kept"`` the
-    optimiser's moments of what stays at the server go on from round to round; those of the encoders, which the next
-    aggregation replaces, start afresh.
+    statistics stay those of the clients. The warm-up and decay run over all rounds; where tasks follow one another,
+    over those of each phase, or the last would train at a vanishing rate. With ``moments="kept"`` the optimiser's
+    moments of what stays at the server go on from round to round; those of the encoders, which the next aggregation
+    replaces, start afresh.
 
     Args:
         injected: see :func:`fedmeki_bench.foundation.injected.injected`.
@@ -90,7 +91,7 @@ def _train(
     )
     for name, state in known.items():
         optimiser.state[own[name]] = _cloned(state)
-    stream = ("server", "inject", "round", ctx.round)
+    stream = ("server", "inject", "round", ctx.elapsed)
     size = how.micro_batch * how.accumulation
     steps = list(schedule(public, epochs=how.epochs, batch_size=size, seed=ctx.seed, stream=stream))
     answers = {task: _answers(part, how.answers, ctx.seed, task) for task, part in public.items()}
@@ -116,7 +117,7 @@ def _train(
             if routing is not None:
                 routing.backward()
             nn.utils.clip_grad_norm_(trained, how.clip)
-            factor = learning_rate(ctx.round * len(steps) + number, ctx.rounds * len(steps), how.warmup)
+            factor = learning_rate(ctx.elapsed * len(steps) + number, ctx.rounds * len(steps), how.warmup)
             for group in optimiser.param_groups:
                 group["lr"] = how.lr * factor
             optimiser.step()
@@ -149,7 +150,7 @@ def _backward(
     tokens, summed = 0, 0.0
     for chosen in _portions(index, micro_batch):
         inputs = model.read(part, chosen)
-        prompts = [task.prompt(str(questions[i])) for i in chosen]
+        prompts = [task.ask(str(questions[i])) for i in chosen]
         losses, counts = injected.losses(model, task, inputs, prompts, [str(answers[i]) for i in chosen])
         loss = losses.sum()
         if loss.requires_grad:  # else all that this task uses is frozen

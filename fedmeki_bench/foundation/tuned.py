@@ -104,7 +104,7 @@ class TunedModel(ClientModel):
         plain = super().batch(task, part, index, labels)
         questions, answers = part.questions, part.answers
         texts = {
-            _PROMPTS: [self._asked[task].prompt(str(questions[i])) for i in index],
+            _PROMPTS: [self._asked[task].ask(str(questions[i])) for i in index],
             _ANSWERS: [str(answers[i]) for i in index],
         }
         return Batch(task, {**plain.inputs, **texts}, plain.labels, plain.index)

@@ -73,10 +73,10 @@ class Binary(OneNumber):
         return 1 - labels
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropy."""
+        """Binary cross-entropy, in float32 at least."""
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        return binary_cross_entropy_with_logits(logits.float(), targets)
+        return binary_cross_entropy_with_logits(logits if logits.dtype.itemsize > 4 else logits.float(), targets)
 
     def soft(self, logits: Tensor) -> Tensor:
         """See :class:`Kind`."""

@@ -117,6 +117,7 @@ class Collected:
                 [e.model_dump(exclude={"predictions"}) for e in r.evaluations],
                 [one.model_dump() for one in r.history],
                 r.foundation.model_dump() if r.foundation else None,
+                *([e.model_dump(exclude={"predictions"}) for e in more] for more in (r.phases, r.beside) if more),
             ]
             for r in self.records
         ]

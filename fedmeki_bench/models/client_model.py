@@ -140,7 +140,7 @@ class ClientModel(nn.Module):
             inputs[modality] = found.take(rows, _as_encoder(self.encoders[modality]))
             if present is not None:
                 inputs[there(modality)] = torch.from_numpy(present).to(self.device)
-        return inputs
+        return part.altered(inputs)
 
     def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
         """The mean loss of a batch under the kind of its task, a scalar."""

@@ -12,7 +12,17 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from fedmeki_bench.bounded import bounded_json, first_problem
 from fedmeki_bench.errors import InputError
@@ -47,6 +57,11 @@ def _nullify(data: Any, fields: tuple[str, ...]) -> Any:
     return data
 
 
+def _without(told: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """What a model tells, without fields that came later where they hold nothing: older records keep their bytes."""
+    return {name: value for name, value in told.items() if name not in fields or value not in (None, [])}
+
+
 class MetricValue(_Strict):
     """A metric with its interval over patients; null where undefined, and then ``note`` says why."""
 
@@ -75,6 +90,8 @@ class Evaluation(_Strict):
     ``metrics`` keeps the task's order, the main one first. ``subgroups`` maps ``site``, ``sex``, ``age`` and, where
     every client has its own model, ``client`` to the main metric on each part. ``predictions`` is a path relative to
     the record's folder, ``digest`` that of their content. Without metrics, ``note`` says why the view does not apply.
+    ``phase`` is how many phases were over, where tasks follow one another; it is left out of the end's evaluations.
+    ``variant`` is how questions were put, where not as in training: ``wording-1``, ``bare``, ``swapped``, ``blank``.
     """
 
     view: str
@@ -87,6 +104,12 @@ class Evaluation(_Strict):
     predictions: str | None = None
     digest: str | None = None
     note: str = ""
+    phase: int | None = Field(default=None, ge=0)
+    variant: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), "phase", "variant")
 
 
 class RoundRecord(_Strict):
@@ -245,7 +268,9 @@ class Pretraining(_Strict):
 class Record(_Strict):
     """A run. ``key`` identifies it with its data, ``setting`` without: other data, same setting, new key.
 
-    ``digest`` is that of everything else in the file, so that damage and edits are seen when it is read.
+    ``evaluations`` are those of the end, ``phases`` those of every phase before and on `valid` of the last one, too,
+    where tasks follow one another, ``beside`` those on a held-out site (split ``external``) and of variants. ``digest``
+    is that of everything else in the file, so that damage and edits are seen when it is read.
     """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
@@ -268,6 +293,8 @@ class Record(_Strict):
     cohorts: list[CohortRef] = Field(default_factory=list)
     assignment: AssignmentCounts | None = Field(None, validation_alias=AliasChoices("assignment", "dealt"))
     evaluations: list[Evaluation] = Field(default_factory=list)
+    phases: list[Evaluation] = Field(default_factory=list)
+    beside: list[Evaluation] = Field(default_factory=list)
     foundation: FoundationFacts | None = None
     history: list[RoundRecord] = Field(default_factory=list)
     cost: Cost = Field(default_factory=Cost)
@@ -279,6 +306,15 @@ class Record(_Strict):
     notes: list[str] = Field(default_factory=list)
     assumed: dict[str, Any] = Field(default_factory=dict)  # what the rule's paper assumes of the profile, not kept here
     digest: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), "phases", "beside")
+
+    @property
+    def scores(self) -> tuple[Evaluation, ...]:
+        """Everything that was scored."""
+        return (*self.evaluations, *self.phases, *self.beside)
 
     def to_json(self) -> str:
         """The record as indented JSON in field order, newline at the end; never contains NaN. Sets ``digest``."""

@@ -11,7 +11,7 @@ from fedmeki_bench.records.record import Record
 from fedmeki_bench.runs.plugins import placeless
 from fedmeki_bench.runs.reproduce import ROUNDING, compared
 
-_MEASURED = ("evaluations", "history", "foundation")
+_MEASURED = ("evaluations", "phases", "beside", "history", "foundation")
 """Sections with numbers that are computed, so that another machine may round them otherwise."""
 
 
@@ -80,7 +80,9 @@ def _content(record: Record) -> dict[str, Any]:
         told[name] = placeless(told[name])
     told["plugins"] = {f"{one['kind']} {placeless(one['name'])}": True for one in told["plugins"]}
     told["evaluations"] = {f"{e['view']}.{e['task']}.{e['split']}": e for e in told["evaluations"]}
-    for evaluation in told["evaluations"].values():
+    told["phases"] = {f"{e['view']}.{e['task']}.{e['split']}.{e['phase']}": e for e in told.get("phases", [])}
+    told["beside"] = {f"{e['view']}.{e['task']}.{e['split']}.{e.get('variant')}": e for e in told.get("beside", [])}
+    for evaluation in (e for kind in ("evaluations", "phases", "beside") for e in told[kind].values()):
         del evaluation["digest"]  # predictions are compared by what they say
     told["cohorts"] = {one["task"]: one for one in told["cohorts"]}
     told["params"] = {section: _without_places(section, values) for section, values in told["params"].items()}

@@ -14,6 +14,7 @@ from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.data.clients.holding import Holding
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.federation.client import Client
+from fedmeki_bench.federation.curriculum import Curriculum
 from fedmeki_bench.federation.engine import Engine, Sequential
 from fedmeki_bench.federation.faults import Faults
 from fedmeki_bench.federation.faulty import Faulty
@@ -68,11 +69,12 @@ def assemble(
         clients,
         public_of(cohorts),
         settings,
-        seed=spec.seed,
+        seed=spec.seeds,
         tasks=plugins.tasks,
         folder=folder,
         models=models.own,
         faulty=faulty_of(spec),
+        curriculum=curriculum_of(spec),
         engine=engine(models, here) if engine is not None else here(),
     )
 
@@ -99,7 +101,7 @@ def models_of(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort], d
                 inputs=inputs_of(cohorts.values(), chosen),
                 encoders={modality: (choice.name, choice.params) for modality, choice in chosen.encoders.items()},
                 hidden=settings.decoder_hidden,
-                seed=spec.seed,
+                seed=spec.seeds,
                 labels=_learnt(cohorts, plugins),
                 optional={name: cohorts[name].optional for name in plugins.tasks if name in cohorts},
                 device=device,
@@ -135,7 +137,12 @@ def clients_of(spec: RunSpec, private: Assignment, pretext: Pretext | None = Non
 def faulty_of(spec: RunSpec) -> Faulty | None:
     """The faults of a run; None if there are none."""
     faults = Faults(**spec.params["faults"])
-    return Faulty(faults, spec.clients, spec.seed) if faults != Faults() else None
+    return Faulty(faults, spec.clients, spec.seeds) if faults != Faults() else None
+
+
+def curriculum_of(spec: RunSpec) -> Curriculum | None:
+    """Which tasks a run trains when; None where all of them in every round."""
+    return Curriculum.of(spec.params["curriculum"], spec.params["profile"]["rounds"])
 
 
 def public_of(cohorts: Mapping[str, Cohort]) -> dict[str, CohortPart]:
@@ -149,8 +156,9 @@ def engine_here(
 ) -> Sequential:  # fmt: skip
     """The engine that has these clients in this process."""
     return Sequential(
-        plugins.rule, clients, spec.resolved_profile(), model=models.common, seed=spec.seed, models=models.own,
-        public=public_of(cohorts), faulty=faulty_of(spec), folder=folder and folder / FOLDER,
+        plugins.rule, clients, spec.resolved_profile(), model=models.common, seed=spec.seeds, models=models.own,
+        public=public_of(cohorts), faulty=faulty_of(spec), curriculum=curriculum_of(spec),
+        folder=folder and folder / FOLDER,
     )  # fmt: skip
 
 
@@ -207,4 +215,4 @@ def assignment(spec: RunSpec, plugins: Resolved, cohorts: Mapping[str, Cohort]) 
         named = registry.load("partitions", pooled["partition"])
         how, clients = named(named.Params(**pooled["options"])), pooled["clients"]
         matrix = matrix | pooled["availability"]
-    return assign(cohorts, how, clients, spec.seed, Availability(**matrix), pooled=bool(pooled))
+    return assign(cohorts, how, clients, spec.seeds, Availability(**matrix), pooled=bool(pooled))

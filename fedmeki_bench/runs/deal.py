@@ -97,7 +97,7 @@ def identity_of(spec: RunSpec) -> dict[str, Any]:
     """What decides who has which samples; options that came later are left out where they stand at their defaults."""
     matrix, unsaid = spec.params["availability"], silent(Availability, spec.params["availability"])
     return {
-        "clients": spec.clients, "seed": spec.seed, "partition": spec.partition,
+        "clients": spec.clients, "seed": spec.seeds.of("partition"), "partition": spec.partition,
         "partition options": spec.params["partition"],
         "availability": {key: value for key, value in matrix.items() if key not in unsaid},
     }  # fmt: skip

@@ -17,25 +17,21 @@ from fedmeki_bench.data.cohort import Cohort, find
 from fedmeki_bench.data.preparations import place_of
 from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.errors import InputError, SiteLost
-from fedmeki_bench.evaluation.estimates import SCORING_VERSION
-from fedmeki_bench.evaluation.rescoring import metric_sources, outdated, rescore
+from fedmeki_bench.evaluation.rescoring import outdated, rescore
 from fedmeki_bench.events import Event, Listener, RoundEnded, RunEnded, RunStarted, silent
 from fedmeki_bench.records.record import (
     AssignmentCounts,
-    CohortRef,
-    PluginRef,
     Record,
     RoundRecord,
     RunError,
-    Versions,
 )
 from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs.begun import begun, plugins_of
 from fedmeki_bench.runs.deal import check_folder
 from fedmeki_bench.runs.engines import HERE, EngineChoice, devices_of
 from fedmeki_bench.runs.environment import environment, peak_memory
 from fedmeki_bench.runs.failures import failure, leave_traceback, without_places
 from fedmeki_bench.runs.kept_card import FOLDER as KEPT_FOLDER
-from fedmeki_bench.runs.plugins import portable, portable_params
 from fedmeki_bench.runs.pretext import notes as pretext_notes
 from fedmeki_bench.runs.pretraining import finished, placed, told
 from fedmeki_bench.runs.resolved import Resolved, resolve, tasks_of
@@ -144,12 +140,16 @@ def execute(
             shutil.rmtree(store.folder(key) / CHECKPOINT, ignore_errors=True)  # of a run killed at its very end
             listener(RunEnded(key, "cached", known.cost.seconds, main_scores(known)))
             return known
+        from fedmeki_bench.evaluation.phases import usable
+
         folder = store.folder(key)
         killed = known is not None and known.error is not None and known.error.type == KILLED
         if fresh or (known is not None and known.status == "failed" and not killed):
             shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
             store.path(key).unlink(missing_ok=True)
-        record = _record(spec, key, cohorts, plugins)
+        elif not usable(folder / CHECKPOINT, test=test):
+            shutil.rmtree(folder / CHECKPOINT)
+        record = begun(spec, key, cohorts, plugins)
         started = time.perf_counter()
         failed: BaseException | None = None
         try:
@@ -202,7 +202,7 @@ def record_death(spec: RunSpec, data: Path, store: RecordStore, message: str) ->
         known = _known(store, key)
         if known is not None and trained(known):
             return known
-        record = _record(spec, key, cohorts, plugins)
+        record = begun(spec, key, cohorts, plugins)
         record.status = "failed"
         record.error = RunError(type=KILLED, message=message)
         record.finished = datetime.now(timezone.utc)
@@ -262,7 +262,9 @@ def _federate(
     listener: Listener, test: bool, folder: Path,
 ) -> None:  # fmt: skip
     """Run the rounds that are left, and score what they made."""
+    from fedmeki_bench.evaluation.beside import score_beside
     from fedmeki_bench.evaluation.foundation_facts import foundation_facts
+    from fedmeki_bench.evaluation.phases import Phases
     from fedmeki_bench.evaluation.pretext_loss import PretextValidation
     from fedmeki_bench.evaluation.scoring import Validation, score_test
 
@@ -279,11 +281,18 @@ def _federate(
         if e.trained and e.unit not in federation.model.frozen
     )  # fmt: skip
     record.cost.client_weights = federation.held if plugins.rule.trains else 0
+    tasks = plugins.all_tasks
+    phases = Phases(
+        plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder, kept=folder / CHECKPOINT,
+        test=test,
+    )  # fmt: skip
     first = federation.resume()
     listener(RunStarted(record.key, federation.rounds, first))
     record.history = [_round(r) for r in federation.history]
+    phases.score(federation)
     for done in federation.run():
         record.history.append(_round(done))
+        phases.score(federation)
         listener(
             RoundEnded(
                 record.key, done.round, federation.rounds, float("nan") if done.loss is None else done.loss,
@@ -292,7 +301,6 @@ def _federate(
         )  # fmt: skip
     record.cost.bytes_up = sum(r.bytes_up for r in record.history)
     record.cost.bytes_down = sum(r.bytes_down for r in record.history)
-    tasks = plugins.all_tasks
     doubts = validation.remarks(federation)
     record.notes += doubts.values()
     record.assumed = {n: v for n, v in plugins.rule.assumes.items() if getattr(settings, n) != v}
@@ -308,6 +316,11 @@ def _federate(
     record.evaluations = score_test(
         federation, plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder, doubts=doubts
     )
+    record.phases = phases.evaluations
+    record.beside = score_beside(
+        federation, plugins.views, cohorts, tasks, plugins.metrics, seed=spec.seed, folder=folder,
+        variants=bool(spec.params["stage"].get("variants")),
+    )  # fmt: skip
     record.foundation = foundation_facts(federation, tasks)
     record.status = "ok"
 
@@ -317,66 +330,12 @@ def _needed(task: Task) -> str:
     return f" -o {task.meta.needs}=true" if task.meta.needs else ""
 
 
-def _plugins(spec: RunSpec, plugins: Resolved) -> list[tuple[str, str]]:
-    """(kind, name) of what a record names."""
-    parts = [("rules", spec.rule), ("stages", spec.stage), ("partitions", spec.partition)]
-    parts += [("tasks", name) for name in plugins.all_tasks]
-    parts += [("pretexts", spec.params["pretext"]["kind"])] if plugins.pretext is not None else []
-    modalities = {modality for name in spec.tasks for modality in plugins.tasks[name].meta.arrays}
-    encoders = spec.resolved_profile().encoders
-    return parts + [("encoders", encoders[m].name) for m in sorted(modalities) if m in encoders]
-
-
 def _took_part(spec: RunSpec, plugins: Resolved) -> list[tuple[str, str]]:
     """(kind, name) of everything that may have raised."""
-    parts = _plugins(spec, plugins)
+    parts = plugins_of(spec, plugins)
     parts += [("views", name) for name in plugins.views] + [("metrics", name) for name in plugins.metrics]
     foundation = spec.params["stage"].get("foundation")
     return parts + [("foundations", str(foundation))] * (foundation in registry.names("foundations"))
-
-
-def _record(spec: RunSpec, key: str, cohorts: Mapping[str, Cohort], plugins: Resolved) -> Record:
-    tasks = plugins.all_tasks
-    metrics = {m: plugins.metrics[m].version for t in tasks.values() for m in t.meta.metrics if m in plugins.metrics}
-    return Record(
-        key=key,
-        setting=spec.setting,
-        status="interrupted",
-        algorithm=_named(spec),
-        rule=portable(spec.rule),
-        scope="s" if spec.scope == "s" else "m",
-        stage=spec.stage,
-        profile=spec.profile,
-        params=portable_params(spec.params),
-        seed=spec.seed,
-        clients=spec.clients,
-        partition=portable(spec.partition),
-        tasks=list(spec.tasks),
-        views=list(plugins.views),
-        versions=Versions(
-            results=spec.versions["results"], tasks={name: task.meta.version for name, task in tasks.items()},
-            rule=spec.versions["rule"], stage=spec.versions["stage"], plugins=spec.versions.get("plugins", {}),
-            foundation=spec.versions.get("foundation"), scoring=SCORING_VERSION, metrics=metrics,
-            sources=spec.versions.get("sources", {}) | metric_sources(metrics),
-        ),
-        plugins=[PluginRef(**o | {"name": portable(o["name"])}) for o in registry.origins(_plugins(spec, plugins))],
-        cohorts=[
-            CohortRef(
-                name=c.dataset, task=t, card=c.card_hash, synthetic=c.synthetic,
-                split="published" if c.split_mode == "published" else "patient", options=c.card["options"],
-                concepts=c.card.get("concepts", []), definition=c.card.get("definition"),
-            )
-            for t, c in cohorts.items()
-        ],
-        started=datetime.now(timezone.utc),
-    )  # fmt: skip
-
-
-def _named(spec: RunSpec) -> str:
-    """The algorithm's name; that of a rule in a file begins with its path."""
-    if not spec.algorithm.startswith(spec.rule):
-        return spec.algorithm
-    return portable(spec.rule) + spec.algorithm.removeprefix(spec.rule)
 
 
 def _round(done: Round) -> RoundRecord:

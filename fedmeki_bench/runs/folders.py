@@ -23,8 +23,8 @@ RECORDS, PREDICTIONS, CHECKPOINTS, MODELS, LEFTOVERS = KINDS = (
 
 _OWN = {
     RECORDS: r"record\.json|traceback\.txt",
-    PREDICTIONS: r"predictions/[A-Za-z0-9][\w-]*\.[A-Za-z0-9][\w-]*\.parquet",
-    CHECKPOINTS: r"checkpoint/state\.pt",
+    PREDICTIONS: r"predictions/[A-Za-z0-9][\w-]*\.[A-Za-z0-9][\w-]*(\.[a-z]+(-\d+(\.(valid|test))?)?)?\.parquet",
+    CHECKPOINTS: r"checkpoint/(state\.pt|phase-\d+\.json)",
     MODELS: r"model/(model\.json|(model|injected)\.safetensors"
     r"|adapters/[^/]+/adapter_(config\.json|model\.safetensors))",
     LEFTOVERS: rf"{LEASE}|{GUARD}",

@@ -26,7 +26,7 @@ from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import RecordStore, read_record
 from fedmeki_bench.runs.agreement import Difference, differences
 from fedmeki_bench.runs.failures import TRACEBACK
-from fedmeki_bench.runs.folders import CHECKPOINTS, MODELS, RunFolder, look, regular_file, survey
+from fedmeki_bench.runs.folders import CHECKPOINTS, MODELS, PREDICTIONS, RunFolder, look, regular_file, survey
 from fedmeki_bench.runs.kept_card import CARD, FOLDER, read_kept
 
 State = Literal["taken", "already there", "contradicting", "left out", "no record"]
@@ -218,7 +218,7 @@ def _check(record: Record, folder: Path) -> None:
     Raises:
         InputError: predictions or a kept model are gone, damaged or were changed.
     """
-    for evaluation in record.evaluations:
+    for evaluation in record.scores:
         if evaluation.predictions is None:
             continue
         path = predictions_file(evaluation, folder)
@@ -237,8 +237,10 @@ def _files(chosen: _Candidate) -> list[tuple[Path, str]]:
     """What is copied of a run: every file with its place in the run's folder."""
     names = [TRACEBACK]
     if chosen.record is not None:
-        names += ["record.json", *(e.predictions for e in chosen.record.evaluations if e.predictions)]
-    kinds = [MODELS, *([CHECKPOINTS] if chosen.checkpoint and not chosen.finished else [])]
+        scored = chosen.record.scores
+        names += ["record.json", *(e.predictions for e in scored if e.predictions)]
+    # with a checkpoint go the predictions of the phases that are over
+    kinds = [MODELS, *([CHECKPOINTS, PREDICTIONS] if chosen.checkpoint and not chosen.finished else [])]
     names += [one.path.relative_to(chosen.path).as_posix() for one in chosen.folder.of(*kinds)]
     found = {name: regular_file(chosen.path, name) for name in names}
     return [(path, name) for name, path in found.items() if path is not None]

@@ -82,6 +82,10 @@ def portable_params(params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         told["pooled"]["partition"] = portable(told["pooled"]["partition"])
     if not any_of(told.get("faults", {})):
         told.pop("faults", None)
+    if told.get("curriculum", {}).get("regime") in (None, "joint"):
+        told.pop("curriculum", None)
+    if all(value is None for value in told.get("seed", {}).values()):
+        told.pop("seed", None)
     return told
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fedmeki_bench.errors import CheckFailed, InputError
 from fedmeki_bench.evaluation.predictions import Predictions, TextPredictions
 from fedmeki_bench.evaluation.rescoring import stored
-from fedmeki_bench.records.record import Record
+from fedmeki_bench.records.record import Evaluation, Record
 from fedmeki_bench.runs.command import answering, asked, changed_options
 from fedmeki_bench.runs.spec import RunSpec, specify
 from fedmeki_bench.runs.superseded import differences
@@ -67,12 +67,13 @@ def foreign_code(record: Record) -> list[str]:
 def compared(recorded: Record, there: Path, repeated: Record, here: Path) -> Agreement:
     """Compare the predictions of a record with those of its repetition; each run's files lie in its own folder."""
     largest, differing = 0.0, []
-    again = {(e.view, e.task): e for e in repeated.evaluations}
-    for evaluation in recorded.evaluations:
+    again = {_which(e): e for e in repeated.scores}
+    for evaluation in recorded.scores:
         if evaluation.predictions is None:
             continue
-        other = again.get((evaluation.view, evaluation.task))
-        where = f"{evaluation.view} of {evaluation.task}"
+        other = again.get(_which(evaluation))
+        after = "" if evaluation.phase is None else f" on {evaluation.split} after phase {evaluation.phase}"
+        where = f"{evaluation.view} of {evaluation.task}{after}"
         if other is None or other.predictions is None:
             differing.append(where)
             continue
@@ -94,6 +95,10 @@ def compared(recorded: Record, there: Path, repeated: Record, here: Path) -> Agr
     if largest:
         return Agreement("rounding", f"equal up to rounding (at most {largest:.3g})")
     return Agreement("identical", "identical")
+
+
+def _which(evaluation: Evaluation) -> tuple[str, str, str, int | None, str | None]:
+    return evaluation.view, evaluation.task, evaluation.split, evaluation.phase, evaluation.variant
 
 
 def _apart(a: Predictions | TextPredictions, b: Predictions | TextPredictions) -> float:

@@ -18,8 +18,8 @@ from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.runs.pretext import PRETRAIN, SECTION
 from fedmeki_bench.runs.spec import IN_FULL, MAPPINGS, assign_options, installed_models, option_models
 
-_SHARED = ("partition", "availability", "faults")
-"""Sections of options that make the federation, which is the same for all rows of a board."""
+_SHARED = ("partition", "availability", "faults", "seed")
+"""Sections of options that are the same for all rows of a board: they make the federation, and pair the runs."""
 
 _SHARES = {"availability.fraction", "availability.labelled"}
 

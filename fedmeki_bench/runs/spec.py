@@ -21,6 +21,7 @@ from fedmeki_bench.algorithms import Algorithm
 from fedmeki_bench.data.clients.availability import Availability
 from fedmeki_bench.errors import InputError, UsageError, nearest
 from fedmeki_bench.evaluation.view import answers_zero_shot
+from fedmeki_bench.federation.curriculum import Regime, settled
 from fedmeki_bench.federation.faults import Faults
 from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
@@ -28,13 +29,19 @@ from fedmeki_bench.profiles import Profile, concerning, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
 from fedmeki_bench.runs.pretext import PRETRAIN, SECTION, PretextChoice, check_encoders, made, resolved
 from fedmeki_bench.runs.start import Start, start_of, start_of_pretrained
+from fedmeki_bench.runs.streams import Streams
+from fedmeki_bench.seeds import Seeds
 from fedmeki_bench.task import Task
 
 RESULTS_VERSION = 1
 """Raised whenever the same specification gives other numbers than before."""
 
-_SECTIONS = ("profile", "rule", "stage", "partition", "availability", "start", "faults", "pretext")
-IN_FULL = frozenset({"faults", "pretext"})
+_SECTIONS = (
+    "profile", "rule", "stage", "partition", "availability", "start", "faults", "curriculum", "seed", "pretext",
+)  # fmt: skip
+_LATER = ("start", "faults", "curriculum", "seed")
+"""Sections that came after results did."""
+IN_FULL = frozenset({"faults", "seed", "pretext"})
 """Sections whose options are given by their full names only, since rules and stages have short ones that are alike."""
 
 MAPPINGS = ("encoders", "decoder_hidden")
@@ -50,8 +57,9 @@ class RunSpec:
         algorithm: the name it was asked for under; not part of its identity.
         tasks: what is trained on, sorted.
         zero_shot: zero-shot tasks that the foundation view answers, sorted.
-        params: section (profile, rule, stage, partition, availability, start, faults) -> resolved parameters; of a
-            pooled run that has not everything also ``pooled``: whose samples it has; of one without labels ``pretext``.
+        params: section (profile, rule, stage, partition, availability, start, faults, curriculum, seed) -> resolved
+            parameters; of a pooled run that has not everything also ``pooled``: whose samples it has; of one without
+            labels ``pretext``.
         versions: of the results and of all plug-ins; ``sources`` of those that are not built in; the foundation model.
         unsaid: ``section.key`` of parameters that are newer than other results and stand at their defaults (see
             :func:`~fedmeki_bench.options.later`): left out of the identity.
@@ -81,7 +89,7 @@ class RunSpec:
         for option in self.unsaid:
             section, _, key = option.partition(".")
             del identity["params"][section][key]
-        for section in ("start", "faults"):  # they came later: a run that leaves them alone has no such section
+        for section in _LATER:  # a run that leaves them alone has no such section
             if not identity["params"].get(section):
                 identity["params"].pop(section, None)
         if "start" in identity["params"]:
@@ -99,6 +107,11 @@ class RunSpec:
         """Name of the run on these cohorts (task -> card hash)."""
         asked = {task: cohorts[task] for task in (*self.tasks, *self.zero_shot)}
         return _digest({"setting": self.setting, "cohorts": asked})
+
+    @property
+    def seeds(self) -> Seeds:
+        """The seed with those of single streams, from which all streams are derived."""
+        return Seeds(self.seed, **self.params.get("seed", {}))
 
     def resolved_profile(self) -> Profile:
         """The resolved profile."""
@@ -165,6 +178,8 @@ def specify(
         "availability": _resolve(Availability, given["availability"], "the availability of modalities"),
         "start": _resolve(Start, given["start"], "the start"),
         "faults": _resolve(Faults, given["faults"], "the faults"),
+        "curriculum": _resolve(Regime, given["curriculum"], "the curriculum"),
+        "seed": _resolve(Streams, given["seed"], "the seeds"),
     }
     if pooled:
         params["pooled"] = pooled
@@ -194,6 +209,10 @@ def specify(
             start, digest = start_of_pretrained(params["start"], units), {"start": before.setting}
         own, versions = params | {"start": start}, versions | digest
         own["profile"] = concerning(params["profile"], modalities)
+        several = len(group) > 1 and rule.trains and not algorithm.pooled
+        rounds = own["profile"]["rounds"]
+        own["curriculum"], rounds = settled(params["curriculum"], group, rounds, several=several)
+        own["profile"] = own["profile"] | {"rounds": rounds}
         unsaid = tuple(
             f"{section}.{key}"
             for section in _SECTIONS
@@ -244,6 +263,8 @@ def option_models(algorithm: Algorithm, partition: str) -> dict[str, type[BaseMo
         "availability": Availability,
         "start": Start,
         "faults": Faults,
+        "curriculum": Regime,
+        "seed": Streams,
         SECTION: PretextChoice,
     }
 
@@ -253,8 +274,8 @@ def installed_models(algorithm: Algorithm, partition: str) -> dict[str, type[Bas
     sections = {"rule": ("rules", algorithm.rule), "stage": ("stages", algorithm.stage)}
     sections |= {"partition": ("partitions", partition)}
     known = {s: registry.load(kind, name).Params for s, (kind, name) in sections.items() if ".py:" not in name}
-    common = {"availability": Availability, "start": Start, "faults": Faults, SECTION: PretextChoice}
-    return {"profile": Profile, **known, **common}
+    known |= {"availability": Availability, "start": Start, "faults": Faults, "curriculum": Regime, "seed": Streams}
+    return {"profile": Profile, **known, SECTION: PretextChoice}
 
 
 def assign_options(models: Mapping[str, type[BaseModel]], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

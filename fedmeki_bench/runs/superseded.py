@@ -6,13 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedmeki_bench.federation.curriculum import Regime
 from fedmeki_bench.federation.faults import Faults
 from fedmeki_bench.records.record import Record
 from fedmeki_bench.records.store import BadRecord
 from fedmeki_bench.runs.plugins import placeless
 from fedmeki_bench.runs.spec import RunSpec
+from fedmeki_bench.runs.streams import Streams
 
-_WITHOUT = {"faults": Faults().model_dump(mode="json")}
+_WITHOUT = {
+    "faults": Faults().model_dump(mode="json"), "curriculum": Regime().model_dump(mode="json"),
+    "seed": Streams().model_dump(mode="json"),
+}  # fmt: skip
 """What a record without such a section was run under."""
 
 

@@ -38,7 +38,10 @@ class Place:
         self._clients = {client.number: client for client in engine.clients}
         self._layouts = [model.values.layout for model in engine.distinct]
         self._after: dict[int, Step] = {}  # client -> the exchange after which it holds what it holds now
-        self._does = {"exchange": self._exchange, "ask": self._ask, "commit": self._commit, "rewind": self._rewind}
+        self._does = {
+            "exchange": self._exchange, "ask": self._ask, "commit": self._commit, "rewind": self._rewind,
+            "hold": self._hold,
+        }  # fmt: skip
 
     def handle(self, message: bytes) -> bytes:
         """Do what a message asks for; the reply says what came of it, or what went wrong."""
@@ -63,6 +66,10 @@ class Place:
         question = self._questions(asked["question"], seat.client)
         (answer,) = self._engine.ask([seat], lambda _: received, asked["base"], question)
         return {"answer": answer}
+
+    def _hold(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        found = self._engine.holdings(asked["round"])
+        return {"held": {str(n): {task: one.to_json() for task, one in held.items()} for n, held in found.items()}}
 
     def _commit(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Rounds are safe at the server but for the last one: what came before that can't be asked for again."""

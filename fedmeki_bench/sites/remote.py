@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fedmeki_bench.data.clients.holding import Holding
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.federation import wire
 from fedmeki_bench.federation.engine import Engine, Opening, Send
@@ -13,6 +14,7 @@ from fedmeki_bench.federation.engine import Engine, Opening, Send
 if TYPE_CHECKING:
     from fedmeki_bench.federation.exchange import Work
     from fedmeki_bench.federation.payload import Update
+    from fedmeki_bench.federation.portions import Told
     from fedmeki_bench.federation.questions import Question
     from fedmeki_bench.federation.seat import Seat
     from fedmeki_bench.models.flat import FlatTensors
@@ -78,6 +80,16 @@ class Remote(Engine):
 
         for told in self._replies((self.place(seat.client), asked(seat)) for seat in seats):
             yield told["answer"]
+
+    def holdings(self, round: int) -> Told:
+        """See :class:`Engine`."""
+        message = wire.pack({"what": "hold", "round": round}, self._layouts)
+        told = list(self._replies((place, message) for place in range(self.places)))
+        return {
+            int(client): {task: Holding.from_json(one) for task, one in held.items()}
+            for reply in told
+            for client, held in reply["held"].items()
+        }
 
     def commit(self, round: int) -> None:
         """See :class:`Engine`: places keep what their clients hold."""

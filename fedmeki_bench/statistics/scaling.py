@@ -204,8 +204,8 @@ def _fitted(x: Floats, errors: Floats, spread: Floats, point: Floats) -> Floats:
     starts = [(point[2], min(point[0] / float(low.mean()), 0.98), math.log(point[1]))]
     starts += [(alpha, share, math.log(max(float(np.median(errors)) * (1 - share), 1e-4))) for alpha, share in _STARTS]
     best, cost = np.zeros((len(errors), 3)), np.full(len(errors), np.inf)
-    for alpha, share, factor in starts:
-        begin = np.array([_logit(np.clip(share, 1e-4, 0.999)), factor, _logit(_place(alpha))])
+    for slope, share, level in starts:
+        begin = np.array([_logit(np.clip(share, 1e-4, 0.999)), level, _logit(_place(slope))])
         theta, left = _descend(np.tile(begin, (len(errors), 1)), x, y, low, spread)
         better = left < cost
         best[better], cost[better] = theta[better], left[better]

@@ -9,11 +9,10 @@ from fedmeki_bench.definitions.places import look_in
 from fedmeki_bench.leaderboard.build import collected_of
 from fedmeki_bench.leaderboard.grid import Facts
 from fedmeki_bench.leaderboard.reading import reader
-from fedmeki_bench.leaderboard.studies.stability import study_of
+from fedmeki_bench.leaderboard.studies.stability import study_of, study_of_board
 from fedmeki_bench.leaderboard.studies.study import Study
-from fedmeki_bench.leaderboard.studies.worlds import worlds_of_board, worlds_of_csv
+from fedmeki_bench.leaderboard.studies.worlds import worlds_of_csv
 from fedmeki_bench.records.store import RecordStore
-from fedmeki_bench.runs.plan import cells
 from fedmeki_bench.workflow.boards import AnyBoard, board_of
 from fedmeki_bench.workflow.tables import context_of, records_of
 
@@ -34,8 +33,10 @@ def stability(board: AnyBoard, results: str | Path = "results") -> Study:
     """
     if isinstance(board, str | Path) and str(board).endswith(".csv"):
         return study_of(worlds_of_csv(Path(board)))
+    from fedmeki_bench.runs.plan import cells  # loads what runs need, and a table does not
+
     look_in(results)
     found, store = board_of(board), RecordStore(results)
     records, context = records_of(found, store), replace(context_of(found), read=reader(store.folder))
     collected = collected_of(found, cells(found, records), records, context)
-    return study_of(worlds_of_board(found, collected, Facts(context.tasks, context.metrics)), found.claims_made)
+    return study_of_board(found, collected, Facts(context.tasks, context.metrics))

@@ -265,6 +265,18 @@ class DoesNothing(Rule):
         mu: float = Field(0.1, description="strength")
 
 
+class AlwaysActs(NotNeutral):
+    """Says that it acts only between phases."""
+
+    phased: ClassVar = True
+
+
+class NeverActs(DoesNothing):
+    """Says that it acts between phases, and does not."""
+
+    phased: ClassVar = True
+
+
 class Detached(Rule):
     """A proximal term without a gradient."""
 
@@ -403,6 +415,8 @@ WRONG = [
     (ClassMomentum, "resumes", "the global model differs from the uninterrupted run"),
     (NotNeutral, "neutral", "with {'mu': 0.0} the global model differs from FedAvg's"),
     (DoesNothing, "neutral", "its own term does nothing"),
+    (AlwaysActs, "neutral", "the rule says that it is FedAvg unless tasks follow one another"),
+    (NeverActs, "neutral", "its own term does nothing"),
     (Detached, "extra-term", "it is built from detached tensors"),
     (HalfDetached, "extra-term", "finite differences give"),
     (Rebinds, "gradients", "put other tensors into grads"),

@@ -253,3 +253,13 @@ def test_of_all_combinations_the_mean_is_shown_and_a_gap_names_its_points():
     (gap,) = lost.gaps
     assert gap.points == ("seed 1, split_seed 43",)
     assert b"seed 1 (seed 1, split_seed 43): missing" in render(lost, ("md",))["leaderboard.md"]
+
+
+def test_an_axis_of_one_option_can_be_written_short():
+    """As a mapping of the option to its values, or of ``prepare`` to preparations; both mean the list."""
+    splits = {"prepare": [{"split_seed": 42}, {"split_seed": 43}]}
+    short = board_from(_keys(seeds=[0], axes={"init": {"seed.init": [0, 1]}, "split": splits}))
+    long = board_from(_keys(seeds=[0], axes={"init": [{"seed.init": 0}, {"seed.init": 1}],
+                       "split": [{"prepare": {"split_seed": 42}}, {"prepare": {"split_seed": 43}}]}))  # fmt: skip
+    assert [point.label for point in short.points] == [point.label for point in long.points]
+    assert short.points == long.points

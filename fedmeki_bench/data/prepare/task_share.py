@@ -10,7 +10,7 @@ from fedmeki_bench.data.contract import ArraySpec, DatasetPreparer, Decoded, Dro
 from fedmeki_bench.data.holdings import columns_of, counted
 from fedmeki_bench.data.prepare.joining import Joined
 from fedmeki_bench.data.prepare.storage import ArrayWriter
-from fedmeki_bench.data.splits import TRAINING_SPLITS, assign
+from fedmeki_bench.data.splits import TRAINING_SPLITS, assign, set_aside
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.task import Exclude, Row, Task
 
@@ -133,7 +133,8 @@ def sample_table(
 ) -> pd.DataFrame:
     """The sample table of a task, in the raw table's order, without rows that could not be decoded.
 
-    In a training task, groups that near-identical samples join bear one name and lie in one split.
+    In a training task, groups that near-identical samples join bear one name and lie in one split; of a site that is
+    held out, all of them are external.
     """
     import numpy as np
 
@@ -148,6 +149,7 @@ def sample_table(
         # drawn over the whole table: every task of the dataset finds a patient in the same split
         groups = table["group_id"].astype(str).to_numpy()
         drawn = assign(groups.tolist(), **where)  # type: ignore[arg-type]
+        drawn = set_aside(drawn, groups.tolist(), table["site"].tolist(), options.hold_out)
         split = joined.splits(groups, drawn)[plan.rows] if joined.group else drawn[plan.rows]
         part = part.assign(group_id=part["group_id"].astype(str).map(lambda g: joined.group.get(g, g)))
     samples = part[["sample_id", "group_id", "site"]].astype(str)

@@ -12,7 +12,7 @@ from fedmeki_bench.data.holdings import counted
 from fedmeki_bench.data.prepare.joining import Joined, joinable
 from fedmeki_bench.data.prepare.official import overlap_note
 from fedmeki_bench.data.prepare.task_share import Plan, trained_on_concepts
-from fedmeki_bench.data.splits import SPLITS
+from fedmeki_bench.data.splits import EXTERNAL, SPLITS
 from fedmeki_bench.errors import RunFailed
 from fedmeki_bench.kinds.kind import LabelSpec
 from fedmeki_bench.options import silent
@@ -31,6 +31,8 @@ def options_told(task: Task, options: PreparerOptions) -> dict[str, Any]:
         del told[name]
     if task.meta.role == "training":
         del told["zero_shot"]
+    else:
+        told.pop("hold_out", None)
     if told["join_duplicates"] or not joinable(options, task.meta.role):
         del told["join_duplicates"]  # the default, or of no consequence
     return told
@@ -68,6 +70,12 @@ def card_of(
     if meta.role == "training":
         empty = [name for name in SPLITS if not counts["splits"][name]["samples"]]
         notes += [f"split '{name}' is empty: too few samples" for name in empty]
+        if options.hold_out:
+            there = samples[samples["split"] == EXTERNAL]
+            notes.append(
+                f"site {options.hold_out} is held out: {len(there)} samples of {there['group_id'].nunique()} groups "
+                f"stand in the split '{EXTERNAL}'"
+            )
     extra = _extra(plan, table, samples, options, notes)
     if joinable(options, meta.role) and joined.pairs:
         extra["near_duplicates"] = joined.told(plan.moved)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedmeki_bench.data.splits import assign
+from fedmeki_bench.data.splits import EXTERNAL, assign
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fedmeki_bench.data.preparer_options import PreparerOptions
 
-_EXPOSURE = ("test", "valid", "public", "client")  # least first
+_EXPOSURE = (EXTERNAL, "test", "valid", "public", "client")  # least first
 
 
 def least_exposed(first: str, second: str) -> str:

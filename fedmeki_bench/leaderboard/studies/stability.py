@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.boards.claims import Claim
 from fedmeki_bench.leaderboard.grid import Column, Entry
+from fedmeki_bench.leaderboard.studies.beside_tables import beside_tables
 from fedmeki_bench.leaderboard.studies.judged import (
     Judged,
     base_ranks,
@@ -21,6 +22,9 @@ from fedmeki_bench.leaderboard.studies.worlds import Worlds, worlds_of_board
 from fedmeki_bench.statistics.perturbation import moves, one_at_a_time, orders, perturbation_interval
 
 if TYPE_CHECKING:
+    from fedmeki_bench.boards.board import Board
+    from fedmeki_bench.leaderboard.collect import Collected
+    from fedmeki_bench.leaderboard.grid import Facts
     from fedmeki_bench.leaderboard.page import Context, Page
 
 TITLE = "Stability: would other choices have said the same?"
@@ -43,7 +47,13 @@ VERDICTS = (
 
 def stability(page: Page, context: Context) -> Study:
     """Claims in every world, intervals over worlds, what moves the numbers, and what was screened out."""
-    return study_of(worlds_of_board(page.board, page.collected, page.facts), page.board.claims_made)
+    return study_of_board(page.board, page.collected, page.facts)
+
+
+def study_of_board(board: Board, collected: Collected, facts: Facts) -> Study:
+    """The study of a board's records, with what these hold beside its cells."""
+    worlds = worlds_of_board(board, collected, facts)
+    return study_of(worlds, board.claims_made, further=beside_tables(worlds, collected))
 
 
 def study_of(
