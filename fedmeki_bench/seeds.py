@@ -43,7 +43,7 @@ class Seeds(int):
 STREAMS = {
     "init": ("init", "projector", "resampler", "adapters", "gate"),
     "batches": ("batches", "dropout"),
-    "partition": ("partition", "own patients", "availability"),
+    "partition": ("partition", "own patients", "availability", "share"),
 }
 """What can be varied alone -> the purposes, first parts of streams, that it covers."""
 

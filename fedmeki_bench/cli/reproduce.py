@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +14,11 @@ import click
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.run import run_view, stand_in_view
 from fedmeki_bench.cli.view.echo import echo
-from fedmeki_bench.errors import CheckFailed, InputError, RunFailed, UsageError
+from fedmeki_bench.errors import CheckFailed, UsageError
 from fedmeki_bench.plain import plain_text
 
 if TYPE_CHECKING:
     from fedmeki_bench.runs.reproduce import Agreement, Change
-    from fedmeki_bench.runs.spec import RunSpec
 
 
 @click.command("reproduce")
@@ -47,36 +44,14 @@ def reproduce_command(
     Exits with 1 if a metric differs by more than the tolerance, if predictions differ by more than rounding, or if the
     data or the code define another run. Code that the record names is listed first, and run only if you agree.
     """
-    from fedmeki_bench.records.store import RecordStore, read_record
-    from fedmeki_bench.runs.execute import execute
-    from fedmeki_bench.runs.reproduce import changes, compared, environment_changes, foreign_code, spec_of
-    from fedmeki_bench.workflow.training import build_stand_ins, check_device
+    from fedmeki_bench.workflow.repeating import repeat
 
-    path = record / "record.json" if record.is_dir() else record
-    recorded = read_record(path)
-    if recorded.status != "ok":
-        raise InputError(f"{path}: the run {recorded.status}; only finished runs can be compared")
-    _agree_to(foreign_code(recorded), trust)
-    spec = spec_of(recorded)
-    check_device(device)
-    there = {c.task: c.card for c in recorded.cohorts}
-    data, other = _prepared_so(spec, data, there)
-    if other:
-        raise CheckFailed(f"the data in {data} are not those of the record: {', '.join(other)} have another card")
     plain = True if as_json else plain
-    build_stand_ins([spec], partial(stand_in_view, plain=plain))
-    holder: AbstractContextManager[Path | str] = (
-        nullcontext(results) if results else tempfile.TemporaryDirectory(prefix="fedmeki-bench-")
-    )
-    with holder as folder:
-        store = RecordStore(Path(folder))
-        with run_view(spec, plain=plain, title="again: ") as view:
-            repeated = execute(spec, data, store, device=device, fresh=True, listener=view)
-        if repeated.status != "ok":
-            raise RunFailed(f"the run {repeated.status}: {repeated.error.message if repeated.error else 'no reason'}")
-        agreement = compared(recorded, path.parent, repeated, store.folder(repeated.key))
-    found = changes(recorded, repeated)
-    around = environment_changes(recorded.environment, repeated.environment)
+    done = repeat(
+        record, data, results=results, device=device, agree=partial(_agree_to, trust=trust),
+        watch=partial(run_view, plain=plain, title="again: "), building=partial(stand_in_view, plain=plain),
+    )  # fmt: skip
+    found, around, agreement = done.changes, done.around, done.agreement
     allowed = tolerance if tolerance is not None else 0.0 if device == "cpu" else 1e-3
     beyond = [c for c in found if c.difference is None or c.difference > allowed]
     _report(found, around, allowed, agreement, as_json)
@@ -88,28 +63,6 @@ def reproduce_command(
         )
     if agreement.state == "different" and not allowed:
         raise CheckFailed(f"every metric is equal, but the predictions are {agreement.text}")
-
-
-def _prepared_so(spec: RunSpec, data: Path, cards: Mapping[str, str]) -> tuple[Path, list[str]]:
-    """The data folder, or that of its preparations whose cohorts have these cards; and the tasks whose have others."""
-    from fedmeki_bench.data.preparations import folders_of
-    from fedmeki_bench.runs.execute import open_cohorts
-
-    found: list[tuple[Path, list[str]]] = []
-    lost: list[InputError] = []
-    for folder in folders_of(data):
-        try:
-            cohorts = open_cohorts(spec, folder)
-        except InputError as error:
-            lost.append(error)
-            continue
-        other = [task for task, cohort in cohorts.items() if cohort.card_hash != cards.get(task)]
-        if not other:
-            return folder, []
-        found.append((folder, other))
-    if not found:
-        raise lost[0]
-    return found[0]
 
 
 def _agree_to(code: list[str], trust: bool) -> None:

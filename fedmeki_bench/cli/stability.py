@@ -26,18 +26,21 @@ if TYPE_CHECKING:
     "--data", type=click.Path(path_type=Path), default="data", show_default=True,
     help="Folder of cohorts, whose cards the documentation prints.",
 )  # fmt: skip
+@click.option("--reproduce", is_flag=True, help="Do the first run of every row again and say how well it agrees.")
 @options.as_json
-def stability_command(board: str, results: Path, document: Path | None, data: Path, as_json: bool) -> None:
+def stability_command(
+    board: str, results: Path, document: Path | None, data: Path, reproduce: bool, as_json: bool
+) -> None:
     """Would other seeds, partitions, preparations or options have said the same? From records that exist.
 
-    BOARD is a board, or a published leaderboard.csv alone. Nothing is trained.
+    BOARD is a board, or a published leaderboard.csv alone. Nothing is trained without --reproduce.
     """
     from fedmeki_bench.leaderboard.studies.writing import study_json
     from fedmeki_bench.workflow.stability import document_stability, stability
 
-    study = stability(board, results)
+    study = stability(board, results, reproduce=reproduce and document is None, data=data)
     if document is not None:
-        for path in document_stability(board, results, document, data=data):
+        for path in document_stability(board, results, document, data=data, reproduce=reproduce):
             echo(f"wrote {path}", err=as_json)
     if as_json:
         echo(json.dumps(study_json(study), indent=1))

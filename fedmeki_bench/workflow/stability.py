@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from fedmeki_bench.leaderboard.collect import Collected
 from fedmeki_bench.leaderboard.grid import Facts
 from fedmeki_bench.leaderboard.page import Context
 from fedmeki_bench.leaderboard.reading import reader
+from fedmeki_bench.leaderboard.studies.beside_tables import first_runs
 from fedmeki_bench.leaderboard.studies.stability import study_of, study_of_worlds
 from fedmeki_bench.leaderboard.studies.study import Study
 from fedmeki_bench.leaderboard.studies.worlds import Worlds, worlds_of_board, worlds_of_csv
@@ -28,13 +30,15 @@ class _Gathered:
     collected: Collected
     context: Context
     worlds: Worlds
+    repeated: Mapping[str, str]
 
     @property
     def study(self) -> Study:
-        return study_of_worlds(self.board, self.worlds, self.collected)
+        return study_of_worlds(self.board, self.worlds, self.collected, self.repeated)
 
 
-def _gathered(board: AnyBoard, results: str | Path) -> _Gathered:
+def _gathered(board: AnyBoard, results: str | Path, again: Path | None = None) -> _Gathered:
+    """Everything of a board, from its records; with ``again``, the first run of each row done again on data there."""
     from fedmeki_bench.runs.plan import cells  # loads what runs need, and a table does not
 
     look_in(results)
@@ -42,31 +46,44 @@ def _gathered(board: AnyBoard, results: str | Path) -> _Gathered:
     records, context = records_of(found, store), replace(context_of(found), read=reader(store.folder))
     collected = collected_of(found, cells(found, records), records, context)
     worlds = worlds_of_board(found, collected, Facts(context.tasks, context.metrics))
-    return _Gathered(found, collected, context, worlds)
+    repeated: dict[str, str] = {}
+    if again is not None:
+        from fedmeki_bench.workflow.repeating import repeat
+
+        for row, key in first_runs(worlds, collected).items():
+            repeated[row] = repeat(store.folder(key), again).agreement.text
+    return _Gathered(found, collected, context, worlds, repeated)
 
 
-def stability(board: AnyBoard, results: str | Path = "results") -> Study:
+def stability(
+    board: AnyBoard, results: str | Path = "results", *, reproduce: bool = False, data: str | Path = "data"
+) -> Study:
     """Claims judged in every world, intervals over worlds, what moves the numbers, and what carries no signal.
 
-    Nothing is trained and no test data are opened.
+    Nothing is trained and no test data are opened, unless one run of every row is to be done again.
 
     Args:
         board: a board by itself, its name, its file or its keys; or a published ``leaderboard.csv``, which needs
             neither the board nor records.
         results: the folder of records.
+        reproduce: do the first run of every row at the base again, and say how well its predictions agree.
+        data: the folder of cohorts for that.
 
     Raises:
-        UsageError: no such board.
+        UsageError: no such board, or a table alone, of which nothing can be done again.
         InputError: there is no record, or the table can't be read.
     """
     if isinstance(board, str | Path) and str(board).endswith(".csv"):
+        if reproduce:
+            raise UsageError("a table alone can't be done again: give its board and --results")
         return study_of(worlds_of_csv(Path(board)))
-    return _gathered(board, results).study
+    return _gathered(board, results, Path(data) if reproduce else None).study
 
 
 def document_stability(
-    board: AnyBoard, results: str | Path, out: str | Path, *, data: str | Path | None = None
-) -> list[Path]:
+    board: AnyBoard, results: str | Path, out: str | Path, *, data: str | Path | None = None,
+    reproduce: bool = False,
+) -> list[Path]:  # fmt: skip
     """Write the five sections of PCS documentation as ``stability.md`` and ``stability.html``; returns the files.
 
     Args:
@@ -74,6 +91,7 @@ def document_stability(
         results: the folder of records.
         out: the folder to write into.
         data: the folder of cohorts, for their cards.
+        reproduce: as for :func:`stability`.
 
     Raises:
         UsageError: a table was given, or there is no such board.
@@ -85,7 +103,7 @@ def document_stability(
 
     if isinstance(board, str | Path) and str(board).endswith(".csv"):
         raise UsageError("a table alone knows too little of its data to be documented: give its board and --results")
-    found = _gathered(board, results)
+    found = _gathered(board, results, Path(data) if reproduce and data is not None else None)
     made = document_of(
         found.board, found.worlds, found.study, found.collected, found.context, judgement_of(found.board),
         None if data is None else Path(data),

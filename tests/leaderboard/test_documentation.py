@@ -125,3 +125,16 @@ def test_the_page_is_accessible_and_asks_nobody(place, scheme):
     assert not [v["id"] for v in violations], [(v["id"], v["nodes"][0]["html"]) for v in violations]
     assert [url for url in asked if not url.startswith("file:")] == []
     assert not errors
+
+
+def test_a_run_of_every_row_is_done_again_if_asked(place, tmp_path):
+    """Its predictions are identical here; of a record that was changed they are not (the control)."""
+    board = place / "boards" / "pcs.yaml"
+    study = fb.stability(board, place / "results", reproduce=True, data=place / "data")
+    (table,) = [table for table in study.tables if table.key == "computability"]
+    at = [column.key for column in table.columns].index("repeated")
+    assert {row.name: row.entries[at].text for row in table.rows} == dict.fromkeys(
+        ("Central", "FedAvg_m", "FedProx_m"), "identical"
+    )
+    with pytest.raises(UsageError, match="a table alone"):
+        fb.stability(tmp_path / "leaderboard.csv", reproduce=True)

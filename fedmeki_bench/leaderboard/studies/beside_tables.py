@@ -38,12 +38,28 @@ _MEANS = {
 _MB = 1e6
 
 
-def beside_tables(worlds: Worlds, collected: Collected) -> list[StudyTable]:
-    """The tables that have something to show, from the records at the base."""
+def beside_tables(
+    worlds: Worlds, collected: Collected, repeated: Mapping[str, str] | None = None
+) -> list[StudyTable]:  # fmt: skip
+    """The tables that have something to show, from the records at the base.
+
+    Args:
+        repeated: row -> how well a run of it agreed with its repetition, where that was asked for.
+    """
     first = next((o.cell.partition for o in collected.outcomes), "")
     base = [o for o in collected.outcomes if o.cell.partition == first and o.status == "ok" and o.record is not None]
-    found = [_predictability(worlds, base), _stress(worlds, base), _computability(worlds, base)]
+    found = [_predictability(worlds, base), _stress(worlds, base), _computability(worlds, base, repeated or {})]
     return [table for table in found if table is not None]
+
+
+def first_runs(worlds: Worlds, collected: Collected) -> dict[str, str]:
+    """Row -> the key of its first run at the base, of all rows but the one that learns nothing."""
+    first = next((o.cell.partition for o in collected.outcomes), "")
+    found: dict[str, set[str]] = {}
+    for o in collected.outcomes:
+        if o.cell.partition == first and o.status == "ok" and o.record is not None:
+            found.setdefault(o.cell.algorithm.name, set()).add(o.record.key)
+    return {row: min(found[row]) for row in worlds.rows if row in found and row != worlds.floor}
 
 
 def _of(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]:
@@ -192,7 +208,9 @@ def _stress(worlds: Worlds, base: Sequence[Outcome]) -> StudyTable | None:
     )
 
 
-def _computability(worlds: Worlds, base: Sequence[Outcome]) -> StudyTable | None:
+def _computability(
+    worlds: Worlds, base: Sequence[Outcome], repeated: Mapping[str, str]
+) -> StudyTable | None:  # fmt: skip
     """What a row takes, and where it was made."""
     columns = (
         Column("seconds", "Seconds", "Wall-clock time of the rounds of a run, mean over the runs at the base.",
@@ -203,6 +221,8 @@ def _computability(worlds: Worlds, base: Sequence[Outcome]) -> StudyTable | None
         Column("device", "On", "Device and threads of the runs.", term=""),
         Column("environments", "Environments", "Different machines or versions behind the row: with one, equal keys "
                "mean equal bits.", term="Environments"),
+        *([Column("repeated", "Repeated", "Predictions of the first of these runs beside those of its repetition here.",
+                  term="Repeated")] if repeated else []),
         Column("runs", "Runs", "Training runs at the base; each is repeated by `fedmeki-bench reproduce` with its key.",
                term=""),
     )  # fmt: skip
@@ -227,6 +247,7 @@ def _computability(worlds: Worlds, base: Sequence[Outcome]) -> StudyTable | None
                 Entry(f"{max(trained):,}", float(max(trained))) if trained else _NONE,
                 Entry("; ".join(on)),
                 Entry(str(n := len({environment_digest(r.environment) for r in runs})), float(n)),
+                *([Entry(repeated.get(row, "–"))] if repeated else []),
                 Entry(", ".join(sorted(records)[:2]) + (f" and {len(records) - 2} more" if len(records) > 2 else "")),
             ), row)
         )  # fmt: skip

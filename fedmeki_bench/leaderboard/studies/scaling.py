@@ -42,12 +42,12 @@ def scaling(page: Page, context: Context) -> Study:
     curves = curves_of(cells, page, context)
     tables = [_laws(curves, page), _costs(curves, page), _front(cells, page), _factors(curves, page)]
     return Study(
-        "scaling", TITLE, tuple(_verdict(curves, cells)), tuple(table for table in tables if table is not None),
+        "scaling", TITLE, tuple(_verdict(curves, cells, page)), tuple(table for table in tables if table is not None),
         draw=_drawing(curves, page), notes=tuple(_notes(page, cells)), content=_content(curves),
     )  # fmt: skip
 
 
-def _verdict(curves: Sequence[Measured], cells: Sequence[Cell]) -> list[str]:
+def _verdict(curves: Sequence[Measured], cells: Sequence[Cell], page: Page) -> list[str]:
     """What was found, the plainest first."""
     if not curves:
         return [
@@ -68,7 +68,7 @@ def _verdict(curves: Sequence[Measured], cells: Sequence[Cell]) -> list[str]:
             )  # fmt: skip
             best = max(fitted, key=lambda c: _ratio(c))
             said.append(
-                f"The most was gained on {best.task} ({best.named}): from {best.sizes[0]:,.0f} to "
+                f"The most was gained on {page.facts.task_title(best.task)} ({best.named}): from {best.sizes[0]:,.0f} to "
                 f"{best.sizes[-1]:,.0f} {more} the error went from {best.errors[0]:.3f} to {best.errors[-1]:.3f}."
             )
         elif mine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +55,15 @@ def study_of_board(board: Board, collected: Collected, facts: Facts) -> Study:
     return study_of_worlds(board, worlds_of_board(board, collected, facts), collected)
 
 
-def study_of_worlds(board: Board, worlds: Worlds, collected: Collected) -> Study:
-    """As :func:`study_of_board`, of worlds that are at hand."""
-    return study_of(worlds, board.claims_made, further=beside_tables(worlds, collected))
+def study_of_worlds(
+    board: Board, worlds: Worlds, collected: Collected, repeated: Mapping[str, str] | None = None
+) -> Study:  # fmt: skip
+    """As :func:`study_of_board`, of worlds that are at hand.
+
+    Args:
+        repeated: row -> how well a run of it agreed with its repetition, where that was asked for.
+    """
+    return study_of(worlds, board.claims_made, further=beside_tables(worlds, collected, repeated))
 
 
 def study_of(
