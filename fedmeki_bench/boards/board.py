@@ -264,6 +264,13 @@ class Board(BaseModel):
                 refuse(f"the label {row.label!r} is that of another row", row.place)
         return values
 
+    @field_validator("analysis", "claims", mode="before")
+    @classmethod
+    def _listed(cls, values: Any) -> Any:
+        if not isinstance(values, list):
+            refuse(f"a list is expected, as in [{values}]")
+        return values
+
     @field_validator("analysis")
     @classmethod
     def _known_analyses(cls, values: list[str]) -> list[str]:

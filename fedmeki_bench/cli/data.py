@@ -13,6 +13,7 @@ import click
 from fedmeki_bench.cli import options
 from fedmeki_bench.cli.again import goes_on, program
 from fedmeki_bench.cli.view.echo import echo
+from fedmeki_bench.data.splits import EXTERNAL
 from fedmeki_bench.errors import TasksFailed
 from fedmeki_bench.options import split_pairs
 
@@ -98,6 +99,8 @@ def _report(found: Sequence[PreparedCohort], split: str) -> None:
         "cohort", "dataset", "records", "groups", "negative", "positive", "client", "valid", "public", "test",
         "dropped", "shared between splits", "state",
     ]  # fmt: skip
+    aside = any(EXTERNAL in cohort.card["splits"] for cohort in found)
+    columns[10:10] = [EXTERNAL] * aside
     rows = []
     for cohort in found:
         card = cohort.card
@@ -109,7 +112,8 @@ def _report(found: Sequence[PreparedCohort], split: str) -> None:
         state = "unchanged" if cohort.unchanged else "prepared"
         rows.append([
             cohort.name, card["dataset"], card["rows"]["kept"], card["groups"], *classes,
-            *(splits[s]["samples"] for s in ("client", "valid", "public", "test")), card["rows"]["dropped"],
+            *(splits[s]["samples"] for s in ("client", "valid", "public", "test")),
+            *[splits.get(EXTERNAL, {}).get("samples", 0)] * aside, card["rows"]["dropped"],
             card["audit"]["groups_shared_between_splits"], state + (", SYNTHETIC" if card["synthetic"] else ""),
         ])  # fmt: skip
     print_table(f"cohorts, split by {split}", columns, rows)

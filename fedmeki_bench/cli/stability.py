@@ -27,20 +27,25 @@ if TYPE_CHECKING:
     help="Folder of cohorts, whose cards the documentation prints.",
 )  # fmt: skip
 @click.option("--reproduce", is_flag=True, help="Do the first run of every row again and say how well it agrees.")
+@options.device
 @options.as_json
 def stability_command(
-    board: str, results: Path, document: Path | None, data: Path, reproduce: bool, as_json: bool
+    board: str, results: Path, document: Path | None, data: Path, reproduce: bool, device: str, as_json: bool
 ) -> None:
     """Would other seeds, partitions, preparations or options have said the same? From records that exist.
 
     BOARD is a board, or a published leaderboard.csv alone. Nothing is trained without --reproduce.
     """
     from fedmeki_bench.leaderboard.studies.writing import study_json
-    from fedmeki_bench.workflow.stability import document_stability, stability
+    from fedmeki_bench.workflow.stability import document_stability, gathered, is_table, stability
 
-    study = stability(board, results, reproduce=reproduce and document is None, data=data)
-    if document is not None:
-        for path in document_stability(board, results, document, data=data, reproduce=reproduce):
+    if is_table(board) and document is None and not reproduce:
+        study = stability(board)
+    else:
+        found = gathered(board, results)
+        found = found.done_again(data, device) if reproduce else found
+        study = found.study
+        for path in [] if document is None else document_stability(found, document, data):
             echo(f"wrote {path}", err=as_json)
     if as_json:
         echo(json.dumps(study_json(study), indent=1))

@@ -51,8 +51,11 @@ def judgement_of(board: Board) -> Judgement:
         raise InputError(
             f"{board.where('judgement')}: there is no {path}; leave the key out, or write the file"
         ) from None
-    except (yaml.YAMLError, ValueError, InputError) as error:
+    except InputError as error:
         raise InputError(f"{path}: {one_line(str(error))}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        at = getattr(error, "problem_mark", None)
+        raise InputError(f"{path}{f':{at.line + 1}' if at else ''}: is no YAML that can be read") from error
     if not isinstance(found, dict) or not all(isinstance(x, str) for pair in found.items() for x in pair):
         raise InputError(f"{path}: reasons are texts under the names of choices, as in 'partition: why these'")
     return Judgement({key: " ".join(one_line(value).split()) for key, value in found.items()})

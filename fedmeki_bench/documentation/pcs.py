@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,7 @@ def _domain(
     began = min((r.started for r in collected.records if r.started is not None), default=None)
     rows = [StudyRow(one.text, tuple(map(Entry, _introduced(board, one, began)))) for one in board.claims_made]
     note = "A commit's date is what its author's machine said; it shows an order and proves none."
-    columns = _plain("Introduced by", "Before the first record?")
+    columns = _plain("Introduced by", "Before the first of these records?")
     yield StudyTable("pcs_claims", "Claims, and when they were made", "Claim", columns, tuple(rows), (note,))
 
 
@@ -94,14 +94,14 @@ def _introduced(board: Board, claim: Claim, began: datetime | None) -> tuple[str
     text = next((str(e) for e in board.claims if not isinstance(e, Mapping) and claim_of(e) == claim), claim.text)
     try:
         found = subprocess.run(
-            ["git", "log", "--reverse", "--format=%h %aI", "-S", text, "--", board.source.name],
+            ["git", "log", "--reverse", "--format=%h %at", "-S", text, "--", board.source.name],
             cwd=board.source.parent, capture_output=True, text=True, timeout=30, check=True,
         ).stdout.split("\n")[0].split()  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         found = []
     if len(found) != 2:
         return unknown, "chosen after the fact, as far as can be told"
-    commit, date = found[0], datetime.fromisoformat(found[1])
+    commit, date = found[0], datetime.fromtimestamp(int(found[1]), tz=timezone.utc)
     when = f"{commit}, {date.date().isoformat()}"
     if began is None or date < began:
         return when, "yes"

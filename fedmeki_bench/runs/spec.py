@@ -185,6 +185,8 @@ def specify(
         params["pooled"] = pooled
     if pretext:
         params["pretext"] = pretext
+    for task in chosen:  # each has the wording in which it is to be put
+        task.worded(params["stage"].get("wording", 0))
     if to_run and "foundation" in params["stage"]:  # before its files, which may be large, are digested
         check_presence(params["stage"]["foundation"])
     names = sorted(task.meta.name for task in chosen)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fedmeki_bench.boards.board import Board
 from fedmeki_bench.definitions.places import look_in
-from fedmeki_bench.errors import InputError, UsageError
+from fedmeki_bench.errors import FedmekiError, InputError, UsageError
 from fedmeki_bench.files import write_atomically
 from fedmeki_bench.leaderboard.build import collected_of
 from fedmeki_bench.leaderboard.collect import Collected
@@ -25,39 +25,68 @@ from fedmeki_bench.workflow.tables import context_of, records_of
 
 
 @dataclass(frozen=True, slots=True)
-class _Gathered:
+class Gathered:
+    """A board with what its records say of it in every world.
+
+    Attributes:
+        board, collected, context, worlds: as they are named.
+        store: the folder of records.
+        repeated: row -> how well a run of it agreed with its repetition, where that was asked for.
+    """
+
     board: Board
     collected: Collected
     context: Context
     worlds: Worlds
-    repeated: Mapping[str, str]
+    store: RecordStore
+    repeated: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def study(self) -> Study:
+        """What the analysis finds."""
         return study_of_worlds(self.board, self.worlds, self.collected, self.repeated)
 
+    def done_again(self, data: Path, device: str = "cpu") -> Gathered:
+        """The same with the first run of every row at the base done again; why one can't be is said in its place."""
+        from fedmeki_bench.workflow.repeating import repeat
 
-def _gathered(board: AnyBoard, results: str | Path, again: Path | None = None) -> _Gathered:
-    """Everything of a board, from its records; with ``again``, the first run of each row done again on data there."""
+        found: dict[str, str] = {}
+        for row, key in first_runs(self.worlds, self.collected).items():
+            try:
+                found[row] = repeat(self.store.folder(key), data, device=device).agreement.text
+            except FedmekiError as error:
+                found[row] = f"not done: {error}"
+        return replace(self, repeated=found)
+
+
+def gathered(board: AnyBoard, results: str | Path) -> Gathered:
+    """Everything of a board in every world.
+
+    Raises:
+        UsageError: no such board, or a table alone was given.
+        InputError: there is no record, or the board's file is bad.
+    """
     from fedmeki_bench.runs.plan import cells  # loads what runs need, and a table does not
 
+    if is_table(board):
+        raise UsageError("a table alone knows neither runs nor data: give its board and --results")
     look_in(results)
     found, store = board_of(board), RecordStore(results)
     records, context = records_of(found, store), replace(context_of(found), read=reader(store.folder))
     collected = collected_of(found, cells(found, records), records, context)
     worlds = worlds_of_board(found, collected, Facts(context.tasks, context.metrics))
-    repeated: dict[str, str] = {}
-    if again is not None:
-        from fedmeki_bench.workflow.repeating import repeat
+    return Gathered(found, collected, context, worlds, store)
 
-        for row, key in first_runs(worlds, collected).items():
-            repeated[row] = repeat(store.folder(key), again).agreement.text
-    return _Gathered(found, collected, context, worlds, repeated)
+
+def is_table(board: AnyBoard) -> bool:
+    """Whether a published table was named, and no board."""
+    return isinstance(board, str | Path) and str(board).endswith(".csv")
 
 
 def stability(
-    board: AnyBoard, results: str | Path = "results", *, reproduce: bool = False, data: str | Path = "data"
-) -> Study:
+    board: AnyBoard, results: str | Path = "results", *, reproduce: bool = False, data: str | Path = "data",
+    device: str = "cpu",
+) -> Study:  # fmt: skip
     """Claims judged in every world, intervals over worlds, what moves the numbers, and what carries no signal.
 
     Nothing is trained and no test data are opened, unless one run of every row is to be done again.
@@ -68,42 +97,33 @@ def stability(
         results: the folder of records.
         reproduce: do the first run of every row at the base again, and say how well its predictions agree.
         data: the folder of cohorts for that.
+        device: where models live for that.
 
     Raises:
         UsageError: no such board, or a table alone, of which nothing can be done again.
         InputError: there is no record, or the table can't be read.
     """
-    if isinstance(board, str | Path) and str(board).endswith(".csv"):
-        if reproduce:
-            raise UsageError("a table alone can't be done again: give its board and --results")
-        return study_of(worlds_of_csv(Path(board)))
-    return _gathered(board, results, Path(data) if reproduce else None).study
+    if is_table(board) and not reproduce:
+        return study_of(worlds_of_csv(Path(str(board))))
+    found = gathered(board, results)
+    return found.done_again(Path(data), device).study if reproduce else found.study
 
 
-def document_stability(
-    board: AnyBoard, results: str | Path, out: str | Path, *, data: str | Path | None = None,
-    reproduce: bool = False,
-) -> list[Path]:  # fmt: skip
+def document_stability(found: Gathered, out: str | Path, data: str | Path | None = None) -> list[Path]:
     """Write the five sections of PCS documentation as ``stability.md`` and ``stability.html``; returns the files.
 
     Args:
-        board: a board; a table alone knows too little of its data.
-        results: the folder of records.
+        found: what :func:`gathered` gives.
         out: the folder to write into.
         data: the folder of cohorts, for their cards.
-        reproduce: as for :func:`stability`.
 
     Raises:
-        UsageError: a table was given, or there is no such board.
-        InputError: there is no record, the file of reasons is bad, or ``out`` can't be written.
+        InputError: the file of reasons is bad, or ``out`` can't be written.
     """
     from fedmeki_bench.documentation.document import markdown, page
     from fedmeki_bench.documentation.judgement import judgement_of
     from fedmeki_bench.documentation.pcs import document_of
 
-    if isinstance(board, str | Path) and str(board).endswith(".csv"):
-        raise UsageError("a table alone knows too little of its data to be documented: give its board and --results")
-    found = _gathered(board, results, Path(data) if reproduce and data is not None else None)
     made = document_of(
         found.board, found.worlds, found.study, found.collected, found.context, judgement_of(found.board),
         None if data is None else Path(data),

@@ -9,7 +9,7 @@ import pytest
 import fedmeki_bench as fb
 from fedmeki_bench.errors import InputError, UsageError
 from fedmeki_bench.records.store import RecordStore
-from fedmeki_bench.workflow.stability import document_stability
+from fedmeki_bench.workflow.stability import document_stability, gathered
 
 BOARD = """\
 name: pcs
@@ -43,7 +43,7 @@ def place(tmp_path_factory):
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "A board with its claims"]):
         subprocess.run([*git, *words], cwd=root / "boards", check=True)
     fb.sweep(root / "boards" / "pcs.yaml", root / "data", results=root / "results", jobs=1)
-    document_stability(root / "boards" / "pcs.yaml", root / "results", root / "out", data=root / "data")
+    document_stability(gathered(root / "boards" / "pcs.yaml", root / "results"), root / "out", root / "data")
     return root
 
 
@@ -82,10 +82,10 @@ def test_a_claim_is_dated_by_the_commit_that_introduced_it(place, tmp_path):
     (later / "pcs.yaml").write_text(BOARD.replace("judgement", "  - best: central\njudgement"))
     git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-qam", "One more claim"]
     subprocess.run(git, cwd=later, check=True)
-    document_stability(later / "pcs.yaml", place / "results", tmp_path / "out")
+    document_stability(gathered(later / "pcs.yaml", place / "results"), tmp_path / "out")
     assert "no: chosen after the fact" in (tmp_path / "out" / "stability.md").read_text()
     (tmp_path / "alone.yaml").write_text(BOARD.replace("judgement: why.yaml\n", ""))
-    document_stability(tmp_path / "alone.yaml", place / "results", tmp_path / "alone")
+    document_stability(gathered(tmp_path / "alone.yaml", place / "results"), tmp_path / "alone")
     alone = (tmp_path / "alone" / "stability.md").read_text()
     assert "chosen after the fact, as far as can be told" in alone
     assert "No card is at hand" in alone
@@ -96,12 +96,12 @@ def test_bad_reasons_are_refused_in_a_sentence(place, tmp_path):
     board = tmp_path / "pcs.yaml"
     board.write_text(BOARD)
     with pytest.raises(InputError, match=r"pcs\.yaml:11: there is no .*why\.yaml"):
-        document_stability(board, place / "results", tmp_path / "out")
+        document_stability(gathered(board, place / "results"), tmp_path / "out")
     (tmp_path / "why.yaml").write_text("seed: [1, 2]\n")
     with pytest.raises(InputError, match=r"why\.yaml: reasons are texts"):
-        document_stability(board, place / "results", tmp_path / "out")
+        document_stability(gathered(board, place / "results"), tmp_path / "out")
     with pytest.raises(UsageError, match="a table alone"):
-        document_stability(tmp_path / "leaderboard.csv", place / "results", tmp_path / "out")
+        document_stability(gathered(tmp_path / "leaderboard.csv", place / "results"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -35,7 +35,7 @@ def test_claims_are_judged_in_every_seed(made):
     assert found["best: fedavg_m"]["failed"] == 3
     assert found["central >= fedavg_s - 0.5 on ecg_abnormal"]["held"] == 3
     assert sum(found["fedprox_s > fedavg_s"][word] for word in ("held", "tied", "failed")) == 3
-    assert "3 ways" in study.verdict[0]
+    assert "3 different ways" in study.verdict[0]
     assert [world["place"] for world in study.content["worlds"]] == [{"seed": f"seed {s}"} for s in range(3)]
 
 
@@ -119,3 +119,58 @@ def test_the_command_needs_no_torch(tmp_path):
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert json.loads(said.stdout)["content"]["pairs"]["median"] == pytest.approx(0.75)
+
+
+def table(tmp_path, values, metric="auroc"):
+    """A published table: row -> its values per seed of one task; None where there is none."""
+    lines = ["algorithm,task,partition,seed,metric,value,low,high,key,reason"]
+    for row, found in values.items():
+        for seed, value in enumerate(found):
+            told = f"{metric},{value},,,{row}-{seed}," if value is not None else f",,,,{row}-{seed},failed: diverged"
+            lines.append(f"{row},ecg_abnormal,iid,{seed},{told}")
+    path = tmp_path / "leaderboard.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return worlds_of_csv(path)
+
+
+def test_nobody_wins_by_anothers_failure(tmp_path):
+    """Where a competitor has no number nobody is first; claims about the others stand, and the cell is named."""
+    worlds = table(tmp_path, {"a": [0.9, 0.9], "b": [0.8, 0.8], "c": [0.95, None]})
+    study = study_of(worlds, [claim_of({"best": "a"}), claim_of("a > b"), claim_of("c > b")])
+    best, pair, lacking = study.content["claims"]
+    assert best["verdicts"] == ["failed", "undefined"]
+    assert pair["verdicts"] == ["held", "held"]
+    assert lacking["verdicts"] == ["held", "undefined"]
+    assert [world["winners"] for world in study.content["worlds"]] == [["c"], []]
+    assert "Done in one way (1 more could not be decided)" in study.verdict[0]
+    assert any("c on ecg_abnormal" in note and "diverged" in note for note in study.notes)
+
+
+def test_lower_is_better_and_one_row_is_no_comparison(tmp_path):
+    """A task scored by its mean absolute error is won by the smaller one."""
+    study = study_of(table(tmp_path, {"a": [3.0, 3.5], "b": [4.0, 4.5]}, metric="mae"), [claim_of("a > b")])
+    assert study.content["claims"][0]["held"] == 2
+    assert "same winner every time: a" in study.verdict[0]
+    assert "no two competitors" in study_of(table(tmp_path, {"a": [0.9, 0.8]})).verdict[0]
+
+
+def test_an_axis_of_one_row_is_read_from_that_row(tmp_path):
+    """Options of a single row move nobody else: the others' runs are the same, and their range of 0 says nothing."""
+    lines = ["algorithm,task,partition,seed,metric,value,low,high,key,axis prompt"]
+    for point, value in (("base", 0.9), ("wording 1", 0.5)):
+        lines.append(f"kim,ecg_abnormal,{point},0,auroc,{value},,,kim {point},{point}")
+        lines += [f"{row},ecg_abnormal,{point},0,auroc,0.8,,,{row},{point}" for row in ("a", "b")]
+    path = tmp_path / "leaderboard.csv"
+    path.write_text("\n".join(lines) + "\n")
+    study = study_of(worlds_of_csv(path))
+    (moved,) = study.content["moves"]
+    assert moved["range"] == pytest.approx(0.4)
+    rows = next(table.rows for table in study.tables if table.key == "moves")
+    assert rows[0].name == "prompt (of kim alone)"
+
+
+def test_a_table_of_other_kinds_of_tasks_is_read():
+    """Metrics are looked up among all that are installed; a task whose metric is not is named."""
+    radbench = RULES.parents[1] / "radbench" / "leaderboard.csv"
+    assert not study_of(worlds_of_csv(radbench)).verdict[0].startswith("error")
+    assert not worlds_of_csv(radbench).unread

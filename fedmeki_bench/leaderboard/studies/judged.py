@@ -96,8 +96,10 @@ def ranks_in(worlds: Worlds, world: int, *, also: Sequence[str] = ()) -> dict[st
 
 
 def best_in(worlds: Worlds, world: int) -> list[str]:
-    """The rows with the best mean rank in a world; none where nothing carries signal."""
+    """The rows with the best mean rank in a world; none where nothing carries signal or a competitor has no number."""
     ranks = ranks_in(worlds, world)
+    if len(worlds.compared) < 2 or not set(worlds.compared) <= set(ranks):
+        return []
     first = min(ranks.values(), default=0.0)
     return [row for row, rank in ranks.items() if rank <= first + 1e-9]
 
@@ -136,8 +138,8 @@ def _verdict(claim: Claim, worlds: Worlds, world: int) -> Verdict:
     if claim.offset:
         return _by_difference(claim, worlds, world, tasks)
     ranks = ranks_in(worlds, world, also=(claim.left, claim.right))
-    if claim.best:
-        return judge_best(claim.left, ranks)
+    if claim.best:  # who has no number might be better
+        return judge_best(claim.left, ranks) if set(worlds.compared) <= set(ranks) else "undefined"
     left, right = (None if row not in ranks else -ranks[row] for row in (claim.left, claim.right))
     return judge_pair(left, right, strict=claim.strict)
 

@@ -93,20 +93,14 @@ def _verdict(
     worlds: Worlds, judged: Sequence[Judged], winners: Sequence[Sequence[str]], *, made: bool
 ) -> list[str]:  # fmt: skip
     """What was found, the plainest first."""
+    if len(worlds.compared) < 2:
+        return ["There are no two competitors with numbers, so there is nothing to compare."]
     decided = [found for found in winners if found]
-    first = {found[0] for found in decided if len(found) == 1}
-    ever = list(dict.fromkeys(row for found in decided for row in found))
-    n = len(worlds.worlds)
-    said = [f"Done in {n} ways that all seem reasonable, this comparison"]
     if not decided:
-        return [f"In none of {n} worlds is there enough signal to compare the rows."]
-    if len(ever) == 1:
-        said[0] += f" has the same winner every time: {worlds.rows[ever[0]]}."
-    elif len(first) > 1 or len(ever) > 1:
-        counts = sorted(((sum(row in f for f in decided), row) for row in ever), key=lambda c: (-c[0], c[1]))
-        top = ", ".join(f"{worlds.rows[row]} in {k}" for k, row in counts[:_SPELT])
-        more = f", {len(counts) - _SPELT} more in the others" if len(counts) > _SPELT else ""
-        said[0] += f" has {len(ever)} different winners: {top}{more}."
+        return [
+            f"In none of {len(worlds.worlds)} worlds can the rows be compared: too little signal, or numbers lacking."
+        ]
+    said = [_winners(worlds, decided)]
     everywhere = [one for one in judged if one.judged and one.count("held") == one.judged]
     claims = "claim" if len(judged) == 1 else "claims"
     source = f"{claims} that this board makes" if made else f"{claims} read off this board's base"
@@ -122,6 +116,23 @@ def _verdict(
             f"{100 * pairs.tied:.0f} % of all cells are ties."
         )
     return said
+
+
+def _winners(worlds: Worlds, decided: Sequence[Sequence[str]]) -> str:
+    """Who is first in the worlds that are decided, in a sentence."""
+    n, every = len(decided), len(worlds.worlds)
+    begin = f"Done in {n} different ways" if n > 1 else "Done in one way"
+    begin += f" ({every - n} more could not be decided)" if n < every else ""
+    wins = {row: sum(row in found for found in decided) for found in decided for row in found}
+    order = sorted(wins, key=lambda row: (-wins[row], row))
+    shared = sum(len(found) > 1 for found in decided)
+    ties = f"; the first place is shared in {shared}" if shared else ""
+    if wins[order[0]] == n:
+        again = " every time" if n > 1 else ""
+        return f"{begin}, this comparison has the same winner{again}: {worlds.rows[order[0]]}{ties}."
+    top = ", ".join(f"{worlds.rows[row]} in {wins[row]}" for row in order[:_SPELT])
+    more = f", {len(order) - _SPELT} more in the others" if len(order) > _SPELT else ""
+    return f"{begin}, this comparison has {len(order)} different winners: {top}{more}{ties}."
 
 
 def _cells(worlds: Worlds) -> dict[str, list[float | None]]:
@@ -239,7 +250,9 @@ def _moves_tables(worlds: Worlds) -> list[StudyTable]:
             entries += [
                 Entry(f"{spread:.3f}", spread), Entry("–") if share is None else Entry(f"{100 * share:.0f} %", share)
             ]  # fmt: skip
-        rows.append(StudyRow(axis, tuple(entries)))
+        of = list(dict.fromkeys(row for task in tasks for row in changed_by(worlds, axis, task)))
+        alone = f" (of {_some([worlds.rows[row] for row in of])} alone)" if len(of) < len(worlds.compared) else ""
+        rows.append(StudyRow(axis + alone, tuple(entries)))
     note = (
         "One axis is moved at a time; shares are those of the axes' variances together."
         if one_at_a_time(worlds.worlds)
@@ -249,16 +262,33 @@ def _moves_tables(worlds: Worlds) -> list[StudyTable]:
 
 
 def moved(worlds: Worlds) -> dict[tuple[str, str], tuple[float, float | None]]:
-    """(axis, task) -> the range along the axis (median over competitors) and its share of variance (mean over them)."""
+    """(axis, task) -> the range along the axis (median over rows) and its share of variance (mean over them).
+
+    Of the competitors whose runs the axis changes: one that gives options to a single row says nothing of the others.
+    """
     found: dict[tuple[str, str], tuple[float, float | None]] = {}
     for task in worlds.tasks:
-        per_row = [moves(_values(worlds, row, task), worlds.worlds) for row in worlds.competitors
-                   if (row, task) in worlds.numbers]  # fmt: skip
-        for axis in dict.fromkeys(axis for one in per_row for axis in one):
-            shares = [one[axis].share for one in per_row if axis in one]
-            known = [share for share in shares if share is not None]
-            ranges = [one[axis].range for one in per_row if axis in one]
-            found[axis, task] = median(ranges), fmean(known) if known else None
+        rows = [row for row in worlds.competitors if (row, task) in worlds.numbers]
+        per_row = {row: moves(_values(worlds, row, task), worlds.worlds) for row in rows}
+        for axis in dict.fromkeys(axis for one in per_row.values() for axis in one):
+            those = [per_row[row][axis] for row in changed_by(worlds, axis, task) if axis in per_row.get(row, {})]
+            known = [one.share for one in those if one.share is not None]
+            if those:
+                found[axis, task] = median(one.range for one in those), fmean(known) if known else None
+    return found
+
+
+def changed_by(worlds: Worlds, axis: str, task: str) -> list[str]:
+    """The competitors that have other runs at other values of an axis; where no run is known, all."""
+    alone = one_at_a_time(worlds.worlds)
+    found = []
+    for row in worlds.competitors:
+        runs: dict[str, set[str]] = {}
+        for world, number in zip(worlds.worlds, worlds.numbers.get((row, task), ()), strict=False):
+            if axis in world.place and (not alone or set(world.moved) <= {axis}) and number.key:
+                runs.setdefault(world.place[axis], set()).add(number.key)
+        if len({frozenset(keys) for keys in runs.values()}) > 1 or not runs:
+            found.append(row)
     return found
 
 
@@ -269,21 +299,33 @@ def _screening(worlds: Worlds) -> list[str]:
         f"Screening: a task carries no signal in a world where the interval of {worlds.rows[worlds.pooled]} does not "
         f"lie above {worlds.rows[worlds.floor]}, and is left out there."
     )
+    unjudged = len(worlds.tasks) * len(worlds.worlds) - worlds.screened
+    if unjudged:
+        rule += (
+            f" In {unjudged} of {unjudged + worlds.screened} cells (tasks in worlds) it can't be judged: numbers lack."
+        )
     if not worlds.silent:
-        return [f"{rule} None was."]
+        return [f"{rule} None was left out."]
     named = [f"{worlds.tasks[t]}, {worlds.worlds[w].label} ({why})" for (t, w), why in worlds.silent.items()]
     return [f"{rule} Left out: {_some(named, 6)}."]
 
 
 def _failures(worlds: Worlds) -> list[str]:
-    """Runs without a number: a choice under which a row fails is a finding, and no world."""
-    failed = [
-        f"{worlds.rows[row]} on {worlds.tasks[task]}, {worlds.worlds[w].label} ({n.reason})"
-        for (row, task), numbers in worlds.numbers.items()
-        for w, n in enumerate(numbers)
-        if n.value is None and n.reason and not n.reason.startswith("not applicable")
-    ]
-    return [f"{len(failed)} cells have no number: {_some(failed)}."] if failed else []
+    """Cells without a number: a choice under which a row fails is a finding, and what was not run is none."""
+    failed, missing = [], 0
+    for (row, task), numbers in worlds.numbers.items():
+        for w, n in enumerate(numbers):
+            if n.value is not None or not n.reason or n.reason.startswith("not applicable"):
+                continue
+            if n.reason in ("not run", "not run yet", "missing: not run yet"):
+                missing += 1
+            else:
+                failed.append(f"{worlds.rows[row]} on {worlds.tasks[task]}, {worlds.worlds[w].label} ({n.reason})")
+    said = [f"{len(failed)} cells have no number: {_some(failed)}."] if failed else []
+    said += [f"{missing} cells are not run yet."] if missing else []
+    return said + (
+        [f"Left out, for their metrics are not installed here: {', '.join(worlds.unread)}."] if worlds.unread else []
+    )
 
 
 def _some(names: Sequence[str], most: int = _SPELT) -> str:

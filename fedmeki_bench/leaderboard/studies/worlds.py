@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedmeki_bench import registry
 from fedmeki_bench.algorithms import Algorithm, table
 from fedmeki_bench.bounded import regular_text
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.evaluation.constant_answer import CONSTANT
-from fedmeki_bench.evaluation.metrics import BUILT_IN
+from fedmeki_bench.evaluation.rescoring import metric as metric_called
 from fedmeki_bench.plain import plain_text
 from fedmeki_bench.statistics.perturbation import Score, World
 from fedmeki_bench.statistics.seeds import over_seeds
@@ -64,6 +65,7 @@ class Worlds:
         metrics: task -> its main metric.
         numbers: (row, task) -> a number for each world.
         synthetic: whether any of it comes from generated data.
+        unread: tasks that are left out because their metric is not installed here.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Worlds:
     metrics: Mapping[str, MetricSpec]
     numbers: Mapping[tuple[str, str], tuple[Number, ...]]
     synthetic: bool
+    unread: tuple[str, ...] = ()
 
     @property
     def competitors(self) -> list[str]:
@@ -101,6 +104,22 @@ class Worlds:
             return None
         sign = 1.0 if self.metrics[task].direction == "higher" else -1.0
         return sign * float(found[world].value or 0.0)
+
+    @cached_property
+    def compared(self) -> list[str]:
+        """The competitors that have a number somewhere on the ranked tasks."""
+        return [
+            row
+            for row in self.competitors
+            if any(n.value is not None for task in self.ranked_tasks for n in self.numbers.get((row, task), ()))
+        ]
+
+    @property
+    def screened(self) -> int:
+        """In how many (task, world) both the pooled row and the floor have a number, so that signal can be judged."""
+        both = (self.numbers.get((row, task), ()) for task in self.tasks for row in (self.pooled, self.floor))
+        pairs = zip(*[iter(both)] * 2, strict=True)
+        return sum(a.value is not None and b.value is not None for x, y in pairs for a, b in zip(x, y, strict=False))
 
     @cached_property
     def silent(self) -> dict[tuple[str, int], str]:
@@ -233,15 +252,19 @@ def worlds_of_csv(path: Path) -> Worlds:
             found[where] = Number(None, key=entry.get("key", ""), reason=entry.get("reason", ""))
         elif entry["metric"] == mains[entry["task"]]:
             found[where] = Number(entry["value"], entry["low"], entry["high"], entry.get("key", ""))
-    known = {task: metric for task, metric in mains.items() if metric in BUILT_IN}
+    if not mains:
+        raise InputError(f"{path}: no row has a number")
+    installed = set(registry.names("metrics"))
+    known = {task: metric for task, metric in mains.items() if metric in installed}
     if not known:
-        raise InputError(f"{path}: the metric {next(iter(mains.values()), '')!r} is unknown here")
+        raise InputError(f"{path}: the metric {next(iter(mains.values()))!r} is unknown here")
     rows = table()
     algorithms = {name: rows.get(name, Algorithm(name, name, "m", base=name)) for name, _ in numbers}
     return _worlds(
         str(path), [index[place] for place in order], len(base), algorithms, {task: task for task in known},
-        {task: BUILT_IN[metric] for task, metric in known.items()}, numbers,
+        {task: metric_called(metric) for task, metric in known.items()}, numbers,
         synthetic=any(entry.get("synthetic") == "true" for entry in entries),
+        unread=[f"{task} ({metric})" for task, metric in mains.items() if task not in known],
     )  # fmt: skip
 
 
@@ -261,6 +284,7 @@ def _entry(path: Path, line: int, row: Mapping[str, Any]) -> dict[str, Any]:
 def _worlds(
     name: str, worlds: Sequence[World], base: int, algorithms: Mapping[str, Algorithm], tasks: Mapping[str, str],
     metrics: Mapping[str, MetricSpec], numbers: Mapping[tuple[str, str], Iterable[Number]], *, synthetic: bool,
+    unread: Sequence[str] = (),
 ) -> Worlds:  # fmt: skip
     shown = {name: row for name, row in algorithms.items() if name != "constant_answer"}
     pooled = next((n for n, row in shown.items() if row.pooled and not row.control), "")
@@ -269,5 +293,5 @@ def _worlds(
     bounds = frozenset(name for name, row in shown.items() if row.bound)
     return Worlds(
         name, tuple(worlds), base, {name: row.title for name, row in shown.items()}, tuple(shown.values()), bounds,
-        pooled, floor, dict(tasks), dict(metrics), kept, synthetic,
+        pooled, floor, dict(tasks), dict(metrics), kept, synthetic, tuple(unread),
     )  # fmt: skip
