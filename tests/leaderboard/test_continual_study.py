@@ -344,3 +344,12 @@ def test_different_main_metrics_are_not_averaged_and_a_lower_one_keeps_its_sign(
         assert (down.value, down.low, down.high) == pytest.approx((up.value, up.low, up.high))
         for what in ("forgetting", "backward", "gap to joint"):
             assert other.found[what].value == pytest.approx(-one.found[what].value)
+
+
+def test_without_a_finished_seed_there_is_nothing_to_show(made):
+    toy, cells, store = made
+    kept = [c for c in cells if not (c.setting.startswith("m-") and c.task == B)]
+    (found,) = page_of(toy, kept, store).studies
+    assert found.verdict == ("Whether a model forgets what it has learnt can't be said here: no seed is finished.",)
+    assert found.tables == ()
+    assert list(found.draw()) == []

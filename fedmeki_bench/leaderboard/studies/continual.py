@@ -83,7 +83,7 @@ def continual(page: Page, context: Context) -> Study:
     courses = [c for c in every if not (c.phased and set(c.order) != set(page.board.tasks) & set(c.order))]
     found = measure(courses, facts, mains, context.read)
     seeds = common_seeds(courses)
-    shown = of_seeds(courses, seeds)
+    shown = of_seeds(courses, seeds) if seeds else []
     over = _over(seeds, page.board.seeds)
     tables = [_measures_table(found, facts, mains, over), _matrix_table(shown, facts, mains, over)]
     return Study(
