@@ -87,7 +87,8 @@ def settled(
         raise InputError(f"order must hold each of the trained tasks {', '.join(tasks)} once, and {what}")
     rounds = how.rounds_per_task * len(order) or rounds
     if rounds < len(order):
-        raise InputError(f"{rounds} rounds can't be shared out over {len(order)} tasks one after another: give more")
+        count = "1 round" if rounds == 1 else f"{rounds} rounds"
+        raise InputError(f"{count} can't be shared out over {len(order)} tasks one after another: give more")
     rehearse_at = how.rehearse_at if how.rehearsal else "clients"
     found = how.model_copy(update={"order": order, "rounds_per_task": 0, "rehearse_at": rehearse_at})
     return found.model_dump(mode="json"), rounds

@@ -63,7 +63,7 @@ def test_two_ways_to_say_the_same_are_one_run():
         ({"order": LUNG}, "it lacks 'ecg_abnormal'"),
         ({"order": f"{LUNG},{LUNG},{ECG}"}, "'lung_opacity' is not once among them"),
         ({"order": f"{LUNG},covid19"}, "'covid19' is not once among them"),
-        ({"rounds": 1}, "1 rounds can't be shared out over 2 tasks"),
+        ({"rounds": 1}, "1 round can't be shared out over 2 tasks"),
         ({"regime": "joint", "rehearsal": 0.1}, "rehearsal says how tasks follow one another; give regime=sequential"),
         ({"rehearsal": 1.5}, "less than or equal to 1"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
@@ -15,6 +16,7 @@ from fedmeki_bench.leaderboard.build import page_of, render
 from fedmeki_bench.leaderboard.page import Context
 from fedmeki_bench.leaderboard.reading import reader
 from fedmeki_bench.leaderboard.studies.continual import _lost
+from fedmeki_bench.leaderboard.studies.courses import courses_of, measure
 from fedmeki_bench.records.record import CohortRef, Evaluation, RoundRecord
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.seeds import generator
@@ -238,11 +240,116 @@ def test_a_record_whose_curriculum_makes_no_sense_is_left_out(made, wrong):
     assert {one["regime"] for one in found.content["courses"]} == {"sequential"}
 
 
-def test_a_run_that_was_not_finished_leaves_the_others_to_compare(made, tmp_path):
+def test_a_run_that_was_not_finished_leaves_the_others_to_compare(made):
     toy, cells, store = made
     kept = [c for c in cells if not (c.seed == 2 and c.setting.startswith("m-"))]
     (found,) = page_of(toy, kept, store).studies
     assert all(one["measures"] for one in found.content["courses"])
+    assert found.content["seeds"] == [0, 1]
+    said = (
+        "All numbers are over seeds 0 and 1: no training in phases has finished more of the board's seeds 0, 1 and 2."
+    )
+    assert all(said in table.notes[0] for table in found.tables)
     none = [c for c in cells if "sequential" not in c.setting]
     (found,) = page_of(toy, none, store).studies
     assert "no finished training has its tasks one after another" in found.verdict[0]
+
+
+def test_a_course_that_lacks_a_seed_is_left_out_and_takes_none_from_the_others(made, study):
+    toy, cells, store = made
+    late = f"m-{A}-{B}-sequential-0.1-2"
+    kept = [c for c in cells if c.setting not in (late, "m-joint-1")]
+    assert len(kept) < len(cells)
+    (found,) = page_of(toy, kept, store).studies
+    assert found.content["seeds"] == SEEDS
+    whole, partial = courses(study), courses(found)
+    out = partial.pop(("rehearsing 10 % at the clients", A))
+    assert out["why"] == "seed 2 is not finished"
+    assert not out["measures"]
+    for key, one in partial.items():
+        for what in ("accuracy", "forgetting", "backward"):
+            assert one["measures"][what][0] == pytest.approx(whole[key]["measures"][what][0]), key
+        assert "gap to joint" not in one["measures"]
+        assert one["lacking"] == {"gap to joint": "of Fedavg_m, joint, seed 1 is not finished"}
+        assert "gap to specialised" in one["measures"]
+    measures, matrix = found.tables
+    assert any("is left out: seed 2 is not finished." in note for note in measures.notes)
+    assert len(measures.rows) == 5
+    assert len(matrix.rows) == 5 * 3
+
+
+@pytest.mark.parametrize("lacking", [None, f"m-{A}-{B}-sequential-0.1-2"])
+def test_measures_follow_from_the_table_of_r(made, lacking):
+    toy, cells, store = made
+    (found,) = page_of(toy, [c for c in cells if c.setting != lacking], store).studies
+    measures, matrix = found.tables
+    r = {row.name: [entry.value for entry in row.entries] for row in matrix.rows}
+    tasks = [column.key for column in matrix.columns]
+    for row in measures.rows:
+        (own,) = [c for c in found.content["courses"] if _row_of(c) == row.name]
+        first, second = own["order"]
+        phases = [r[f"{row.name.replace(': ', ', ')}: {when}"] for when in ("untrained", f"after {first}",
+                                                                            f"after {second}")]  # fmt: skip
+        shown = dict(zip((c.key for c in measures.columns), row.entries, strict=True))
+        lost = phases[1][tasks.index(first)] - phases[2][tasks.index(first)]
+        assert shown["forgetting"].value == pytest.approx(lost)
+        assert shown["accuracy"].value == pytest.approx(fmean(phases[2]))
+
+
+def _row_of(course):
+    return f"Fedavg_m, {course['regime']}: {' → '.join(course['order'])}"
+
+
+def test_one_seed_gives_intervals_over_patients_alone(made):
+    toy, cells, store = made
+    (found,) = page_of(toy, [c for c in cells if c.seed == 1], store).studies
+    assert found.content["seeds"] == [1]
+    assert "All of this is over seed 1 alone, and the intervals over patients alone." in found.verdict
+    said = " ".join([*found.verdict, *found.notes])
+    assert "over patients alone, as there is one seed" in said
+    assert "patients and seeds" not in said
+
+
+@pytest.mark.parametrize("wrong", ["joint", "specialised"])
+def test_there_is_no_gap_to_a_training_of_other_rounds(made, wrong):
+    toy, cells, store = made
+    records = []
+    for one in store.all():
+        if one.key.startswith("k-m-joint" if wrong == "joint" else "k-s-"):
+            one = one.model_copy(update={"history": one.history[:6]})
+        records.append(one)
+    (found,) = page_of(toy, cells, records, Context(read=reader(store.folder))).studies
+    own, other = ("gap to joint", "gap to specialised") if wrong == "joint" else ("gap to specialised", "gap to joint")
+    name = "Fedavg_m, joint" if wrong == "joint" else "Fedavg_s, specialised"
+    for one in found.content["courses"]:
+        assert own not in one["measures"]
+        assert other in one["measures"]
+        assert one["lacking"] == {own: f"{name} was trained for 6 rounds, this one for 8"}
+    assert any(f"has no {own}: {name} was trained for 6" in note for note in found.tables[0].notes)
+
+
+def test_different_main_metrics_are_not_averaged_and_a_lower_one_keeps_its_sign(made):
+    toy, cells, store = made
+    page = page_of(toy, cells, store)
+    found = courses_of(toy, page.collected.outcomes)
+    read = reader(store.folder)
+    mixed = measure(found, page.facts, {A: "auroc", B: "auprc"}, read)
+    assert all(not one.found and "different main metrics, AUROC and AUPRC" in one.why for one in mixed)
+    higher = measure(found, page.facts, dict.fromkeys(TASKS, "auroc"), read)
+    turned = replace(page.facts.metrics["auroc"], direction="lower")
+    facts = replace(page.facts, metrics={**page.facts.metrics, "auroc": turned})
+    lower = measure(found, facts, dict.fromkeys(TASKS, "auroc"), read)
+    for one, other in zip(higher, lower, strict=True):
+        up, down = one.found["accuracy"], other.found["accuracy"]
+        assert (down.value, down.low, down.high) == pytest.approx((up.value, up.low, up.high))
+        for what in ("forgetting", "backward", "gap to joint"):
+            assert other.found[what].value == pytest.approx(-one.found[what].value)
+
+
+def test_without_a_finished_seed_there_is_nothing_to_show(made):
+    toy, cells, store = made
+    kept = [c for c in cells if not (c.setting.startswith("m-") and c.task == B)]
+    (found,) = page_of(toy, kept, store).studies
+    assert found.verdict == ("Whether a model forgets what it has learnt can't be said here: no seed is finished.",)
+    assert found.tables == ()
+    assert list(found.draw()) == []

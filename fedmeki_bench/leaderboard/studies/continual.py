@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,11 @@ from fedmeki_bench.leaderboard.studies.courses import (
     SPECIALISED,
     Course,
     Measured,
+    common_seeds,
     courses_of,
+    in_seeds,
     measure,
+    of_seeds,
     reference_of,
 )
 from fedmeki_bench.leaderboard.studies.study import Study, StudyRow, StudyTable
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 TITLE = "Continual: what is left of a task after others were learnt?"
 
 _COLUMNS = {
-    ACCURACY: ("Accuracy", "Mean over the tasks of the main metric at the end.", True),
+    ACCURACY: ("Accuracy", "Mean over the tasks of their main metric at the end.", True),
     FORGETTING: (
         "Forgetting",
         "Mean over all tasks but the last of the best score after an earlier phase less the score at the end "
@@ -49,7 +52,11 @@ _COLUMNS = {
         "model; it can be negative (Lopez-Paz and Ranzato, NeurIPS 2017).",
         True,
     ),
-    GAP_JOINT: ("Gap to joint", "Accuracy less that of the same row trained on all tasks at once.", True),
+    GAP_JOINT: (
+        "Gap to joint",
+        "Accuracy less that of the same row trained on all tasks at once, for as many rounds.",
+        True,
+    ),
     GAP_SPECIALISED: (
         "Gap to specialised",
         "Accuracy less the mean of trainings of each task alone, for as many rounds as all phases together.",
@@ -64,8 +71,7 @@ _NOTES = (
     "an earlier task is used again.",
     "What the server and the clients remember of their rules, such as moments and control variates, goes on from phase "
     "to phase.",
-    "Nothing was chosen by these numbers: all are on the test split, scored after every phase. Intervals are 95 %, "
-    "over patients and seeds, one by one; with three seeds or fewer they are wide.",
+    "Nothing was chosen by these numbers: all are on the test split, scored after every phase.",
 )
 
 
@@ -76,14 +82,40 @@ def continual(page: Page, context: Context) -> Study:
     every = courses_of(page.board, page.collected.outcomes)
     courses = [c for c in every if not (c.phased and set(c.order) != set(page.board.tasks) & set(c.order))]
     found = measure(courses, facts, mains, context.read)
-    tables = [_measures_table(found, facts), _matrix_table(courses, facts, mains)]
+    seeds = common_seeds(courses)
+    shown = of_seeds(courses, seeds) if seeds else []
+    over = _over(seeds, page.board.seeds)
+    tables = [_measures_table(found, facts, mains, over), _matrix_table(shown, facts, mains, over)]
     return Study(
-        "continual", TITLE, tuple(_verdict(found, courses, facts)), tuple(t for t in tables if t is not None),
-        draw=lambda: _draw(page, courses), notes=(*_cautions(courses, facts), *_NOTES), content=_content(found),
+        "continual", TITLE, tuple(_verdict(found, facts, seeds)), tuple(t for t in tables if t is not None),
+        draw=lambda: _draw(page, shown), notes=(*_cautions(courses, facts), *_NOTES, *_intervals(seeds)),
+        content=_content(found, seeds),
     )  # fmt: skip
 
 
-def _verdict(found: Sequence[Measured], courses: Sequence[Course], facts: Facts) -> list[str]:
+def _over(seeds: Sequence[int], asked: Sequence[int]) -> str:
+    """Which seeds the numbers are over, in a sentence."""
+    if not seeds:
+        return ""
+    if set(asked) <= set(seeds):
+        return f"All numbers are over {in_seeds(seeds)}."
+    return (
+        f"All numbers are over {in_seeds(seeds)}: no training in phases has finished more of the board's "
+        f"{in_seeds(sorted(asked))}."
+    )
+
+
+def _intervals(seeds: Sequence[int]) -> list[str]:
+    """What the intervals are over, in a sentence."""
+    if len(seeds) == 1:
+        return [
+            "Intervals are 95 %, one by one, and over patients alone, as there is one seed: what another seed would "
+            "change is not in them."
+        ]
+    return ["Intervals are 95 %, over patients and seeds, one by one; with three seeds or fewer they are wide."]
+
+
+def _verdict(found: Sequence[Measured], facts: Facts, seeds: Sequence[int]) -> list[str]:
     """What was found, the plainest first."""
     plain = [one for one in found if one.course.regime == "sequential" and one.found]
     if not plain:
@@ -113,8 +145,10 @@ def _verdict(found: Sequence[Measured], courses: Sequence[Course], facts: Facts)
         sure = [one for one in clear if one.found[AVOIDED].low > 0]
         said.append(
             f"Of {len(clear)} trainings that rehearse and differ from those that do not, {len(sure)} forget less by "
-            "more than patients and seeds explain."
+            f"more than {'patients and seeds explain' if len(seeds) > 1 else 'patients alone explain'}."
         )
+    if len(seeds) == 1:
+        said.append(f"All of this is over {in_seeds(seeds)} alone, and the intervals over patients alone.")
     return said
 
 
@@ -132,18 +166,36 @@ def _within(one: Estimate) -> str:
     return f"[{one.low:.2f}, {one.high:.2f}]"
 
 
-def _measures_table(found: Sequence[Measured], facts: Facts) -> StudyTable | None:
-    if not found:
-        return None
+def _measures_table(
+    found: Sequence[Measured], facts: Facts, mains: Mapping[str, str], over: str
+) -> StudyTable | None:  # fmt: skip
     known = [name for name in _COLUMNS if any(name in one.found for one in found)]
-    columns = tuple(Column(name, _COLUMNS[name][0], _COLUMNS[name][1], higher=_COLUMNS[name][2]) for name in known)
-    rows = []
+    if not known:
+        return None
+    spec = facts.metrics.get(mains.get(found[0].course.order[0], ""))
+    lower = spec is not None and spec.direction == "lower"
+    columns = tuple(
+        Column(name, _COLUMNS[name][0], _COLUMNS[name][1],
+               higher=not lower if name == ACCURACY else _COLUMNS[name][2])
+        for name in known
+    )  # fmt: skip
+    rows: list[StudyRow] = []
+    lacking: list[str] = []
     for one in found:
-        entries = tuple(_entry(one.found.get(name), signed=name != ACCURACY) for name in known)
-        order = " → ".join(facts.task_title(task) for task in one.course.order)
-        rows.append(StudyRow(f"{one.course.name}: {order}", entries, one.course.algorithm.name))
-    lacking = [f"{one.course.name}: {one.why}." for one in found if one.why]
-    return StudyTable("continual", "Kept, forgotten, carried over", "Training", columns, tuple(rows), tuple(lacking))
+        name = f"{one.course.name}: " + " → ".join(facts.task_title(task) for task in one.course.order)
+        if one.why:
+            lacking.append(f"{name} is left out: {one.why}.")
+            continue
+        entries = tuple(_entry(one.found.get(column), signed=column != ACCURACY) for column in known)
+        rows.append(StudyRow(name, entries, one.course.algorithm.name))
+        lacking += [f"{name} has no {gap}: {why}." for gap, why in one.lacking.items()]
+    notes = [over, *lacking]
+    if lower:
+        notes.append(
+            "The main metric is better when lower. Accuracy is that metric itself; of the differences, more forgetting "
+            "is worse and a positive transfer or gap is better, as everywhere."
+        )
+    return StudyTable("continual", "Kept, forgotten, carried over", "Training", columns, tuple(rows), tuple(notes))
 
 
 def _entry(one: Estimate | None, *, signed: bool) -> Entry:
@@ -152,8 +204,8 @@ def _entry(one: Estimate | None, *, signed: bool) -> Entry:
     return Entry(f"{one.value:+.3f}" if signed else f"{one.value:.3f}", one.value, _within(one))
 
 
-def _matrix_table(courses: Sequence[Course], facts: Facts, mains: dict[str, str]) -> StudyTable | None:
-    """R: the scores of every task after every phase, the mean over seeds."""
+def _matrix_table(courses: Sequence[Course], facts: Facts, mains: Mapping[str, str], over: str) -> StudyTable | None:
+    """R: the scores of every task after every phase, the mean over the seeds of the measures."""
     phased = [c for c in courses if c.phased]
     tasks = list(dict.fromkeys(e.task for c in phased for record in c.records for e in record.phases))
     if not tasks:
@@ -173,7 +225,9 @@ def _matrix_table(courses: Sequence[Course], facts: Facts, mains: dict[str, str]
             when = "untrained" if phase == 0 else f"after {order[phase - 1]}"
             entries = tuple(_mean(course, phase, task) for task in tasks)
             rows.append(StudyRow(f"{course.name}, {' → '.join(order)}: {when}", entries, course.algorithm.name))
-    note = "Rows of one training stand in the order of its phases; a task that was not learnt yet is scored, too."
+    note = (
+        f"{over} Rows of one training stand in the order of its phases; a task that was not learnt yet is scored, too."
+    )
     return StudyTable(
         "phases", "Scores after every phase (R)", "After which phase", tuple(columns), tuple(rows), (note,), heat=True
     )  # fmt: skip
@@ -186,7 +240,8 @@ def _mean(course: Course, phase: int, task: str) -> Entry:
         main = next(iter(outcome.evaluation.metrics.values()), None) if outcome and outcome.evaluation else None
         if main is not None and main.value is not None:
             values.append(main.value)
-    return Entry(f"{fmean(values):.3f}", fmean(values)) if values else Entry("–")
+    whole = values and len(values) == len(course.runs)
+    return Entry(f"{fmean(values):.3f}", fmean(values)) if whole else Entry("–")
 
 
 def _cautions(courses: Sequence[Course], facts: Facts) -> list[str]:
@@ -229,13 +284,14 @@ def _draw(page: Page, courses: Sequence[Course]) -> Sequence[Any]:
     return pictures.draw(page, courses)
 
 
-def _content(found: Sequence[Measured]) -> dict[str, Any]:
-    """The same as plain values."""
+def _content(found: Sequence[Measured], seeds: Sequence[int]) -> dict[str, Any]:
+    """The same as plain values; ``seeds`` are those of every measure, a course's own those that it finished."""
     return {
+        "seeds": list(seeds),
         "courses": [
             {
                 "algorithm": one.course.algorithm.name, "order": list(one.course.order), "regime": one.course.regime,
-                "rest": one.course.rest, "seeds": list(one.course.runs), "why": one.why,
+                "rest": one.course.rest, "seeds": one.course.seeds, "why": one.why, "lacking": dict(one.lacking),
                 "measures": {name: [e.value, e.low, e.high] for name, e in one.found.items()},
             }
             for one in found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.algorithms import Algorithm
@@ -12,7 +12,15 @@ from fedmeki_bench.evaluation.constant_answer import CONSTANT
 from fedmeki_bench.leaderboard.collect import Outcome
 from fedmeki_bench.leaderboard.panels import Panel, panel
 from fedmeki_bench.records.record import Evaluation, Record
-from fedmeki_bench.statistics.continual import Estimate, differences, estimates, measured, placed, weights_of
+from fedmeki_bench.statistics.continual import (
+    ACCURACY,
+    Estimate,
+    differences,
+    estimates,
+    measured,
+    placed,
+    weights_of,
+)
 from fedmeki_bench.statistics.crossed import Crossed
 
 if TYPE_CHECKING:
@@ -63,6 +71,16 @@ class Course:
         return ", ".join(filter(None, (self.algorithm.title, self.rest, self.regime)))
 
     @property
+    def seeds(self) -> list[int]:
+        """Seeds under which all of its tasks are finished."""
+        return sorted(seed for seed, held in self.runs.items() if set(self.order) <= set(held))
+
+    @property
+    def rounds(self) -> list[int]:
+        """How many rounds its trainings have; several numbers only where they differ."""
+        return sorted({len(record.history) for record in self.records})
+
+    @property
     def records(self) -> list[Record]:
         """Its records, by seed."""
         return [o.record for held in self.runs.values() for o in held.values() if o.record is not None]
@@ -78,11 +96,19 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured of a course: measure -> its estimate; and why nothing was, if so."""
+    """What was measured of a course.
+
+    Attributes:
+        course: whose tasks follow one another.
+        found: measure -> its estimate.
+        why: why nothing was measured; empty where something was.
+        lacking: measure -> why this one alone is missing.
+    """
 
     course: Course
     found: Mapping[str, Estimate]
     why: str = ""
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
 
 def evaluation_of(record: Record, view: str, task: str, phase: int, split: str = "test") -> Evaluation | None:
@@ -153,8 +179,25 @@ def _share(how: Mapping[str, Any]) -> str:
     return f"{100 * float(how['rehearsal']):g} %"
 
 
+def common_seeds(courses: Iterable[Course]) -> list[int]:
+    """The seeds that everything is measured on: those of the training in phases that has finished most of them.
+
+    A training that lacks one of them is left out, so that one that is half done does not take seeds from the others.
+    """
+    return max((course.seeds for course in courses if course.phased), key=len, default=[])
+
+
+def of_seeds(courses: Iterable[Course], seeds: Sequence[int]) -> list[Course]:
+    """The courses that finished all of these seeds, with these alone."""
+    found = []
+    for course in courses:
+        if set(seeds) <= set(course.seeds):
+            found.append(replace(course, runs={seed: course.runs[seed] for seed in seeds}))
+    return found
+
+
 def measure(courses: Sequence[Course], facts: Facts, mains: Mapping[str, str], read: Reader | None) -> list[Measured]:
-    """Every measure of every course whose tasks follow one another, on the patients and seeds that all share.
+    """Every measure of every course whose tasks follow one another, on the patients and :func:`common_seeds` of all.
 
     Args:
         courses: of one set of tasks.
@@ -162,49 +205,93 @@ def measure(courses: Sequence[Course], facts: Facts, mains: Mapping[str, str], r
         mains: task -> its main metric.
         read: gives predictions; without it nothing is measured.
     """
-    import numpy as np
-
     phased = [course for course in courses if course.phased]
     if not phased or read is None:
         return [Measured(course, {}, "the predictions are not at hand") for course in phased]
     tasks = sorted(phased[0].order)
-    seeds = sorted(set.intersection(*(set(course.runs) for course in phased)))
+    known = dict.fromkeys(mains[task] for task in tasks if task in mains)
+    if len(known) > 1:
+        titles = " and ".join(facts.metrics[name].title if name in facts.metrics else name for name in known)
+        why = f"the tasks have different main metrics, {titles}, and a mean over these says nothing"
+        return [Measured(course, {}, why) for course in phased]
+    seeds = common_seeds(phased)
     if not seeds:
-        return [Measured(course, {}, "the courses share no finished seed") for course in phased]
+        return [Measured(course, {}, "no seed is finished") for course in phased]
+    every, courses = courses, of_seeds(courses, seeds)
     panels = [p for task in tasks if (p := _panel(task, courses, facts, mains, seeds, read)) is not None]
     if len(panels) < len(tasks):
         return [Measured(course, {}, "a task has no number that could be compared") for course in phased]
     states = [row for row in panels[0].rows if all(row in p.rows for p in panels)]
     tables = [_only(p, states) for p in panels]
-    signs = [1.0 if facts.metrics[mains[task]].direction == "higher" else -1.0 for task in tasks]
+    sign = 1.0 if facts.metrics[mains[tasks[0]]].direction == "higher" else -1.0
     names: list[tuple[Course, str]] = []
     weights: list[Floats] = []
-    absent: dict[int, str] = {}
-    for course in phased:
+    absent: dict[str, str] = {}
+    lacking: dict[str, dict[str, str]] = {}
+    for course in (c for c in courses if c.phased):
         rows = [_state(course, phase) for phase in range(len(course.order) + 1)]
-        lacking = next((row for row in rows if row not in states), None)
-        if lacking is not None:
-            why = (p.absent[lacking] for p in panels if lacking in p.absent)
-            absent[id(course)] = next(why, "a phase has no score")
+        missing = next((row for row in rows if row not in states), None)
+        if missing is not None:
+            absent[_state(course, 0)] = _why_absent(missing, panels)
             continue
-        found = _weights(course, rows, states, tables, tasks, signs, seeds)
+        found = _weights(course, rows, states, tables, tasks, sign, seeds)
         for what, reference in ((GAP_JOINT, JOINT), (GAP_SPECIALISED, SPECIALISED)):
-            beside = reference_of(course, courses, reference)
-            if beside is not None and _state(beside, 0) in states:
-                gap = found["accuracy"].copy()
-                gap[:, states.index(_state(beside, 0))] -= (np.array(signs) / len(tasks))[:, None]
-                found[what] = gap
+            beside = reference_of(course, every, reference)
+            if beside is None:
+                continue
+            why = _unfair(course, beside, seeds)
+            if not why and _state(beside, 0) not in states:
+                why = f"{beside.name} can't be compared ({_why_absent(_state(beside, 0), panels)})"
+            if why:
+                lacking.setdefault(_state(course, 0), {})[what] = why
+                continue
+            gap = found[ACCURACY].copy()
+            gap[:, states.index(_state(beside, 0))] -= sign / len(tasks)
+            found[what] = gap
         names += [(course, what) for what in found]
         weights += found.values()
-    if not weights:
-        return [Measured(course, {}, absent[id(course)]) for course in phased]
-    data = measured(tables, [p.patients for p in panels], weights)
-    values: dict[int, dict[str, Estimate]] = {}
-    for (course, what), one in zip(names, estimates(data), strict=True):
-        values.setdefault(id(course), {})[what] = one
-    for course, one in _avoided(names, data):
-        values[id(course)][AVOIDED] = one
-    return [Measured(c, values.get(id(c), {}), absent.get(id(c), "")) for c in phased]
+    values: dict[str, dict[str, Estimate]] = {}
+    if weights:
+        data = measured(tables, [p.patients for p in panels], weights)
+        for (course, what), one in zip(names, estimates(data), strict=True):
+            own = one if sign > 0 or what != ACCURACY else Estimate(-one.value, -one.high, -one.low)
+            values.setdefault(_state(course, 0), {})[what] = own
+        for course, one in _avoided(names, data):
+            values[_state(course, 0)][AVOIDED] = one
+    found_of = {_state(c, 0): c for c in courses}
+    return [
+        Measured(found_of.get(key, c), values.get(key, {}), _unfinished(c, seeds) or absent.get(key, ""),
+                 lacking.get(key, {}))
+        for c in phased for key in (_state(c, 0),)
+    ]  # fmt: skip
+
+
+def _unfinished(course: Course, seeds: Sequence[int]) -> str:
+    """Which of these seeds a course lacks, as a reason; empty if none."""
+    lacking = sorted(set(seeds) - set(course.seeds))
+    return f"{in_seeds(lacking)} {'is' if len(lacking) == 1 else 'are'} not finished" if lacking else ""
+
+
+def in_seeds(seeds: Sequence[int]) -> str:
+    """Seeds in words: ``seed 0``, ``seeds 0, 1 and 2``."""
+    *most, last = map(str, seeds)
+    return f"seeds {', '.join(most)} and {last}" if most else f"seed {last}"
+
+
+def _unfair(course: Course, beside: Course, seeds: Sequence[int]) -> str:
+    """Why a course can't be compared with another at the end, in a clause; empty where it can."""
+    unfinished = _unfinished(beside, seeds)
+    if unfinished:
+        return f"of {beside.name}, {unfinished}"
+    (beside,) = of_seeds([beside], seeds)
+    if beside.rounds == course.rounds:
+        return ""
+    own, theirs = (" or ".join(map(str, one.rounds)) for one in (course, beside))
+    return f"{beside.name} was trained for {theirs} rounds, this one for {own}"
+
+
+def _why_absent(row: str, panels: Sequence[Panel]) -> str:
+    return next((p.absent[row] for p in panels if row in p.absent), "a phase has no score")
 
 
 def reference_of(course: Course, courses: Sequence[Course], regime: str) -> Course | None:
@@ -220,7 +307,7 @@ def reference_of(course: Course, courses: Sequence[Course], regime: str) -> Cour
 
 def _weights(
     course: Course, rows: Sequence[str], states: Sequence[str], tables: Sequence[Crossed], tasks: Sequence[str],
-    signs: Sequence[float], seeds: Sequence[int],
+    sign: float, seeds: Sequence[int],
 ) -> dict[str, Floats]:  # fmt: skip
     """Measure -> the weight of every task, state and seed."""
     import numpy as np
@@ -229,14 +316,14 @@ def _weights(
     place = [tasks.index(task) for task in course.order]
     each = []
     for s in range(len(seeds)):
-        r = np.array([[signs[j] * tables[j].values[state, s] for j in place] for state in index])
+        r = np.array([[sign * tables[j].values[state, s] for j in place] for state in index])
         each.append(placed(weights_of(r), index, len(states)))
     found = {}
     for name in each[0]:
         stacked = np.stack([one[name] for one in each], axis=2)
         found[name] = np.empty_like(stacked)
         for at, j in enumerate(place):
-            found[name][j] = signs[j] * stacked[at]
+            found[name][j] = sign * stacked[at]
     return found
 
 
