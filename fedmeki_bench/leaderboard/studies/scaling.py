@@ -68,8 +68,8 @@ def _verdict(curves: Sequence[Measured], cells: Sequence[Cell], page: Page) -> l
             )  # fmt: skip
             best = max(fitted, key=lambda c: _ratio(c))
             said.append(
-                f"The most was gained on {page.facts.task_title(best.task)} ({best.named}): from {best.sizes[0]:,.0f} to "
-                f"{best.sizes[-1]:,.0f} {more} the error went from {best.errors[0]:.3f} to {best.errors[-1]:.3f}."
+                f"The most was gained on {page.facts.task_title(best.task)} ({best.named}): from {best.sizes[0]:,.0f} "
+                f"to {best.sizes[-1]:,.0f} {more} the error went from {best.errors[0]:.3f} to {best.errors[-1]:.3f}."
             )
         elif mine:
             said.append(f"Of {len(mine)} curves over {more} none could be fitted: {mine[0].reason}.")
