@@ -61,7 +61,7 @@ check: lint types test ## everything a change must pass
 boards: $(READY) ## run and rebuild all committed leaderboards of stand-ins (hours on 2 cores)
 	$(BIN)/fedmeki-bench demo --out demo-out
 	$(BIN)/fedmeki-bench leaderboard demo --results demo-out/results
-	for b in sixteen transfer conflict conflict_small rules adversaries injection radbench scaling; do \
+	for b in sixteen transfer conflict conflict_small rules adversaries injection radbench scaling stable continual; do \
 	  $(BIN)/fedmeki-bench demo --board $$b --out demo-out/$$b && \
 	  $(BIN)/fedmeki-bench leaderboard $$b --results demo-out/$$b/results || exit 1; done
 	$(BIN)/fedmeki-bench leaderboard paper_demo --results demo-out/sixteen/results

@@ -11,7 +11,7 @@ from fedmeki_bench.conformance.worlds import MULTI, build, finish, scores, views
 from fedmeki_bench.federation.curriculum import Curriculum
 from fedmeki_bench.federation.loop import Federation
 
-QUICK = ["scaffold", "fedadam", "ditto", "fedmd", "creamfl", "perfedavg", "lwf"]
+QUICK = ["scaffold", "fedadam", "ditto", "fedmd", "perfedavg", "lwf"]
 RULES = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
     for name in registry.names("rules")

@@ -108,7 +108,8 @@ def _verdict(
         more = f", {len(counts) - _SPELT} more in the others" if len(counts) > _SPELT else ""
         said[0] += f" has {len(ever)} different winners: {top}{more}."
     everywhere = [one for one in judged if one.judged and one.count("held") == one.judged]
-    source = "claims that this board makes" if made else "claims read off this board's base"
+    claims = "claim" if len(judged) == 1 else "claims"
+    source = f"{claims} that this board makes" if made else f"{claims} read off this board's base"
     n = len(everywhere)
     said.append(f"Of {len(judged)} {source}, {n} hold{'s' * (n == 1)} in every world.")
     pairs = orders(_cells(worlds))
