@@ -97,3 +97,16 @@ def check_encoders(pretext: Pretext, settings: Profile, modalities: set[str]) ->
         raise InputError(
             f"batch_size={settings.batch_size} is too small: {pretext.least} samples at least are compared"
         )
+
+
+def check_parameters(settings: Profile, modalities: set[str]) -> None:
+    """Refuse parameters that an encoder lacks, before anything is trained.
+
+    Raises:
+        InputError: names the parameter, and the encoder.
+    """
+    from fedmeki_bench.models.inputs import encoder_of
+
+    for modality in sorted(modalities & settings.encoders.keys()):
+        choice = settings.encoders[modality]
+        parse_options(encoder_of(modality, settings).Params, choice.params, owner=f"encoder {choice.name}")

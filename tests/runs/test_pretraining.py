@@ -78,11 +78,31 @@ def test_a_pre_training_of_other_data_makes_other_runs():
         (PRETRAIN | {"pretrain.mask": 1}, "unknown option 'mask'"),
         (PRETRAIN | {"start.from": "results/1"}, "leave out start.from, or pretrain"),
         (PRETRAIN | {"start.units": "decoder.lung_opacity"}, "leaves no unit"),
+        ({"pretrain": "none", "pretrain.ronds": 3}, "unknown option 'pretrain.ronds'; did you mean 'rounds'"),
+        (PRETRAIN | {"labelle": 1}, "unknown option 'labelle'"),
+        (PRETRAIN | {"encoders.image": "small_image"}, "mae needs an encoder over patches"),
+        (PRETRAIN | {"pretrain.encoders.image": "vit_tiny"}, r"another encoder of image .* vit_tiny, and not vit_nano"),
     ],
 )
 def test_what_can_not_be_is_refused(options, said):
     with pytest.raises(InputError, match=said):
-        specified(resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | options)
+        specified(resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | options, to_run=True)
+
+
+def test_a_board_of_what_can_not_be_pre_trained_is_not_planned():
+    with pytest.raises(InputError, match="mae needs an encoder over patches"):
+        plan(board(options={}))
+
+
+def test_options_of_the_run_alone_are_none_of_its_pre_training():
+    """Also by their short names; and those of no pretext leave a run as it is where none is taken."""
+    (usual,) = specified(resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | PRETRAIN)
+    (frozen,) = specified(resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | PRETRAIN | {"freeze": True})
+    assert frozen.pretraining.setting == usual.pretraining.setting
+    (none,) = specified(
+        resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | {"pretrain": "none", "pretrain.masked": 0.5}
+    )
+    assert none.setting == specify(resolve("fedavg_s"), TASKS, options=OPTIONS)[0].setting
 
 
 def test_on_a_command_line_it_says_where_it_belongs():
@@ -144,7 +164,7 @@ def test_whoever_begins_first_runs_it_and_it_may_be_killed(runs, cohorts):
     (told,) = differences(record, store.folder(record.key), more, store.folder(record.key))
     assert told.field == "pretraining.bytes_up"
     other = record.model_copy(update={"pretraining": elsewhere.model_copy(update={"key": "0123456789abcdef"})})
-    with pytest.raises(CheckFailed, match="started from pre-training 0123456789abcdef, and the model kept in .* is"):
+    with pytest.raises(CheckFailed, match=r"started from pre-training 0123456789abcdef, and the model kept in .* is"):
         spec_of(other, store.root)
     with pytest.raises(CheckFailed) as refused:
         spec_of(hand.model_copy(update={"setting": "0" * 16}), store.root)
