@@ -347,8 +347,8 @@ def _mapping(entry: Mapping[Any, Any]) -> Value:
     return Value(label, tuple(options), tuple(rows), tuple(sorted(preparation)))
 
 
-AS_IT_IS = "as it is"
-"""Label of a value that sets nothing."""
+PRETRAIN, AS_IT_IS = "pretrain", "as it is"
+"""The option by which runs start from a pre-training (see ``runs/pretraining.py``); the label of what sets nothing."""
 
 _EXAMPLES = {PREPARE: "prepare: {split_seed: 43}", ROWS: "rows: {fedprox_m: {mu: 0.1}}"}
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import Algorithm
+from fedmeki_bench.boards.axes import PRETRAIN as PRETRAIN
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.options import parse_options
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from fedmeki_bench.profiles import Profile
 
 SECTION = "pretext"
-PRETRAIN = "pretrain"
-"""Key of boards: what a run starts from is to be pre-trained so (see :mod:`~fedmeki_bench.runs.pretraining`)."""
 
 
 class PretextChoice(BaseModel):

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmeki_bench import seeds
-from fedmeki_bench.boards.axes import AS_IT_IS, values_of
+from fedmeki_bench.boards.axes import AS_IT_IS, PRETRAIN, values_of
 from fedmeki_bench.leaderboard.panels import panel
-from fedmeki_bench.runs.pretext import PRETRAIN
 from fedmeki_bench.statistics.scaling import Curve, Law, fit, published_slope, refusal
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ def _pretrained(cells: Sequence[Cell], page: Page) -> list[str]:
         first = f"Started from pre-training without labels ({by}), the metric is better in {better} of {len(found)} "
         mean = ""
         if len({_scale(task, page) for _, task in found}) == 1:  # else they can't be added up
-            mean = f", by {sum(gain for gain, _ in found) / len(found):+.3f} in the mean (more is better)"
+            mean = f", by {sum(gain for gain, _ in found) / len(found):+.3f} in the mean (above 0 is better)"
         said.append(f"{first}settings{mean}: a count over settings that share patients and seeds, no test.")
     return said
 
