@@ -343,9 +343,12 @@ def _mapping(entry: Mapping[Any, Any]) -> Value:
             _check_option(key, given)
             options.append((key, given))
     said = [_words(options), *(f"{row} {_words(own)}" for row, own in rows), _words(preparation)]
-    label = ", ".join(dict.fromkeys(filter(None, said))) or "as it is"
+    label = ", ".join(dict.fromkeys(filter(None, said))) or AS_IT_IS
     return Value(label, tuple(options), tuple(rows), tuple(sorted(preparation)))
 
+
+PRETRAIN, AS_IT_IS = "pretrain", "as it is"
+"""The option by which runs start from a pre-training (see ``runs/pretraining.py``); the label of what sets nothing."""
 
 _EXAMPLES = {PREPARE: "prepare: {split_seed: 43}", ROWS: "rows: {fedprox_m: {mu: 0.1}}"}
 

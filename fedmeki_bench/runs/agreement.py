@@ -74,7 +74,7 @@ def _content(record: Record) -> dict[str, Any]:
         del told[name]
     for name in ("seconds", "peak_memory"):
         del told["cost"][name]
-    for done in told["history"]:
+    for done in (*told["history"], *filter(None, [told["pretraining"]])):
         del done["seconds"]
     for name in ("algorithm", "rule", "partition"):
         told[name] = placeless(told[name])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import Algorithm
+from fedmeki_bench.boards.axes import PRETRAIN as PRETRAIN
 from fedmeki_bench.errors import InputError
 from fedmeki_bench.options import parse_options
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from fedmeki_bench.profiles import Profile
 
 SECTION = "pretext"
-PRETRAIN = "pretrain"
-"""Key of boards: what a run starts from is to be pre-trained so (see :mod:`~fedmeki_bench.runs.pretraining`)."""
 
 
 class PretextChoice(BaseModel):
@@ -97,3 +96,16 @@ def check_encoders(pretext: Pretext, settings: Profile, modalities: set[str]) ->
         raise InputError(
             f"batch_size={settings.batch_size} is too small: {pretext.least} samples at least are compared"
         )
+
+
+def check_parameters(settings: Profile, modalities: set[str]) -> None:
+    """Refuse parameters that an encoder lacks, before anything is trained.
+
+    Raises:
+        InputError: names the parameter, and the encoder.
+    """
+    from fedmeki_bench.models.inputs import encoder_of
+
+    for modality in sorted(modalities & settings.encoders.keys()):
+        choice = settings.encoders[modality]
+        parse_options(encoder_of(modality, settings).Params, choice.params, owner=f"encoder {choice.name}")

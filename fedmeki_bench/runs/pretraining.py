@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench import registry
 from fedmeki_bench.algorithms import Algorithm
-from fedmeki_bench.errors import InputError, RunFailed
+from fedmeki_bench.errors import InputError, RunFailed, nearest
 from fedmeki_bench.records.lease import KeyLocked
 from fedmeki_bench.records.record import Pretraining, Record
 from fedmeki_bench.runs.kept_card import FOLDER
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from fedmeki_bench.data.cohort import Cohort
     from fedmeki_bench.records.store import RecordStore
-
-_OF_THE_CELL = ("start.", "start", "availability.labelled", "labelled")
-"""Options of a run that say nothing of its pre-training."""
 
 
 def specified(
@@ -47,13 +44,16 @@ def specified(
     kind = before.pop("", None)
     if ".py:" in algorithm.rule and kind:  # whose runs are known by their parameters, which say nothing of this
         raise InputError("a rule in a file can't be pre-trained on a board: install it, as a plug-in of a package")
-    if kind in (None, "", "none") or not registry.load("rules", algorithm.rule).trains:
-        if before and kind is None:
-            raise InputError(f"pretrain.{next(iter(before))} needs a pretext, as in pretrain: simclr")
-        return specify(algorithm, tasks, partition=partition, options=own, **how)
     twin = _without_stage(algorithm)
     models = option_models(twin, partition)
-    shared = {key: value for key, value in own.items() if not key.startswith(_OF_THE_CELL) and _has(models, key)}
+    trains = registry.load("rules", algorithm.rule).trains
+    if kind in (None, "", "none") or not trains:
+        if before and kind is None:
+            raise InputError(f"pretrain.{next(iter(before))} needs a pretext, as in pretrain: simclr")
+        if trains:
+            _check_keys(before, models)
+        return specify(algorithm, tasks, partition=partition, options=own, **how)
+    shared = {key: value for key, value in own.items() if not _of_the_cell(models, key) and _has(models, key)}
     pretext = registry.load("pretexts", str(kind)).Params.model_fields
     asked = {f"{SECTION}.{key}" if key in pretext else key: value for key, value in before.items()}
     asked = {_in_full(models, key): value for key, value in asked.items()}
@@ -62,7 +62,45 @@ def specified(
         twin, tasks, partition=partition, options={**shared, **asked, SECTION: kind}, **{**how, "zero_shot": ()}
     )
     pretrained = {spec.tasks: spec for spec in first}
-    return specify(algorithm, tasks, partition=partition, options=own, pretrained=pretrained, **how)
+    found = specify(algorithm, tasks, partition=partition, options=own, pretrained=pretrained, **how)
+    for spec in found:
+        _check_alike(spec)
+    return found
+
+
+def _of_the_cell(models: Mapping[str, Any], key: str) -> bool:
+    """Whether an option of a run says nothing of its pre-training."""
+    full = _in_full(models, key)
+    return full.partition(".")[0] == "start" or full == "availability.labelled"
+
+
+def _check_keys(before: Mapping[str, Any], models: Mapping[str, Any]) -> None:
+    """Refuse options of a pre-training that no pretext has, where none is taken."""
+    known = {key for name in registry.names("pretexts") for key in registry.load("pretexts", name).Params.model_fields}
+    for key in before:
+        if key not in known and not _has(models, key):
+            near = nearest(key, {*known, *(field for model in models.values() for field in model.model_fields)})
+            raise InputError(f"unknown option '{PRETRAIN}.{key}'; {near}")
+
+
+def _check_alike(spec: RunSpec) -> None:
+    """Refuse a pre-training of other encoders than the run's own."""
+    before = spec.pretraining
+    for unit in spec.params["start"]["units"] if before is not None else ():
+        modality = unit.partition(".")[2]
+        own, other = (one.params["profile"]["encoders"].get(modality) for one in (spec, before or spec))
+        if own != other:
+            raise InputError(
+                f"the pre-training has another encoder of {modality} than the run that starts from it: {_said(other)}, "
+                f"and not {_said(own)}; leave out {PRETRAIN}.encoders.{modality}"
+            )
+
+
+def _said(choice: Mapping[str, Any] | None) -> str:
+    if choice is None:
+        return "none"
+    params = ", ".join(f"{key} {value}" for key, value in choice["params"].items())
+    return choice["name"] + (f" ({params})" if params else "")
 
 
 def divided(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,10 @@ from fedmeki_bench.errors import CheckFailed, InputError
 from fedmeki_bench.evaluation.predictions import Predictions, TextPredictions
 from fedmeki_bench.evaluation.rescoring import stored
 from fedmeki_bench.records.record import Evaluation, Record
+from fedmeki_bench.records.store import read_record
 from fedmeki_bench.runs.command import answering, asked, changed_options
+from fedmeki_bench.runs.kept_card import kept_folder, read_kept
+from fedmeki_bench.runs.plugins import portable_params
 from fedmeki_bench.runs.spec import RunSpec, specify
 from fedmeki_bench.runs.superseded import differences
 
@@ -117,18 +120,36 @@ def _apart(a: Predictions | TextPredictions, b: Predictions | TextPredictions) -
     return float(np.abs(a.score - b.score).max(initial=0.0))
 
 
-def spec_of(record: Record) -> RunSpec:
+def spec_of(record: Record, results: Path | None = None) -> RunSpec:
     """The run that a record describes, as this installation defines it.
 
+    Args:
+        results: the folder of results that the record lies in: a kept model that it started from is looked for there
+            first.
+
     Raises:
-        UsageError, InputError: an algorithm, task or option of the record is unknown here.
-        CheckFailed: this installation defines the run differently (another version of a rule, stage or task).
+        UsageError, InputError: an algorithm, task or option of the record is unknown here; or what it started from is
+            not there.
+        CheckFailed: this installation defines the run differently (another version of a rule, stage or task), or
+            another model lies where its pre-training left one.
     """
     zero_shot = [task for task in asked(record) if task not in record.tasks]
+    options, pretrained = changed_options(record), dict[tuple[str, ...], RunSpec]()
+    place = _kept_for(record, results)
+    if place is not None:
+        options["start.from"] = str(place)
+    if record.pretraining is not None:  # named by the setting of its pre-training, and not by tensors
+        assert place is not None
+        _check_pretrained(record, place)
+        del options["start.from"]
+        pretrained[tuple(record.tasks)] = spec_of(read_record(place / "record.json"), place.parent)
     specs = specify(
         answering(record), record.tasks, profile_name=record.profile, seed=record.seed, clients=record.clients,
-        partition=record.partition, options=changed_options(record), zero_shot=zero_shot, to_run=True,
+        partition=record.partition, options=options, zero_shot=zero_shot, to_run=True, pretrained=pretrained,
     )  # fmt: skip
+    if record.pretraining is not None:  # from what was kept: it is not trained again
+        start = {**specs[0].params["start"], "from": str(place)}
+        specs = [replace(specs[0], params={**specs[0].params, "start": start}, pretraining=None)]
     if len(specs) != 1 or specs[0].setting != record.setting:
         raise CheckFailed(
             f"record {record.key} can't be repeated: this installation defines the run differently "
@@ -137,14 +158,42 @@ def spec_of(record: Record) -> RunSpec:
     return specs[0]
 
 
+def _kept_for(record: Record, results: Path | None) -> Path | None:
+    """Where the model lies that a record's run started from: in the same results, or where the record says."""
+    given = Path(record.params.get("start", {}).get("from") or "")
+    if not given.name:
+        return None
+    beside = None if results is None else results / given.name
+    return beside if beside is not None and beside.is_dir() else given
+
+
+def _check_pretrained(record: Record, place: Path) -> None:
+    """Refuse a model that another run left."""
+    assert record.pretraining is not None
+    found = read_kept(kept_folder(place)).key
+    if found != record.pretraining.key:
+        raise CheckFailed(
+            f"record {record.key} can't be repeated: it started from pre-training {record.pretraining.key}, and the "
+            f"model kept in {place} is that of {found}"
+        )
+
+
 def _differing(record: Record, spec: RunSpec) -> Iterator[str]:
+    """In what a specification is another run than the recorded one; both as records are written."""
     cards = {cohort.task: cohort.card for cohort in record.cohorts}
-    yield from differences(record, spec, cards)
-    for section, params in spec.params.items():
-        for key, value in params.items():
-            recorded = record.params.get(section, {}).get(key)
-            if recorded != value:
-                yield f"{section}.{key} was {recorded}, is {value}"
+    found = list(differences(record, spec, cards))
+    now = portable_params(spec.params)
+    if "start" in now:  # where its model lies is no part of the run
+        now["start"]["from"] = record.params.get("start", {}).get("from")
+    for section in dict.fromkeys([*now, *record.params]):
+        there, here = record.params.get(section, {}), now.get(section, {})
+        for key in dict.fromkeys([*here, *there]):
+            silent = f"{section}.{key}" in spec.unsaid and key not in there  # newer than the record, at its default
+            if not silent and there.get(key) != here.get(key):
+                found.append(f"{section}.{key} was {there.get(key)}, is {here.get(key)}")
+    yield from found
+    if not found and "start" in spec.versions:
+        yield f"the model kept in {now['start']['from']} is not the one that it started from"
 
 
 def environment_changes(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str, str, bool]]:

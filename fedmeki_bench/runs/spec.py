@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,7 +27,15 @@ from fedmeki_bench.foundation.presence import check_presence
 from fedmeki_bench.options import parse_options, silent
 from fedmeki_bench.profiles import Profile, concerning, profile
 from fedmeki_bench.runs.plugins import foundation_identity, foundation_name, placeless, plugin_versions
-from fedmeki_bench.runs.pretext import PRETRAIN, SECTION, PretextChoice, check_encoders, made, resolved
+from fedmeki_bench.runs.pretext import (
+    PRETRAIN,
+    SECTION,
+    PretextChoice,
+    check_encoders,
+    check_parameters,
+    made,
+    resolved,
+)
 from fedmeki_bench.runs.start import Start, start_of, start_of_pretrained
 from fedmeki_bench.runs.streams import Streams
 from fedmeki_bench.seeds import Seeds
@@ -163,15 +171,17 @@ def specify(
         raise InputError(
             "pretrain is a key of boards: run once with -o pretext=simclr, then with -o start.from=RESULTS/KEY"
         )
+    if pretext := resolved(given["pretext"], algorithm):  # labels, which it does not read, need not be there
+        given["availability"], zero_shot = {**given["availability"], "labelled": 1.0}, ()
     among, pooled = partition, _pooled(clients, partition, given) if algorithm.pooled else {}
     if algorithm.pooled:  # one place holds everything, whoever lacks what and however it would be assigned
         used = {key: value for key, value in given["availability"].items() if key in ("fraction", "labelled")}
         partition, given["availability"], given["partition"], given["faults"] = "iid", used, {}, {}
-    if pretext := resolved(given["pretext"], algorithm):  # labels, which it does not read, need not be there
-        given["availability"], zero_shot = {**given["availability"], "labelled": 1.0}, ()
     how = registry.load("partitions", partition)
+    arrays = {modality for task in chosen for modality in task.meta.arrays}
+    arrays |= {modality for name in zero_shot for modality in registry.load("tasks", name).meta.arrays}
     params = {
-        "profile": _resolve_profile(profile_name, given["profile"]).model_dump(mode="json"),
+        "profile": _resolve_profile(profile_name, given["profile"], arrays).model_dump(mode="json"),
         "rule": _resolve(rule.Params, given["rule"], f"rule {algorithm.rule}"),
         "stage": _resolve(stage.Params, given["stage"], f"stage {algorithm.stage}"),
         "partition": _resolve(how.Params, given["partition"], f"partition {partition}"),
@@ -198,8 +208,11 @@ def specify(
         known = algorithms.views(algorithm.rule, algorithm.stage)
         answered = zero_shot_of(algorithm, group, zero_shot) if any(map(answers_zero_shot, known)) else ()
         modalities = {modality for name in group for modality in by_name[name].arrays}
-        if to_run and (trick := made(pretext)) is not None:
-            check_encoders(trick, Profile.model_validate(params["profile"]), modalities)
+        if to_run:
+            settings = Profile.model_validate(params["profile"])
+            check_parameters(settings, modalities | _modalities(given["profile"].get("encoders")))
+            if (trick := made(pretext)) is not None:
+                check_encoders(trick, settings, modalities)
         versions = {"results": RESULTS_VERSION, "rule": rule.version, "stage": stage.version}
         versions |= plugin_versions(algorithm, among if pooled else partition, params, modalities, (*group, *answered))
         versions |= foundation_identity(params["stage"]) | {"tasks": {name: by_name[name].version for name in group}}
@@ -321,24 +334,36 @@ def _resolve(model: type[BaseModel], options: Mapping[str, Any], owner: str) -> 
     return parse_options(model, options, owner=owner).model_dump(mode="json")
 
 
-def _resolve_profile(name: str, options: Mapping[str, Any]) -> Profile:
+def _resolve_profile(name: str, options: Mapping[str, Any], arrays: Collection[str]) -> Profile:
+    """The profile under these options; ``arrays`` are the modalities of the tasks, for which it may have no encoder."""
     base = profile(name).model_dump(mode="json")
+    known = {*base["encoders"], *arrays}
     for key, value in options.items():  # a mapping such as encoders changes the entries it names
         if key in MAPPINGS and isinstance(value, dict):
-            base[key] = _entries(base[key], value)
+            for modality in _modalities(value):
+                if modality not in known:
+                    raise InputError(f"unknown modality {modality!r} in '{key}.{modality}'; {nearest(modality, known)}")
+            base[key] = _entries(base[key], value, key)
         else:
             base[key] = value
     return parse_options(Profile, base, owner=f"profile {name}")
 
 
-def _entries(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _modalities(entries: Any) -> set[str]:
+    """Of which modalities entries such as ``image`` or ``image.width`` speak."""
+    return {str(path).partition(".")[0] for path in entries} if isinstance(entries, Mapping) else set()
+
+
+def _entries(base: dict[str, Any], given: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Entries of a mapping laid over others: first those that are whole, then single parameters of an encoder."""
     found = base | {entry: value for entry, value in given.items() if "." not in entry}
     for path, value in given.items():
         entry, dot, parameter = path.partition(".")
         if dot:
+            if key != "encoders":
+                raise InputError(f"unknown option '{key}.{path}'; {key}.{entry} is one number")
             if entry not in found:
-                raise InputError(f"unknown modality {entry!r} in 'encoders.{path}'; {nearest(entry, found)}")
+                raise InputError(f"the profile names no encoder of {entry}: say encoders.{entry}=NAME first")
             choice = {"name": found[entry]} if isinstance(found[entry], str) else dict(found[entry])
             found[entry] = choice | {"params": {**choice.get("params", {}), parameter: value}}
     return found

@@ -26,6 +26,7 @@ ENOUGH_SIZES, ENOUGH_RANGE = 4, 10.0
 DRAWS = 400
 _STEEPEST, _SLOWEST = 3.0, -1.0
 _EDGE = 1e-6
+_NEAR = 0.01  # of the way between its bounds, a floor lies at one of them
 _LARGE = 12.0  # of transformed parameters: sigmoid(12) is 1 to five digits
 _STARTS = tuple((alpha, floor) for alpha in (0.1, 0.5, 1.2) for floor in (0.02, 0.7))
 
@@ -81,6 +82,8 @@ class Law:
         doubling, doubling_interval: by how much the error falls when the largest size is doubled.
         at, low, high: sizes, and the 95 % band of the error there, between the smallest and largest size.
         slope: of the logarithm of 1 - error on the logarithm of size, least squares without weights, as published.
+        floor_at_bound: share of draws whose floor lies at a bound, 0 or the smallest error, where its interval says
+            nothing.
     """
 
     floor: float
@@ -94,6 +97,12 @@ class Law:
     low: tuple[float, ...]
     high: tuple[float, ...]
     slope: float
+    floor_at_bound: float = 0.0
+
+    @property
+    def floor_identified(self) -> bool:
+        """Whether the data say what no size removes: most draws find it between its bounds."""
+        return self.floor_at_bound <= 0.5
 
     @property
     def seen(self) -> str:
@@ -111,6 +120,8 @@ def refusal(curve: Curve) -> str:
     sizes, errors = curve.sizes, curve.mean
     if len(sizes) < ENOUGH_SIZES:
         return f"{len(sizes)} sizes, and a law of three parameters needs {ENOUGH_SIZES}"
+    if not sizes.min() > 0:
+        return f"a size of {sizes.min():g} has no logarithm"
     if sizes.max() < ENOUGH_RANGE * sizes.min() * (1 - 1e-9):
         return f"sizes from {sizes.min():g} to {sizes.max():g} span less than a factor of {ENOUGH_RANGE:g}"
     patients = int((np.abs(curve.influences).max(axis=(0, 1)) > 0).sum())
@@ -144,7 +155,9 @@ def fit(curve: Curve, *, seed: int, draws: int = DRAWS) -> Law:
     centre = float(np.exp(np.log(curve.sizes).mean()))  # so that factor and exponent are not one ridge
     x = curve.sizes / centre
     point = _point(x, curve.mean, curve.spread)
-    found = _fitted(x, _drawn(curve, np.random.default_rng(seed), draws), curve.spread, point)
+    drawn = _drawn(curve, np.random.default_rng(seed), draws)
+    found = _fitted(x, drawn, curve.spread, point)
+    share = found[:, 0] / drawn.min(axis=1)
     at = np.geomspace(curve.sizes.min(), curve.sizes.max(), 25)
     band = _errors(found, at / centre)
     largest = float(curve.sizes.max())
@@ -156,6 +169,7 @@ def fit(curve: Curve, *, seed: int, draws: int = DRAWS) -> Law:
         at=tuple(at.tolist()), low=tuple(np.quantile(band, 0.025, axis=0).tolist()),
         high=tuple(np.quantile(band, 0.975, axis=0).tolist()),
         slope=published_slope(curve.sizes, 1 - curve.mean),
+        floor_at_bound=float(((share < _NEAR) | (share > 1 - _NEAR)).mean()),
     )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def repeat(
     if recorded.status != "ok":
         raise InputError(f"{path}: the run {recorded.status}; only finished runs can be compared")
     agree(foreign_code(recorded))
-    spec = spec_of(recorded)
+    spec = spec_of(recorded, path.resolve().parent.parent)
     check_device(device)
     data, other = _prepared_so(spec, data, {c.task: c.card for c in recorded.cohorts})
     if other:
@@ -99,6 +99,9 @@ def repeat(
             repeated = execute(spec, data, store, device=device, fresh=True, listener=listener)
         if repeated.status != "ok":
             raise RunFailed(f"the run {repeated.status}: {repeated.error.message if repeated.error else 'no reason'}")
+        if recorded.pretraining is not None:  # it started from the model of that one again
+            repeated.pretraining = recorded.pretraining
+            store.write(repeated)
         agreement = compared(recorded, path.parent, repeated, store.folder(repeated.key))
     around = environment_changes(recorded.environment, repeated.environment)
     return Repeated(recorded, repeated, agreement, tuple(changes(recorded, repeated)), tuple(around))

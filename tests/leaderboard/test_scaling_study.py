@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from board_fakes import record
@@ -10,7 +12,9 @@ from fedmeki_bench.boards.cells import Cell
 from fedmeki_bench.boards.loading import board_from
 from fedmeki_bench.evaluation.predictions import Predictions, predictions_path, write_predictions
 from fedmeki_bench.leaderboard.build import page_of, render
+from fedmeki_bench.leaderboard.page import Context
 from fedmeki_bench.leaderboard.studies.curves import LABELS, PARAMETERS
+from fedmeki_bench.leaderboard.studies.scaling import scaling
 from fedmeki_bench.records.record import AssignmentCounts, Pretraining
 from fedmeki_bench.records.store import RecordStore
 from fedmeki_bench.runs.rows import resolve_rows
@@ -25,8 +29,8 @@ def planted(share):
     return 0.05 + 0.8 * (1000 * share) ** -0.5
 
 
-def made(store, board, *, law=planted, lacking=()):
-    """Cells of every point, with predictions that are wrong as often as the law says."""
+def made(store, board, *, law=planted, lacking=(), accuracy=None, change=lambda record, options: None):
+    """Cells of every point, with predictions that are wrong as often as the law says, or each pretext's accuracy."""
     (row,) = resolve_rows(board, load=False)
     cells = []
     for number, point in enumerate(board.points):
@@ -40,6 +44,8 @@ def made(store, board, *, law=planted, lacking=()):
             rng = generator(seed, "made", str(share), width, str(options.get("pretrain")))
             labels = generator(0, "labels").integers(0, 2, PATIENTS)
             wrong = rng.random(PATIENTS) < law(share)
+            if accuracy is not None:
+                wrong = np.arange(PATIENTS) >= round(accuracy[options.get("pretrain")] * PATIENTS)
             score = np.where(wrong, 1 - labels, labels) * 0.8 + 0.1
             said = Predictions(
                 np.array([f"s{i}" for i in range(PATIENTS)]), np.array([f"p{i}" for i in range(PATIENTS)]),
@@ -52,7 +58,8 @@ def made(store, board, *, law=planted, lacking=()):
             found.cost.seconds = 10.0 * width
             found.params = {"profile": {"local_steps": 8, "local_epochs": 2}}
             if "pretrain" in options:
-                found.pretraining = Pretraining(key="k", pretext="simclr", seconds=100.0, bytes_up=5_000_000)
+                found.pretraining = Pretraining(key="k", pretext=options["pretrain"], seconds=100.0, bytes_up=5_000_000)
+            change(found, options)
             path = predictions_path(store.folder(found.key), "aggregated", TASK)
             write_predictions(path, said)
             found.evaluations[0].predictions = f"predictions/{path.name}"
@@ -107,7 +114,7 @@ def test_cost_holds_pre_training_and_what_is_beaten_is_not_on_the_front(study):
     rows = {row.name: [entry.text for entry in row.entries] for row in tables["scaling_costs"].rows}
     started = next(name for name in rows if "labelled 1.0, pretrain" in name and "parameters" in name)
     assert rows[started][0] == "260.0 to 740.0"
-    alone = next(name for name in rows if "labelled 1.0, as it is" in name and "parameters" in name)
+    alone = next(name for name in rows if "labelled 1.0, from scratch" in name and "parameters" in name)
     assert rows[alone][:2] == ["160.0 to 640.0", "1.41"]  # twice the width is four times the parameters
     assert any("equal steps, 8" in note for note in found.notes)
     assert all(row.entries[0].value < 100 for row in tables["scaling_front"].rows)
@@ -137,3 +144,60 @@ def test_without_effect_or_with_gaps_it_says_so(tmp_path):
     gaps = page_of(asked, made(other, asked, lacking=range(1, 48)), other).studies[0]
     assert gaps.verdict[0].startswith("Nothing here says")
     assert gaps.tables == () or gaps.tables[0].key == "scaling_front"
+
+
+def test_every_pretext_is_compared_with_scratch(tmp_path):
+    store = RecordStore(tmp_path / "results")
+    pretexts = [{}, {"pretrain": "simclr"}, {"pretrain": "mae"}]
+    asked = board(axes={"pretraining": pretexts, "labelled": [1.0, 0.3]}, seeds=[0])
+    cells = made(store, asked, accuracy={None: 0.8, "simclr": 0.7, "mae": 0.85})
+    *_, simclr, mae = page_of(asked, cells, store).studies[0].verdict
+    assert "(simclr), the metric is better in 0 of 2 settings, by -0.100 in the mean" in simclr
+    assert "(mae), the metric is better in 2 of 2 settings, by +0.050 in the mean" in mae
+
+
+def test_moved_one_at_a_time_settings_are_compared_on_the_seeds_they_share(tmp_path):
+    store = RecordStore(tmp_path / "results")
+    asked = board(design="one_at_a_time", axes={"seed": [0, 1], "labelled": LABELLED})
+    found = page_of(asked, made(store, asked), store).studies[0]
+    (curve,) = found.content["curves"]
+    assert curve["sizes"] == [30, 100, 300, 1000]
+    alone = RecordStore(tmp_path / "alone")
+    one = board(axes={"labelled": LABELLED}, seeds=[0])
+    (same,) = page_of(one, made(alone, one), alone).studies[0].content["curves"]
+    assert curve["errors"] == same["errors"], "the base's other seed takes no part"
+
+
+@pytest.mark.parametrize("lacks", ["labels", "parameters"])
+def test_settings_without_a_size_are_on_no_curve_over_it(tmp_path, lacks):
+    def change(record, options):
+        if options.get("labelled") == 0.1:
+            if lacks == "labels":
+                record.assignment = None
+            else:
+                record.cost.parameters = 0
+
+    store = RecordStore(tmp_path / "results")
+    asked = board(axes={"width": [{"encoders.image.width": w} for w in WIDTHS], "labelled": LABELLED}, seeds=[0])
+    found = page_of(asked, made(store, asked, change=change), store).studies[0]
+    curves = found.content["curves"]
+    assert all(min(curve["sizes"]) > 0 for curve in curves)
+    assert {len(c["sizes"]) for c in curves if c["over"] == LABELS} == {3 if lacks == "labels" else 4}
+    assert any("3 settings have no count of" in note for note in found.notes)
+    assert found.draw()
+
+
+def test_of_a_metric_where_less_is_better_the_lowest_is_on_the_front_and_no_law_is_fitted(tmp_path):
+    store = RecordStore(tmp_path / "results")
+    asked = board(axes={"labelled": LABELLED, "pretraining": [{}, {"pretrain": "mae"}]}, seeds=[0])
+    cells = made(store, asked, accuracy={None: 0.8, "mae": 0.6})
+    up = page_of(asked, cells, store)
+    assert "better in 0 of 4" in up.studies[0].verdict[-1]
+    less = replace(up.facts.metrics["accuracy"], direction="lower", range=(0.0, 100.0))
+    down = scaling(replace(up, facts=replace(up.facts, metrics={"accuracy": less})), Context())
+    assert "better in 4 of 4 settings, by +0.200" in down.verdict[-1]
+    assert all(c["law"] is None and c["errors"] == [] and c["slope"] is None for c in down.content["curves"])
+    assert all("1 less it is no error" in c["reason"] for c in down.content["curves"])
+    assert down.draw() == []
+    (front,) = [table for table in down.tables if table.key == "scaling_front"]
+    assert "0.600" in {row.entries[2].text for row in front.rows}

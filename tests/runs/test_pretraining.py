@@ -8,16 +8,19 @@ import pytest
 
 from fedmeki_bench.algorithms import resolve
 from fedmeki_bench.boards.loading import board_from
-from fedmeki_bench.errors import InputError
+from fedmeki_bench.errors import CheckFailed, InputError
 from fedmeki_bench.events import RoundEnded
 from fedmeki_bench.records.store import RecordStore
+from fedmeki_bench.runs.agreement import differences
 from fedmeki_bench.runs.command import command_of
 from fedmeki_bench.runs.execute import execute
 from fedmeki_bench.runs.plan import inspect, plan
 from fedmeki_bench.runs.pretraining import specified
+from fedmeki_bench.runs.reproduce import spec_of
 from fedmeki_bench.runs.spec import specify
 from fedmeki_bench.workflow.boards import ordered, planned, run_sweep
 from fedmeki_bench.workflow.folders import _needed
+from fedmeki_bench.workflow.repeating import repeat
 
 OPTIONS = {"rounds": 1, "local_epochs": 1, "encoders.image": "vit_nano"}
 PRETRAIN = {"pretrain": "mae", "pretrain.rounds": 2, "pretrain.masked": 0.5}
@@ -75,11 +78,31 @@ def test_a_pre_training_of_other_data_makes_other_runs():
         (PRETRAIN | {"pretrain.mask": 1}, "unknown option 'mask'"),
         (PRETRAIN | {"start.from": "results/1"}, "leave out start.from, or pretrain"),
         (PRETRAIN | {"start.units": "decoder.lung_opacity"}, "leaves no unit"),
+        ({"pretrain": "none", "pretrain.ronds": 3}, "unknown option 'pretrain.ronds'; did you mean 'rounds'"),
+        (PRETRAIN | {"labelle": 1}, "unknown option 'labelle'"),
+        (PRETRAIN | {"encoders.image": "small_image"}, "mae needs an encoder over patches"),
+        (PRETRAIN | {"pretrain.encoders.image": "vit_tiny"}, r"another encoder of image .* vit_tiny, and not vit_nano"),
     ],
 )
 def test_what_can_not_be_is_refused(options, said):
     with pytest.raises(InputError, match=said):
-        specified(resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | options)
+        specified(resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | options, to_run=True)
+
+
+def test_a_board_of_what_can_not_be_pre_trained_is_not_planned():
+    with pytest.raises(InputError, match="mae needs an encoder over patches"):
+        plan(board(options={}))
+
+
+def test_options_of_the_run_alone_are_none_of_its_pre_training():
+    """Also by their short names; and those of no pretext leave a run as it is where none is taken."""
+    (usual,) = specified(resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | PRETRAIN)
+    (frozen,) = specified(resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | PRETRAIN | {"freeze": True})
+    assert frozen.pretraining.setting == usual.pretraining.setting
+    (none,) = specified(
+        resolve("fedavg_s"), TASKS, partition="iid", options=OPTIONS | {"pretrain": "none", "pretrain.masked": 0.5}
+    )
+    assert none.setting == specify(resolve("fedavg_s"), TASKS, options=OPTIONS)[0].setting
 
 
 def test_on_a_command_line_it_says_where_it_belongs():
@@ -102,7 +125,7 @@ def model(store, key):
     return (store.folder(key) / "model" / "model.safetensors").read_bytes()
 
 
-def test_whoever_begins_first_runs_it_and_it_may_be_killed(runs):
+def test_whoever_begins_first_runs_it_and_it_may_be_killed(runs, cohorts):
     """The run makes its own pre-training where none is done; killed in it and resumed it has the same bits."""
     (spec,) = specified(resolve("fedavg_s"), TASKS, clients=2, partition="iid", options=OPTIONS | PRETRAIN)
     record, store = runs(spec, keep_model=True)
@@ -129,6 +152,24 @@ def test_whoever_begins_first_runs_it_and_it_may_be_killed(runs):
     hand, place = runs(specify(resolve("fedavg_s"), TASKS, clients=2, options=options)[0], "hand", keep_model=True)
     assert model(place, hand.key) == model(store, record.key)
     assert hand.setting != record.setting
+    # repeated from its record, the same bits; another model in that place is refused
+    done = repeat(store.folder(record.key), cohorts, results=place.root)
+    assert (done.agreement.state, done.repeated.key) == ("identical", record.key)
+    assert done.repeated.pretraining == record.pretraining
+    assert differences(record, store.folder(record.key), done.repeated, place.folder(record.key)) == ()
+    elsewhere = record.pretraining.model_copy(update={"seconds": 9e9})
+    slower = record.model_copy(update={"pretraining": elsewhere})
+    assert differences(record, store.folder(record.key), slower, store.folder(record.key)) == (), "a time is no content"
+    more = record.model_copy(update={"pretraining": elsewhere.model_copy(update={"bytes_up": 1})})
+    (told,) = differences(record, store.folder(record.key), more, store.folder(record.key))
+    assert told.field == "pretraining.bytes_up"
+    other = record.model_copy(update={"pretraining": elsewhere.model_copy(update={"key": "0123456789abcdef"})})
+    with pytest.raises(CheckFailed, match=r"started from pre-training 0123456789abcdef, and the model kept in .* is"):
+        spec_of(other, store.root)
+    with pytest.raises(CheckFailed) as refused:
+        spec_of(hand.model_copy(update={"setting": "0" * 16}), store.root)
+    assert str(refused.value).count(",") == 0, "one cause, and not a list of defaults"
+    assert "is not the one that it started from" in str(refused.value)
     # control: without it, other numbers
     scratch, alone = runs(specify(resolve("fedavg_s"), TASKS, clients=2, options=OPTIONS)[0], "hand", keep_model=True)
     assert model(alone, scratch.key) != model(store, record.key)

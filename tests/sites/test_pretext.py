@@ -157,6 +157,10 @@ def test_labelled_makes_no_other_pre_training_and_the_setting_of_others_stays():
         specify(resolve("fedavg_m"), LUNG, options={"pretext": "simclr", "labelled": k})[0] for k in (0.1, 1.0)
     )
     assert one.setting == other.setting != usual.setting
+    pooled = [
+        specify(resolve("central"), LUNG, options={"pretext": "simclr"} | more)[0] for more in ({}, {"labelled": 0.1})
+    ]
+    assert pooled[0].setting == pooled[1].setting
     less = specify(resolve("fedavg_m"), LUNG, options={"pretext": "simclr", "fraction": 0.5})[0]
     assert less.setting != one.setting
     assert specify(resolve("fedavg_m"), LUNG, options={"encoders.image": "vit_nano"})[0].setting != usual.setting
@@ -173,5 +177,11 @@ def test_an_encoder_and_its_parameters_are_options_by_themselves():
     assert image(**{"encoders.image.width": 32}) == {"name": "small_image", "params": {"width": 32}}
     both = {"encoders.image.width": 32, "encoders.image": "vit_nano", "encoders.signal": "vit_signal_nano"}
     assert image(**both) == {"name": "vit_nano", "params": {"width": 32}}
-    with pytest.raises(InputError, match="unknown modality 'imag'"):
-        image(**{"encoders.imag.width": 3})
+    for wrong in ("encoders.imag.width", "encoders.imag", "decoder_hidden.imag", "decoder_hidden.lung_opacity"):
+        with pytest.raises(InputError, match=f"unknown modality '{wrong.split('.')[1]}' in '{wrong[:12]}"):
+            image(**{wrong: 8})
+    with pytest.raises(InputError, match=r"unknown option 'decoder_hidden\.image\.width'"):
+        image(**{"decoder_hidden.image.width": 8})
+    for modality, encoder in (("image", "small_image"), ("signal", "small_signal")):
+        with pytest.raises(InputError, match=f"unknown option 'widht' of encoder {encoder}"):
+            specify(resolve("fedavg_m"), LUNG, options={f"encoders.{modality}.widht": 3}, to_run=True)

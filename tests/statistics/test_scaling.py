@@ -112,10 +112,20 @@ def test_seeds_and_patients_widen_the_interval():
     assert width(curve) > width(fixed)
 
 
+def test_a_floor_at_its_bound_is_not_identified():
+    """A pure power law over one decade says nothing of a floor, and one that has long been reached does."""
+    rng, sizes = np.random.default_rng(1), np.array([10.0, 30, 100, 300])
+    pure = fit(drawn(rng, 0.9 * sizes**-0.2, sizes=sizes), seed=0, draws=100)
+    reached = fit(drawn(rng, 0.2 + 0.7 * SIZES**-1.0, patients=5000), seed=0, draws=100)
+    assert (pure.floor_identified, reached.floor_identified) == (False, True)
+    assert reached.floor_interval == pytest.approx((0.2, 0.2), abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("sizes", "errors", "said"),
     [
         ([1, 10, 100], [0.4, 0.3, 0.2], "3 sizes, and a law of three parameters needs 4"),
+        ([0, 10, 100, 1000], [0.4, 0.3, 0.25, 0.2], "a size of 0 has no logarithm"),
         ([10, 20, 40, 80], [0.4, 0.3, 0.25, 0.2], "span less than a factor of 10"),
         ([1, 10, 100, 1000], [0.4, 0.3, 0.2, 0.0], "at its floor"),
         ([1, 10, 100, 1000], [1.0, 0.3, 0.2, 0.1], "nothing was right there"),

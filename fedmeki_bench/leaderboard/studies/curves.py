@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmeki_bench import seeds
+from fedmeki_bench.boards.axes import AS_IT_IS, PRETRAIN, values_of
 from fedmeki_bench.leaderboard.panels import panel
 from fedmeki_bench.statistics.scaling import Curve, Law, fit, published_slope, refusal
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 LABELS, PARAMETERS = "labelled patients", "parameters"
 """What sizes are of."""
 
-SEED = "seed"
+SEED, SCRATCH = "seed", "from scratch"
 _SAME = 0.01  # sizes that differ by less are one
 
 
@@ -34,25 +35,75 @@ class Cell:
     Attributes:
         row, task: what it is of.
         place: axis -> label of its value, without the seed.
-        sizes: of labels and of parameters, means over seeds.
-        score: the main metric, mean over seeds.
-        seconds, megabytes: of a run, with its pre-training, means over seeds.
-        outcomes: one per seed.
+        values: seed -> the main metric.
+        outcomes: seed -> what was run.
+        higher: whether more of the metric is better.
     """
 
     row: str
     task: str
     place: Mapping[str, str]
-    sizes: Mapping[str, float]
-    score: float
-    seconds: float
-    megabytes: float
-    outcomes: tuple[Outcome, ...]
+    values: Mapping[int, float]
+    outcomes: Mapping[int, Outcome]
+    higher: bool = True
+
+    def under(self, drawn: Collection[int]) -> Cell:
+        """The same under some of its seeds alone."""
+        values = {seed: value for seed, value in self.values.items() if seed in drawn}
+        return replace(self, values=values, outcomes={seed: self.outcomes[seed] for seed in values})
+
+    @property
+    def sizes(self) -> dict[str, float]:
+        """Of labels and of parameters, means over seeds."""
+        runs = self.outcomes.values()
+        return {LABELS: fmean(map(_patients, runs)), PARAMETERS: fmean(map(_parameters, runs))}
+
+    @property
+    def score(self) -> float:
+        """The main metric, mean over seeds."""
+        return fmean(self.values.values())
+
+    @property
+    def signed(self) -> float:
+        """The same with its sign turned where less is better: the more, the better."""
+        return self.score if self.higher else -self.score
+
+    @property
+    def seconds(self) -> float:
+        """Of a run, with its pre-training, mean over seeds."""
+        return fmean(map(_seconds, self.outcomes.values()))
+
+    @property
+    def megabytes(self) -> float:
+        """Of a run, with its pre-training, mean over seeds."""
+        return fmean(map(_megabytes, self.outcomes.values()))
+
+    @property
+    def pretext(self) -> str:
+        """What it was pre-trained by; empty from scratch."""
+        record = next(iter(self.outcomes.values())).record
+        return record.pretraining.pretext if record is not None and record.pretraining is not None else ""
 
     @property
     def pooled(self) -> bool:
         """Whether all data are in one place, so that nothing is sent."""
-        return self.outcomes[0].cell.algorithm.pooled
+        return next(iter(self.outcomes.values())).cell.algorithm.pooled
+
+    @property
+    def named(self) -> str:
+        """Its place in words."""
+        return words(self.place)
+
+
+def words(place: Mapping[str, str]) -> str:
+    """A place in words, without axes at a base that sets nothing."""
+    return ", ".join(value for value in place.values() if value != AS_IT_IS)
+
+
+def on_common_seeds(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells under the seeds that all of them have; as they are where there is none."""
+    common = set.intersection(*(set(cell.values) for cell in cells)) if cells else set()
+    return [cell.under(common) for cell in cells] if common else list(cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +116,8 @@ class Measured:
         cells: from the smallest size to the largest.
         law: None where none is fitted.
         reason: why.
+        bars: 95 % intervals of its errors.
+        bounded: whether the metric lies between 0 and 1 with more being better, so that 1 less it is an error.
     """
 
     row: str
@@ -74,7 +127,8 @@ class Measured:
     cells: tuple[Cell, ...]
     law: Law | None = None
     reason: str = ""
-    bars: tuple[tuple[float, float], ...] = field(default=())
+    bars: tuple[tuple[float, float], ...] = ()
+    bounded: bool = True
 
     @property
     def sizes(self) -> list[float]:
@@ -83,62 +137,77 @@ class Measured:
 
     @property
     def errors(self) -> list[float]:
-        """Of its cells, means over seeds."""
-        return [1 - cell.score for cell in self.cells]
+        """Of its cells, means over seeds; none of a metric of which 1 less it is no error."""
+        return [1 - cell.score for cell in self.cells] if self.bounded else []
 
     @property
     def slope(self) -> float | None:
         """The published slope, which two sizes have already."""
-        if len(self.cells) < 2 or not all(cell.score > 0 for cell in self.cells):
+        if not self.bounded or len(self.cells) < 2 or not all(cell.score > 0 for cell in self.cells):
             return None
         return published_slope(self.sizes, [cell.score for cell in self.cells])
 
     @property
     def named(self) -> str:
         """What it is of, but for its task, in words."""
-        return ", ".join(self.place.values()) or "all else as it is"
+        return words(self.place) or "all else as it is"
 
 
 def cells_of(page: Page) -> list[Cell]:
-    """Every setting with numbers under all of the board's seeds."""
-    places = {point.label: dict(point.place) for point in page.board.points}
-    grouped: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Outcome]] = {}
+    """Every setting with numbers under all the seeds that the board asks for there."""
+    scratch = _pre_trained_along(page)
+    places: dict[str, tuple[tuple[str, str], ...]] = {}
+    asked: dict[tuple[tuple[str, str], ...], set[int]] = {}
+    for point in page.board.points:
+        still = tuple(
+            (axis, SCRATCH if axis in scratch and value == AS_IT_IS else value)
+            for axis, value in point.place if axis != SEED
+        )  # fmt: skip
+        places[point.label] = still
+        asked.setdefault(still, set()).update(point.seeds)
+    grouped: dict[tuple[str, str, tuple[tuple[str, str], ...]], dict[int, Outcome]] = {}
     for outcome in page.collected.outcomes:
         place = places.get(outcome.cell.partition)
         if outcome.status != "ok" or outcome.record is None or outcome.evaluation is None or place is None:
             continue
         if outcome.cell.algorithm.bound and not outcome.cell.algorithm.pooled:
             continue
-        still = tuple((axis, value) for axis, value in place.items() if axis != SEED)
-        grouped.setdefault((outcome.cell.algorithm.name, outcome.cell.task, still), []).append(outcome)
+        mine = grouped.setdefault((outcome.cell.algorithm.name, outcome.cell.task, place), {})
+        mine[outcome.cell.seed] = outcome
     found = []
-    for (row, task, still), outcomes in grouped.items():
-        values = [_score(outcome, page) for outcome in outcomes]
-        if any(value is None for value in values):
+    for (row, task, place), outcomes in grouped.items():
+        values = {seed: value for seed, one in outcomes.items() if (value := _score(one, page)) is not None}
+        if set(values) != asked[place]:
             continue
-        found.append(
-            Cell(
-                row, task, dict(still),
-                {LABELS: fmean(map(_patients, outcomes)), PARAMETERS: fmean(map(_parameters, outcomes))},
-                fmean(value for value in values if value is not None), fmean(map(_seconds, outcomes)),
-                fmean(map(_megabytes, outcomes)), tuple(outcomes),
-            )
-        )  # fmt: skip
-    most = max((len(cell.outcomes) for cell in found), default=0)
-    return [cell for cell in found if len(cell.outcomes) == most]
+        metric = _metric(task, page)
+        found.append(Cell(row, task, dict(place), values, outcomes, metric is None or metric.direction == "higher"))
+    return found
+
+
+def _pre_trained_along(page: Page) -> set[str]:
+    """The axes along which runs start from a pre-training or from scratch."""
+    axes = values_of(page.board.axes)
+    return {
+        axis for axis, values in axes.items()
+        if any(
+            key.partition(".")[0] == PRETRAIN
+            for value in values for options in (value.options, *(own for _, own in value.rows)) for key, _ in options
+        )
+    }  # fmt: skip
 
 
 def curves_of(cells: Sequence[Cell], page: Page, context: Context) -> list[Measured]:
     """Every curve of two sizes or more, with its law where one can be fitted."""
     found = []
     for over in (LABELS, PARAMETERS):
-        axes = moving(cells, over)
+        sized = [cell for cell in cells if cell.sizes[over] > 0]
+        axes = moving(sized, over)
         grouped: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Cell]] = {}
-        for cell in cells if axes else ():
+        for cell in sized if axes else ():
             still = tuple((axis, value) for axis, value in cell.place.items() if axis not in axes)
             grouped.setdefault((cell.row, cell.task, still), []).append(cell)
         for (row, task, still), mine in grouped.items():
-            ordered = sorted(mine, key=lambda cell: cell.sizes[over])
+            ordered = sorted(on_common_seeds(mine), key=lambda cell: cell.sizes[over])
             sizes = [cell.sizes[over] for cell in ordered]
             if len(ordered) > 1 and all(b > a * (1 + _SAME) for a, b in pairwise(sizes)):
                 found.append(_measured(Measured(row, task, over, dict(still), tuple(ordered)), page, context))
@@ -154,7 +223,7 @@ def moving(cells: Sequence[Cell], over: str) -> list[str]:
         for cell in cells:
             rest = tuple((other, value) for other, value in cell.place.items() if other != axis)
             grouped.setdefault((cell.row, cell.task, rest), []).append(cell.sizes[over])
-        if any(max(sizes) > min(sizes) * (1 + _SAME) for sizes in grouped.values() if min(sizes) > 0):
+        if any(max(sizes) > min(sizes) * (1 + _SAME) for sizes in grouped.values()):
             found.append(axis)
     return found
 
@@ -163,33 +232,29 @@ def _measured(curve: Measured, page: Page, context: Context) -> Measured:
     """The curve with its law."""
     metric = _metric(curve.task, page)
     if metric is None or tuple(metric.range) != (0.0, 1.0) or metric.direction != "higher":
-        return _without(curve, "its metric is not between 0 and 1 with more being better")
+        why = "its metric is not between 0 and 1 with more being better, so 1 less it is no error"
+        return replace(curve, reason=why, bounded=False)
     if context.read is None:
-        return _without(curve, "its predictions are not at hand")
+        return replace(curve, reason="its predictions are not at hand")
     points = _points(curve, metric, context.read)
     if points is None:
-        return _without(curve, "its sizes were not scored on the same patients under the same seeds")
+        return replace(curve, reason="its sizes were not scored on the same patients under the same seeds")
     spread = points.spread * points.mean * (1 - points.mean)  # from logits to errors
     bars = tuple((float(e - 1.96 * s), float(e + 1.96 * s)) for e, s in zip(points.mean, spread, strict=True))
     if why := refusal(points):
-        return Measured(curve.row, curve.task, curve.over, curve.place, curve.cells, None, why, bars)
+        return replace(curve, reason=why, bars=bars)
     drawn = seeds.derive(0, "scaling", curve.task, curve.row, curve.over, *curve.place.values())
-    law = fit(points, seed=drawn)
-    return Measured(curve.row, curve.task, curve.over, curve.place, curve.cells, law, "", bars)
+    return replace(curve, law=fit(points, seed=drawn), bars=bars)
 
 
 def _points(curve: Measured, metric: MetricSpec, read: Reader) -> Curve | None:
-    names = {str(number): list(cell.outcomes) for number, cell in enumerate(curve.cells)}
-    drawn = sorted({outcome.cell.seed for cell in curve.cells for outcome in cell.outcomes})
+    names = {str(number): list(cell.outcomes.values()) for number, cell in enumerate(curve.cells)}
+    drawn = sorted({seed for cell in curve.cells for seed in cell.outcomes})
     found = panel(curve.task, metric, names, drawn, read)
     if found is None or len(found.rows) < len(names):
         return None
     order = [found.rows.index(name) for name in names]
     return Curve(np.array(curve.sizes), 1 - found.data.values[order], found.data.influences[order])
-
-
-def _without(curve: Measured, why: str) -> Measured:
-    return Measured(curve.row, curve.task, curve.over, curve.place, curve.cells, None, why)
 
 
 def _metric(task: str, page: Page) -> MetricSpec | None:

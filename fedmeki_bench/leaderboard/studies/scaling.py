@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedmeki_bench.leaderboard.grid import Column, Entry
-from fedmeki_bench.leaderboard.studies.curves import LABELS, PARAMETERS, Cell, Measured, cells_of, curves_of
+from fedmeki_bench.leaderboard.studies.curves import (
+    LABELS,
+    PARAMETERS,
+    Cell,
+    Measured,
+    cells_of,
+    curves_of,
+    on_common_seeds,
+)
 from fedmeki_bench.leaderboard.studies.study import Study, StudyRow, StudyTable
 from fedmeki_bench.statistics import pareto
 
@@ -22,7 +30,8 @@ LAW = (
     "Law",
     "error = E + A times size to the power of minus alpha, where the error is 1 less the main metric. E is what no "
     "size removes, alpha how fast the rest goes: with 0.5, four times the size halves it. Fitted by weighted least "
-    "squares on the logit of the error; intervals (95 %) come from drawing patients and seeds again.",
+    "squares on the logit of the error; intervals (95 %) come from drawing patients and seeds again. E is not "
+    "identified where most draws find it at a bound, 0 or the smallest error: then larger sizes would have to tell it.",
 )
 SEEN = (
     "Falls, rises, no scaling seen",
@@ -73,7 +82,7 @@ def _verdict(curves: Sequence[Measured], cells: Sequence[Cell], page: Page) -> l
             )
         elif mine:
             said.append(f"Of {len(mine)} curves over {more} none could be fitted: {mine[0].reason}.")
-    said += _pretrained(cells)
+    said += _pretrained(cells, page)
     return said
 
 
@@ -82,29 +91,40 @@ def _ratio(curve: Measured) -> float:
     return first / last if last > 0 else math.inf
 
 
-def _pretrained(cells: Sequence[Cell]) -> list[str]:
-    """In how many settings a start from pre-training did better than one from scratch."""
-    found: dict[tuple[Any, ...], dict[str, float]] = {}
-    axis = next(
-        (a for c in cells for a, v in c.place.items() if any(o.record and o.record.pretraining for o in c.outcomes)
-         and any(d.place.get(a) != v and d.outcomes[0].record and not d.outcomes[0].record.pretraining
-                 and {k: w for k, w in d.place.items() if k != a} == {k: w for k, w in c.place.items() if k != a}
-                 for d in cells)),
-        None,
-    )  # fmt: skip
-    if axis is None:
-        return []
-    for cell in cells:
-        rest = (cell.row, cell.task, *((a, v) for a, v in cell.place.items() if a != axis))
-        started = cell.outcomes[0].record is not None and cell.outcomes[0].record.pretraining is not None
-        found.setdefault(rest, {})["pretrained" if started else "scratch"] = cell.score
-    pairs = [pair for pair in found.values() if len(pair) == 2]
-    better = sum(pair["pretrained"] > pair["scratch"] for pair in pairs)
-    mean = sum(pair["pretrained"] - pair["scratch"] for pair in pairs) / max(len(pairs), 1)
-    return [
-        f"Started from pre-training without labels, the metric is higher in {better} of {len(pairs)} settings, by "
-        f"{mean:+.3f} in the mean: a count over settings that share patients and seeds, no test."
-    ]
+def _pretrained(cells: Sequence[Cell], page: Page) -> list[str]:
+    """In how many settings a start from a pre-training did better than one from scratch; a sentence for each."""
+    axes = dict.fromkeys(axis for cell in cells for axis in cell.place)
+    gains: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    for axis in axes:
+        beside: dict[tuple[Any, ...], list[Cell]] = {}
+        for cell in cells:
+            rest = tuple((a, v) for a, v in cell.place.items() if a != axis)
+            beside.setdefault((cell.row, cell.task, rest), []).append(cell)
+        for mine in beside.values():
+            scratch = next((cell for cell in mine if not cell.pretext), None)
+            for cell in mine if scratch is not None else ():
+                common = scratch.values.keys() & cell.values.keys() if scratch is not None else set()
+                if cell.pretext and common and scratch is not None:
+                    gain = cell.under(common).signed - scratch.under(common).signed
+                    gains.setdefault((cell.pretext, cell.place[axis]), []).append((gain, cell.task))
+    pretexts = [pretext for pretext, _ in gains]
+    said = []
+    for (pretext, value), found in gains.items():
+        by = pretext if pretexts.count(pretext) == 1 else value.removeprefix("pretrain ")
+        better = sum(gain > 0 for gain, _ in found)
+        first = f"Started from pre-training without labels ({by}), the metric is better in {better} of {len(found)} "
+        mean = ""
+        if len({_scale(task, page) for _, task in found}) == 1:  # else they can't be added up
+            mean = f", by {sum(gain for gain, _ in found) / len(found):+.3f} in the mean (above 0 is better)"
+        said.append(f"{first}settings{mean}: a count over settings that share patients and seeds, no test.")
+    return said
+
+
+def _scale(task: str, page: Page) -> Any:
+    """Metrics of one scale can be added up: those between 0 and 1, or one metric."""
+    name = next(iter(page.collected.metrics.get(task, ())), None)
+    spec = page.facts.metrics.get(name) if name else None
+    return (0.0, 1.0) if spec is not None and tuple(spec.range) == (0.0, 1.0) else name
 
 
 def _laws(curves: Sequence[Measured], page: Page) -> StudyTable | None:
@@ -130,7 +150,8 @@ def _laws(curves: Sequence[Measured], page: Page) -> StudyTable | None:
         else:
             middle = (
                 Entry(f"{law.exponent:.2f}", law.exponent, _interval(law.exponent_interval)),
-                Entry(f"{law.floor:.3f}", law.floor, _interval(law.floor_interval, 3)),
+                Entry(f"{law.floor:.3f}", law.floor, _interval(law.floor_interval, 3))
+                if law.floor_identified else Entry("not identified"),
                 Entry(f"{law.doubling:.3f}", law.doubling, _interval(law.doubling_interval, 3)), Entry(law.seen),
             )  # fmt: skip
         rows.append(StudyRow(_name(curve, page), (Entry(curve.over), sizes, *middle, slope), curve.row))
@@ -175,9 +196,10 @@ def _front(cells: Sequence[Cell], page: Page) -> StudyTable | None:
     """Settings that no other beats at less cost."""
     rows = []
     for task in dict.fromkeys(cell.task for cell in cells):
-        mine = {str(number): c for number, c in enumerate(cells) if c.task == task and not c.pooled}
+        sent = on_common_seeds([cell for cell in cells if cell.task == task and not cell.pooled])
+        mine = {str(number): cell for number, cell in enumerate(sent)}
         fronts = {
-            what: pareto({name: (getattr(cell, what), cell.score) for name, cell in mine.items()})
+            what: pareto({name: (getattr(cell, what), cell.signed) for name, cell in mine.items()})
             for what in ("megabytes", "seconds")
         }
         for name in dict.fromkeys([*fronts["megabytes"], *fronts["seconds"]]):
@@ -185,23 +207,29 @@ def _front(cells: Sequence[Cell], page: Page) -> StudyTable | None:
             words = [said for what, said in (("megabytes", "MB"), ("seconds", "seconds")) if name in fronts[what]]
             entries = (
                 Entry(f"{cell.megabytes:,.2f}", cell.megabytes), Entry(f"{cell.seconds:,.1f}", cell.seconds),
-                Entry(f"{cell.score:.3f}", cell.score), Entry(f"{cell.sizes[LABELS]:,.0f}", cell.sizes[LABELS]),
-                Entry(f"{cell.sizes[PARAMETERS]:,.0f}", cell.sizes[PARAMETERS]), Entry(" and ".join(words)),
+                Entry(f"{cell.score:.3f}", cell.score), _count(cell.sizes[LABELS]), _count(cell.sizes[PARAMETERS]),
+                Entry(" and ".join(words)),
             )  # fmt: skip
-            title = f"{page.facts.task_title(task)}, {_row(cell.row, page)}: {', '.join(cell.place.values()) or 'base'}"
+            title = f"{page.facts.task_title(task)}, {_row(cell.row, page)}: {cell.named or 'base'}"
             rows.append(StudyRow(title, entries, cell.row))
     if not rows:
         return None
+    higher = {cell.higher for cell in cells}
     columns = (
         Column("megabytes", "MB sent", "Of a run, its pre-training included.", higher=False, term=""),
         Column("seconds", "Seconds", "Of a run, its pre-training included.", higher=False, term=""),
-        Column("score", "Metric", "The task's main metric, mean over seeds.", higher=True, term=""),
+        Column("score", "Metric", "The task's main metric, mean over seeds.",
+               higher=higher.pop() if len(higher) == 1 else None, term=""),
         Column("labels", "Labelled patients", "Of all clients together.", term=""),
         Column("parameters", "Parameters", "Trained, of encoders and decoders.", term=""),
-        Column("front", "Cheapest by", "Nothing that costs less in this has a metric as high.", term="Cheapest by"),
-    )
-    note = "A value by chance the highest of its neighbours stands here, too: this is a list of what was measured."
+        Column("front", "Cheapest by", "Nothing that costs less in this has a metric as good.", term="Cheapest by"),
+    )  # fmt: skip
+    note = "A value by chance the best of its neighbours stands here, too: this is a list of what was measured."
     return StudyTable("scaling_front", "What is worth its cost", "Setting", columns, tuple(rows), (note,))
+
+
+def _count(size: float) -> Entry:
+    return Entry(f"{size:,.0f}", size) if size > 0 else Entry("–")
 
 
 def _factors(curves: Sequence[Measured], page: Page) -> StudyTable | None:
@@ -235,7 +263,7 @@ def budget_words(page: Page, cells: Sequence[Cell]) -> str:
     """Whether runs of a curve had equal steps or equal epochs, which changes its slope."""
     steps = {
         (profile.get("local_steps") or 0, profile.get("local_epochs"))
-        for cell in cells for o in cell.outcomes if o.record is not None
+        for cell in cells for o in cell.outcomes.values() if o.record is not None
         for profile in [o.record.params.get("profile", {})]
     }  # fmt: skip
     by = [
@@ -258,6 +286,9 @@ def _notes(page: Page, cells: Sequence[Cell]) -> list[str]:
         (o.cell.algorithm.name, o.cell.task, o.cell.partition) for o in page.collected.outcomes
         if not (o.cell.algorithm.bound and not o.cell.algorithm.pooled) and o.status != "ok"
     }  # fmt: skip
+    for over in (LABELS, PARAMETERS):
+        if lacking := sum(not cell.sizes[over] > 0 for cell in cells):
+            found.append(f"{lacking} settings have no count of {over}, and are on no curve over them.")
     if asked:
         found.append(
             f"{len(asked)} settings have no number under some seed; curves are of the {len(settings)} that do."
@@ -298,6 +329,7 @@ def _content(curves: Sequence[Measured]) -> dict[str, Any]:
                 "law": None if c.law is None else {
                     "floor": c.law.floor, "factor": c.law.factor, "exponent": c.law.exponent,
                     "exponent_interval": list(c.law.exponent_interval), "floor_interval": list(c.law.floor_interval),
+                    "floor_identified": c.law.floor_identified,
                     "doubling": c.law.doubling, "doubling_interval": list(c.law.doubling_interval),
                 },
             }

@@ -18,6 +18,7 @@ from fedmeki_bench.leaderboard.plots.theme import (
     styled,
     wrapped,
 )
+from fedmeki_bench.leaderboard.studies.curves import words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +31,9 @@ _COLOURS, _MARKS = (INK, ACCENT, WARN, REFERENCE), ("o", "s", "^", "D")
 
 def draw(curves: Sequence[Measured], titles: Mapping[str, str], budget: str) -> list[Picture]:
     """One picture for each kind of size."""
+    drawn = [curve for curve in curves if any(error > 0 for error in curve.errors)]  # the axes are logarithmic
     with styled():
-        found = [_picture(over, curves, titles, budget) for over in dict.fromkeys(curve.over for curve in curves)]
+        found = [_picture(over, drawn, titles, budget) for over in dict.fromkeys(curve.over for curve in drawn)]
     return [picture for picture in found if picture is not None]
 
 
@@ -39,8 +41,8 @@ def _picture(over: str, curves: Sequence[Measured], titles: Mapping[str, str], b
     """A panel per task and choice of all but the last axis, a curve per value of that one."""
     panels: dict[tuple[str, str], list[Measured]] = {}
     for curve in (c for c in curves if c.over == over):
-        *others, _ = [*curve.place.values(), ""] if not curve.place else list(curve.place.values())
-        heading = ", ".join(filter(None, [titles[curve.task], *others]))
+        others = words(dict(list(curve.place.items())[:-1]))
+        heading = ", ".join(filter(None, [titles[curve.task], others]))
         panels.setdefault((curve.row, heading), []).append(curve)
     shown = list(panels.items())[:_PANELS]
     if not shown:
