@@ -102,7 +102,7 @@ def test_joint_is_today_s_bits(build):
     assert torch.equal(finish(build("fedavg_m", BOTH, regime="joint")), finish(build("fedavg_m", BOTH)))
 
 
-@pytest.mark.parametrize("algorithm", ["fedavg", "fedprox_plus"])
+@pytest.mark.parametrize("algorithm", ["fedavg", pytest.param("fedprox_plus", marks=pytest.mark.slow)])
 def test_tasks_that_share_no_unit_train_one_after_another_as_alone(build, algorithm):
     rule, _, stage = algorithm.partition("_")
     named = {scope: f"{rule}_{scope}" + (f"_{stage}" if stage else "") for scope in "ms"}
@@ -115,6 +115,7 @@ def test_tasks_that_share_no_unit_train_one_after_another_as_alone(build, algori
             assert torch.equal(together.server.model.segment(unit), alone.server.model.segment(unit)), unit
 
 
+@pytest.mark.slow
 def test_the_control_streams_of_all_rounds_are_not_those_of_a_run_of_its_own(build, monkeypatch):
     monkeypatch.setattr(Computing, "elapsed", property(lambda self: self.round))
     together, alone = build("fedavg_m", BOTH, **SEQUENTIAL), build("fedavg_s", [ECG])
@@ -123,13 +124,14 @@ def test_the_control_streams_of_all_rounds_are_not_those_of_a_run_of_its_own(bui
     assert not torch.equal(together.server.model.segment(unit), alone.server.model.segment(unit))
 
 
+@pytest.mark.slow
 def test_a_phase_of_one_task_alone_is_a_run_of_it(build):
     whole, alone = build("fedavg_m", [ECG]), build("fedavg_s", [ECG])
     whole.curriculum = Curriculum((ECG,), (2,))
     assert torch.equal(finish(whole), finish(alone))
 
 
-@pytest.mark.parametrize("algorithm", ["scaffold_m", "ditto_m_plus"])
+@pytest.mark.parametrize("algorithm", ["scaffold_m", pytest.param("ditto_m_plus", marks=pytest.mark.slow)])
 def test_killed_in_the_second_phase_and_resumed_it_is_the_same(build, tmp_path, algorithm):
     how = {"regime": "sequential", "order": f"{LUNG},{ECG}", "rounds": 4, "rehearsal": 0.3, "rehearse_at": "both"}
     whole, cut, again = (build(algorithm, BOTH, **how, folder=tmp_path / name) for name in ("a", "b", "b"))
@@ -147,6 +149,7 @@ def test_killed_in_the_second_phase_and_resumed_it_is_the_same(build, tmp_path, 
         assert same(mine.personal, theirs.personal)
 
 
+@pytest.mark.slow
 def test_what_is_asked_after_a_restart_comes_after_all_exchanges_of_the_round(build, tmp_path):
     """Places answer from what was held before the exchange that is named."""
     how = SEQUENTIAL | {"rehearsal": 0.3, "exchange": "task", "folder": tmp_path}
@@ -214,6 +217,7 @@ def test_the_same_patients_are_rehearsed_in_every_round_and_more_of_them_hold_th
     assert all(tenth[key] < half[key] for key in tenth)
 
 
+@pytest.mark.slow
 def test_bytes_grow_by_the_units_of_what_is_rehearsed_alone(build):
     plain, more = build("fedavg_m", BOTH, **SEQUENTIAL), build("fedavg_m", BOTH, **SEQUENTIAL, rehearsal=0.1)
     finish(plain), finish(more)
@@ -234,6 +238,7 @@ def test_a_client_that_was_not_there_has_nothing_to_rehearse(build):
     assert all(LUNG not in used for _, client, used, _ in found if client == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["clients", "server", "both"])
 def test_the_server_has_public_samples_of_its_own_task_and_what_it_may_rehearse(build, where):
     federation = build("fedavg_m_plus", BOTH, **SEQUENTIAL, rehearsal=0.5, rehearse_at=where)
@@ -291,6 +296,7 @@ def test_the_control_a_client_that_stores_its_pixels_is_seen(build, tmp_path):
 # --- schedules and rules
 
 
+@pytest.mark.slow
 def test_injection_warms_up_and_decays_in_each_phase(build, barely, monkeypatch):
     found = []
     monkeypatch.setattr(training, "learning_rate", lambda step, total, warmup: found.append((step, total)) or 1.0)

@@ -136,6 +136,7 @@ def test_the_old_model_goes_down_in_later_phases_and_counts(two):
     assert [r.bytes_up for r in federation.history] == [3 * old, 3 * old, 3 * own, 3 * own]
 
 
+@pytest.mark.slow
 def test_it_forgets_less_than_fedavg(two):
     """The labels of the second task are those of the first, turned: what one learns, the other must unlearn."""
 
@@ -152,6 +153,7 @@ def test_it_forgets_less_than_fedavg(two):
     assert drift(two(weight=20.0)) < 0.75 * drift(two("fedavg"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rehearsal", [0.0, 0.5])
 def test_killed_in_the_second_phase_it_remembers_the_old_model(two, tmp_path, rehearsal):
     whole, cut, again = (two(rehearsal=rehearsal, folder=tmp_path / name) for name in "abb")
@@ -165,5 +167,6 @@ def test_killed_in_the_second_phase_it_remembers_the_old_model(two, tmp_path, re
     assert torch.equal(again.server.model.flat, whole.server.model.flat)
 
 
+@pytest.mark.slow
 def test_under_another_rule_the_same_federation_has_no_phases(two):
     assert under(two(), two().rule).curriculum is None

@@ -127,6 +127,7 @@ def test_the_page_is_accessible_and_asks_nobody(place, scheme):
     assert not errors
 
 
+@pytest.mark.slow
 def test_a_run_of_every_row_is_done_again_if_asked(place, tmp_path):
     """Its predictions are identical here; of a record that was changed they are not (the control)."""
     board = place / "boards" / "pcs.yaml"

@@ -133,6 +133,7 @@ def test_pictures_and_pages_show_it(study):
     assert "Slope as published" in text["tex"]
 
 
+@pytest.mark.slow
 def test_without_effect_or_with_gaps_it_says_so(tmp_path):
     """Constant errors: no scaling seen in most; runs that are not done: no curve from them."""
     store = RecordStore(tmp_path / "results")

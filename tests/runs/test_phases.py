@@ -85,7 +85,9 @@ def test_the_files_are_those_of_joint_training_but_for_the_phases(cohorts, tmp_p
     assert Record.from_json((folder / "record.json").read_text()).phases == []
 
 
-@pytest.mark.parametrize("stop", [0, 1, 2, 3], ids=lambda n: f"after round {n + 1}")
+@pytest.mark.parametrize(
+    "stop", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 2, 3)), 1], ids=lambda n: f"after round {n + 1}"
+)
 def test_killed_in_any_phase_and_resumed_it_leaves_the_same_files(cohorts, tmp_path, whole, stop):
     def kill(event: Any) -> None:
         if isinstance(event, RoundEnded) and event.round == stop:
@@ -104,6 +106,7 @@ def _interrupted(error: BaseException, *_: Any) -> Any:
     raise KeyboardInterrupt from error
 
 
+@pytest.mark.slow
 def test_killed_while_a_phase_is_scored_it_is_scored_again(cohorts, tmp_path, whole, monkeypatch):
     inner, calls = phases.write_predictions, []
 
@@ -138,6 +141,7 @@ def test_with_the_test_split_closed_no_phase_opens_it_and_a_later_run_trains_ane
     assert contents(folder) == contents(whole[1])
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_another_folder_with_the_phases_that_are_over(cohorts, tmp_path, whole):
     def stop(event: Any) -> None:
         if isinstance(event, RoundEnded) and event.round == 2:
@@ -178,6 +182,7 @@ def test_phases_are_rescored_merged_and_compared_as_the_end_is(cohorts, tmp_path
     assert "the predictions are missing" in problems[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["ditto_m", "fedper_m", pytest.param("perfedavg_m", marks=pytest.mark.slow)])
 def test_clients_own_models_are_scored_on_tasks_that_are_over_or_to_come(cohorts, tmp_path, algorithm):
     record, folder = run(cohorts, tmp_path, specified(algorithm, rehearsal=0.0))
