@@ -50,7 +50,7 @@ def specified(
     if kind in (None, "", "none") or not trains:
         if before and kind is None:
             raise InputError(f"pretrain.{next(iter(before))} needs a pretext, as in pretrain: simclr")
-        if trains:
+        if trains and before:  # pretexts are loaded only where somebody asks about one: they need torch
             _check_keys(before, models)
         return specify(algorithm, tasks, partition=partition, options=own, **how)
     shared = {key: value for key, value in own.items() if not _of_the_cell(models, key) and _has(models, key)}

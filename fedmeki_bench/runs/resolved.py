@@ -87,7 +87,7 @@ def _made(kind: str, name: str, params: Mapping[str, Any]) -> Any:
 
 def tasks_of(spec: RunSpec) -> tuple[dict[str, Task], dict[str, Task]]:
     """The tasks a run is trained on, and the zero-shot tasks it answers."""
-    wording = spec.params["stage"].get("wording", 0)
+    wording = spec.params.get("stage", {}).get("wording", 0)  # of a row that can only be shown nothing is known
     trained, asked = (
         {name: registry.load("tasks", name)().worded(wording) for name in group}
         for group in (spec.tasks, spec.zero_shot)
