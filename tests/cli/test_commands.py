@@ -184,6 +184,7 @@ def test_an_option_no_algorithm_of_the_board_has_is_refused(bench, cohorts, tmp_
     assert "'mu'" in one_sentence(ended.err)
 
 
+@pytest.mark.slow
 def test_jobs_do_not_change_a_bit(bench, cohorts, tmp_path):
     board = tmp_path / "small.yaml"
     board.write_text(

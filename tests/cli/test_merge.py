@@ -17,6 +17,7 @@ from fedmeki_bench.evaluation.predictions import read_predictions, write_predict
 # ---- what comes of it
 
 
+@pytest.mark.slow
 def test_two_halves_give_the_board_of_the_whole(bench, whole, halves, tmp_path):
     a, b, keys = halves
     before = tree(a), tree(b)

@@ -90,6 +90,7 @@ def test_every_name_of_the_stand_ins_is_a_word_the_text_holds():
         assert set(facts.names) <= held, facts
 
 
+@pytest.mark.slow
 def test_two_builds_give_the_same_bits_whatever_the_threads(one_thread):
     torch.manual_seed(1)
     first, _, _ = pretrain(SHORT)

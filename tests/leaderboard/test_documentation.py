@@ -105,7 +105,7 @@ def test_bad_reasons_are_refused_in_a_sentence(place, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
 def test_the_page_is_accessible_and_asks_nobody(place, scheme):
     """No request leaves, no error is raised, axe finds nothing."""
     playwright = pytest.importorskip("playwright.sync_api")

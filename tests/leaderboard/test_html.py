@@ -189,7 +189,7 @@ def test_a_command_is_whole_without_scripts_and_copied_with_them(browser, folder
         context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
 def test_accessible_in_both_colour_schemes(browser, folder, scheme, tmp_path):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)

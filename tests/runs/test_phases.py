@@ -124,6 +124,7 @@ def test_killed_while_a_phase_is_scored_it_is_scored_again(cohorts, tmp_path, wh
     assert contents(folder) == contents(whole[1])
 
 
+@pytest.mark.slow
 def test_with_the_test_split_closed_no_phase_opens_it_and_a_later_run_trains_anew(
     cohorts, tmp_path, whole, monkeypatch
 ):

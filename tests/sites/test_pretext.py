@@ -43,6 +43,7 @@ def test_every_engine_gives_the_same_bits(run, pretext):
     assert record.cost.bytes_up > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(run):
     how = VITS | {"pretext": "simclr"}
 
@@ -115,6 +116,7 @@ def encoder_of(folder):
     return {name: value for name, value in found.items() if name.startswith("encoder.")}
 
 
+@pytest.mark.slow
 def test_batches_of_one_sample_are_skipped_and_counted(run):
     """A client with one sample takes no part; a batch of one that is left over is skipped, and both are told."""
     record, _ = run("fedavg_m", ECG, clients=4, **VITS, pretext="simclr", fraction=0.05)
