@@ -117,9 +117,13 @@ class Worlds:
     @property
     def screened(self) -> int:
         """In how many (task, world) both the pooled row and the floor have a number, so that signal can be judged."""
-        both = (self.numbers.get((row, task), ()) for task in self.tasks for row in (self.pooled, self.floor))
-        pairs = zip(*[iter(both)] * 2, strict=True)
-        return sum(a.value is not None and b.value is not None for x, y in pairs for a, b in zip(x, y, strict=False))
+        return sum(
+            pooled.value is not None and floor.value is not None
+            for task in self.tasks
+            for pooled, floor in zip(
+                self.numbers.get((self.pooled, task), ()), self.numbers.get((self.floor, task), ()), strict=False
+            )
+        )
 
     @cached_property
     def silent(self) -> dict[tuple[str, int], str]:
